@@ -1,0 +1,59 @@
+"""metamodal: learn from many tasks of mixed modalities how to learn the next one.
+
+import metamodal as mm
+
+data = mm.read_table("cases.parquet", target="diagnosis", task="ward")
+model = mm.MetaLearner().fit(data)
+predictor = model.adapt(support)
+predictor.predict(query)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metamodal.data.dataset import Dataset, read_table
+    from metamodal.errors import ArtifactError, DataError, MetamodalError, OptionError
+    from metamodal.estimator import MetaLearner, load
+    from metamodal.predictor import Predictor
+
+__all__ = [
+    "ArtifactError",
+    "DataError",
+    "Dataset",
+    "MetaLearner",
+    "MetamodalError",
+    "OptionError",
+    "Predictor",
+    "load",
+    "read_table",
+]
+
+_HOMES = {
+    "ArtifactError": "errors",
+    "DataError": "errors",
+    "Dataset": "data.dataset",
+    "MetaLearner": "estimator",
+    "MetamodalError": "errors",
+    "OptionError": "errors",
+    "Predictor": "predictor",
+    "load": "estimator",
+    "read_table": "data.dataset",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names on first use, so that the command line starts without torch."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("metamodal")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'metamodal' has no attribute {name!r}")
+    return getattr(import_module(f"metamodal.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""Step 6b: shells around the library. No logic lives here."""

@@ -1,0 +1,229 @@
+"""The command line: what may be said, and how errors end. Starts without torch.
+
+Everything for people goes to stderr, data to stdout. Exit codes: 0 done, 1 failed, 2 wrong options,
+3 bad data or artifact, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from metamodal.errors import MetamodalError, OptionError, suggestion
+
+__all__ = ["main", "parser"]
+
+_TABLE = "a Parquet, CSV, TSV or JSONL file, - for standard input, or the word glyphs (embedded data)"
+_MODEL = "a folder that train wrote, or the word none: generic features, no training"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        options = parser().parse_args(arguments)
+        commands = import_module("metamodal.app.commands")
+        return int(getattr(commands, options.command)(options) or 0)
+    except MetamodalError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"metamodal: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("metamodal: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        reason = (str(error).splitlines() or [""])[0]
+        print(
+            f"metamodal: internal error: {type(error).__name__}: {reason}. --debug shows where.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line with the remedy."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message}. See {self.prog} --help.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and option."""
+    top = _Parser(
+        prog="metamodal",
+        description="Multimodal meta-learning: learn from many tasks how to learn the next one.",
+        epilog="Start here: metamodal demo",
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    demo = _command(
+        commands,
+        "demo",
+        "the main job on the embedded data: train, evaluate on unseen writing systems, report",
+        "metamodal demo --out metamodal-demo --budget 120",
+    )
+    demo.add_argument(
+        "--out", default="metamodal-demo", help="folder for the model and the report (%(default)s)"
+    )
+    demo.add_argument("--budget", type=_seconds, default=110.0, help="seconds of training (%(default)s)")
+    demo.add_argument(
+        "--episodes", type=int, default=300, help="test episodes a row of the table (%(default)s)"
+    )
+
+    schema = _command(
+        commands,
+        "schema",
+        "roles and kinds of a table's columns, with the evidence for each",
+        "metamodal schema glyphs",
+    )
+    schema.add_argument("table", metavar="TABLE", help=_TABLE)
+    schema.add_argument("--out", metavar="FILE", help="write the roles as YAML, for --schema")
+    _roles(schema)
+
+    train = _command(
+        commands,
+        "train",
+        "meta-train on a table",
+        "metamodal train glyphs --budget 60 --out run train.way=20 model.fusion=attention",
+    )
+    train.add_argument("table", metavar="TABLE|EXPERIMENT.yaml", help=f"{_TABLE}; or an experiment's YAML")
+    train.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="options by path, e.g. train.lr=0.001"
+    )
+    train.add_argument(
+        "--out", metavar="DIR", required=True, help="folder for model, report.html, metrics.jsonl"
+    )
+    train.add_argument("--budget", type=_seconds, help="seconds of training (600)")
+    train.add_argument("--resume", action="store_true", help="go on from the model in DIR")
+    _roles(train)
+
+    evaluate = _command(
+        commands,
+        "evaluate",
+        "few-shot accuracy on rows that training did not see",
+        "metamodal evaluate none glyphs --way 5 --shot 1 --episodes 100 --baselines",
+    )
+    evaluate.add_argument("model", metavar="MODEL", help=_MODEL)
+    evaluate.add_argument("table", metavar="TABLE", help=_TABLE)
+    evaluate.add_argument(
+        "--way", type=int, help="classes of an episode (5, or fewer if the table has fewer)"
+    )
+    evaluate.add_argument("--shot", type=int, default=1, help="support rows a class (%(default)s)")
+    evaluate.add_argument("--query", type=int, default=15, help="query rows a class, at most (%(default)s)")
+    evaluate.add_argument("--episodes", type=int, default=600, help="episodes (%(default)s)")
+    evaluate.add_argument("--subsets", action="store_true", help="every subset of the modalities")
+    evaluate.add_argument(
+        "--missing", type=float, default=0.0, metavar="P", help="also with this share of cells absent"
+    )
+    evaluate.add_argument("--baselines", action="store_true", help="scikit-learn on the same episodes")
+    evaluate.add_argument("--report", metavar="FILE", help="write an HTML report")
+    _roles(evaluate)
+
+    adapt = _command(
+        commands,
+        "adapt",
+        "a handful of labelled rows to a predictor",
+        "metamodal adapt none support.csv --target label --out predictor",
+    )
+    adapt.add_argument("model", metavar="MODEL", help=_MODEL)
+    adapt.add_argument("table", metavar="SUPPORT", help="a table of labelled rows")
+    adapt.add_argument("--out", metavar="PREDICTOR", required=True, help="folder for the predictor")
+    _roles(adapt)
+
+    predict = _command(
+        commands,
+        "predict",
+        "labels with probabilities for a table's rows",
+        "metamodal predict predictor rows.csv --out labels.csv",
+    )
+    predict.add_argument("predictor", metavar="PREDICTOR", help="a folder that adapt wrote")
+    predict.add_argument("table", metavar="TABLE", help=_TABLE)
+    predict.add_argument(
+        "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
+    )
+
+    _command(commands, "doctor", "versions, devices, and what is missing", "metamodal doctor --json")
+    return top
+
+
+def _command(
+    commands: argparse._SubParsersAction[_Parser], name: str, purpose: str, example: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=purpose,
+        description=purpose[0].upper() + purpose[1:] + ".",
+        epilog=f"example: {example}",
+        allow_abbrev=False,
+    )
+    command.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    command.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    command.add_argument("--seed", type=int, default=0, help="seed of everything random (%(default)s)")
+    command.add_argument("--debug", action="store_true", help="show where an error came from")
+    return command
+
+
+def _roles(command: argparse.ArgumentParser) -> None:
+    roles = command.add_argument_group("roles of the table's columns")
+    roles.add_argument("--target", metavar="C", help="the label")
+    roles.add_argument("--task", metavar="C", help="episodes are drawn within one value of this column")
+    roles.add_argument("--group", metavar="C", help="the entity whose rows belong together")
+    roles.add_argument("--split", metavar="C", help="says train, valid or test")
+    roles.add_argument("--use", metavar="C,C,…", type=_names, help="the modalities (all columns of use)")
+    roles.add_argument(
+        "--kind", metavar="C=KIND", action="append", default=[], help="a kind not to be inferred"
+    )
+    roles.add_argument("--describe", metavar="C", help="a text that describes the class, not the sample")
+    roles.add_argument("--schema", metavar="FILE", help="all of these, as YAML")
+    roles.add_argument(
+        "--unreadable",
+        choices=("error", "absent"),
+        default="error",
+        help="what a cell that cannot be read is (%(default)s)",
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return seconds
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"metamodal {version('metamodal')}")
+        parser.exit()
+
+
+def kinds_of(assignments: list[str]) -> dict[str, str]:
+    """`C=KIND` assignments as a record."""
+    kinds = {}
+    for assignment in assignments:
+        column, separator, kind = assignment.partition("=")
+        if not separator:
+            raise OptionError(
+                f"--kind {assignment}: no assignment. Write --kind COLUMN=KIND. {suggestion('', ())}"
+            )
+        kinds[column] = kind
+    return kinds

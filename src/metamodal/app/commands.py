@@ -1,0 +1,395 @@
+"""What each command does: read, call the library, print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metamodal.app.cli import kinds_of
+from metamodal.artifact import load_artifact, save_artifact
+from metamodal.config import override, parse
+from metamodal.data.dataset import Dataset, open_table
+from metamodal.data.schema import Roles
+from metamodal.data.table import write_frame
+from metamodal.errors import ArtifactError, DataError, OptionError, suggestion
+from metamodal.evaluation.protocol import Evaluation, Protocol, widest_way
+from metamodal.evaluation.protocol import evaluate as evaluations
+from metamodal.evaluation.report import write_report
+from metamodal.evaluation.text import evaluation_table
+from metamodal.experiment import Experiment, Run, run, untrained_for
+from metamodal.predictor import MetaModel, Predictor, untrained
+from metamodal.training.loop import Progress
+
+__all__ = ["adapt", "demo", "doctor", "evaluate", "predict", "schema", "train"]
+
+Options = argparse.Namespace
+
+
+def demo(options: Options) -> None:
+    """Meta-train on the glyphs of Latin and Greek, evaluate on Georgian and Armenian, report."""
+
+    out = Path(options.out)
+    say = _speaker(options)
+    say(
+        "Drawing the glyphs: Latin and Greek to train on, Cyrillic to choose by, Georgian and Armenian to test."
+    )
+    began = time.perf_counter()
+    table = open_table("glyphs", Roles())
+    experiment = parse(
+        Experiment,
+        {"seed": options.seed, "data": {"table": "glyphs"}, "train": {"budget": options.budget}},
+    )
+    say(f"Meta-training for {options.budget:.0f} s on image, outline and metrics.")
+    done = _trained(experiment, table, out, options)
+    say("Testing on unseen writing systems, beside scikit-learn.")
+    protocols = [
+        Protocol(5, shot, episodes=options.episodes, seed=options.seed, missing=0.5, baselines=True)
+        for shot in (1, 5)
+    ]
+    found = list(evaluations(done.model, table, protocols, cells=done.cells))
+    report = write_report(out / "report.html", table, found, done)
+    for evaluation in found:
+        say("\n" + evaluation_table(evaluation))
+    say(f"\nmodel {out / 'model'} · report {report} · {time.perf_counter() - began:.0f} s in all")
+    if options.json:
+        document = {
+            "evaluations": [e.to_dict() for e in found],
+            "model": str(out / "model"),
+            "report": str(report),
+        }
+        _print_json(document)
+
+
+def schema(options: Options) -> None:
+    """Roles and kinds as inferred."""
+    table = open_table(options.table, _said(options))
+    found = table.schema
+    if options.out:
+        _write_roles(found.to_roles(), Path(options.out))
+    if options.json:
+        _print_json({"columns": [asdict(c) for c in found.columns]})
+        return
+    say = _speaker(options)
+    width = max(len(c.name) for c in found.columns)
+    for c in found.columns:
+        say(f"{c.name:{width}}  {c.role:8}  {c.kind or '-':9}  {c.evidence}")
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    if found.target is None:
+        say("warning: no target column is named; training needs one: --target C")
+
+
+def train(options: Options) -> int:
+    """Meta-train; leaves DIR/model, DIR/report.html and DIR/metrics.jsonl."""
+    out = Path(options.out)
+    experiment = _experiment(options)
+    if (out / "model").exists() and not options.resume:
+        raise OptionError(
+            f"--out {out}: holds a model already. Say --resume to go on from it, or name another folder."
+        )
+    say = _speaker(options)
+    table = experiment.data.read()
+    _warn(table, say)
+    done = _trained(experiment, table, out, options)
+    outcome = done.model.record["outcome"]
+    say(f"training ended by {outcome['ended']} after {outcome['steps']} steps; model {out / 'model'}")
+    found = _report_evaluations(done, table, options.seed, say)
+    report = write_report(out / "report.html", table, found, done)
+    for evaluation in found:
+        say("\n" + evaluation_table(evaluation))
+    say(f"report {report}")
+    if options.json:
+        _print_json(
+            {
+                "model": str(out / "model"),
+                "report": str(report),
+                "outcome": outcome,
+                "evaluations": [e.to_dict() for e in found],
+            }
+        )
+    return 130 if outcome["ended"] == "interrupted" else 0
+
+
+def evaluate(options: Options) -> None:
+    """Few-shot evaluation of a model, or of none, on a table's test rows."""
+    say = _speaker(options)
+    model, table = _model_and_table(options)
+    _warn(table, say)
+    way = widest_way(model, table, options.shot, 5) if options.way is None else options.way
+    protocol = Protocol(
+        way,
+        options.shot,
+        options.query,
+        options.episodes,
+        options.seed,
+        options.subsets,
+        options.missing,
+        options.baselines,
+    )
+    (found,) = evaluations(model, table, [protocol], unreadable=options.unreadable)
+    for note in found.notes:
+        say(f"note: {note}")
+    if options.report:
+        report = write_report(Path(options.report), table, [found], None)
+        say(f"report {report}")
+    if options.json:
+        _print_json(found.to_dict())
+    else:
+        say(evaluation_table(found))
+
+
+def adapt(options: Options) -> None:
+    """Labelled rows to a predictor."""
+    if options.model == "none":
+        table = open_table(options.table, _said(options))
+        model = untrained(table, _default_learner())
+    else:
+        model = _loaded_model(options.model)
+        table = open_table(options.table, _said(options), model.roles)
+    predictor = model.adapt(table, unreadable=options.unreadable)
+    folder = save_artifact(predictor, options.out)
+    _speaker(options)(
+        f"predictor {folder}: {len(predictor.labels)} labels from {len(table)} rows of {', '.join(model.modalities)}"
+    )
+    if options.json:
+        _print_json({"predictor": str(folder), "labels": list(predictor.labels), "rows": len(table)})
+
+
+def predict(options: Options) -> None:
+    """Labels with probabilities, one row for each of the table's."""
+    import pandas as pd
+
+    predictor = load_artifact(options.predictor)
+    if not isinstance(predictor, Predictor):
+        raise ArtifactError(
+            f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
+        )
+    known = replace(predictor.model.roles, target=None, task=None, group=None, split=None, describe=None)
+    table = open_table(options.table, Roles(), known)
+    probabilities = predictor.predict_proba(table)
+    labels = predictor.labels
+    best = probabilities.to_numpy().argmax(1)
+    frame = pd.DataFrame({"label": [labels[i] for i in best]})
+    frame["probability"] = probabilities.to_numpy().max(1)
+    for i, label in enumerate(labels):
+        frame[f"p({label})"] = probabilities.iloc[:, i].to_numpy()
+    if options.json:
+        rows = [
+            {"label": labels[i], "probabilities": dict(zip(labels, map(float, row)))}
+            for i, row in zip(best, probabilities.to_numpy())
+        ]
+        _print_json({"labels": list(labels), "rows": rows})
+    if options.out != "-" or not options.json:
+        write_frame(frame, options.out)
+
+
+def doctor(options: Options) -> None:
+    """Versions, devices, and what is missing."""
+    from metamodal.app.doctor import findings
+
+    found = findings()
+    if options.json:
+        _print_json(found)
+        return
+    say = _speaker(options)
+    for name, version in found["versions"].items():
+        say(f"{name:14} {version}")
+    say(f"{'devices':14} {', '.join(found['devices'])}")
+    for kind, state in found["kinds"].items():
+        say(f"{'kind ' + kind:14} {state}")
+    for problem in found["problems"]:
+        say(f"problem: {problem}")
+
+
+def _said(options: Options) -> Roles:
+    """The roles said on the command line, over those of `--schema`."""
+    given = Roles(
+        options.target,
+        options.task,
+        options.group,
+        options.split,
+        options.describe,
+        tuple(options.use) if options.use else None,
+        kinds_of(options.kind),
+    )
+    return given.over(_read_roles(Path(options.schema))) if options.schema else given
+
+
+def _read_roles(path: Path) -> Roles:
+    record = _yaml(path)
+    known = ("target", "task", "group", "split", "describe", "use", "kinds")
+    for name in record:
+        if name not in known:
+            raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")
+    use = record.pop("use", None)
+    if use is not None and not (isinstance(use, list) and all(isinstance(c, str) for c in use)):
+        raise OptionError(f"{path}: use must be a list of column names.")
+    return Roles(**record, use=tuple(use) if use else None)
+
+
+def _write_roles(roles: Roles, path: Path) -> None:
+    record = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(roles).items() if v}
+    path.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file. Give a YAML file.")
+    try:
+        record = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise OptionError(f"{path}: no YAML ({str(error).splitlines()[0]}). Mend the file.") from None
+    if not isinstance(record, dict):
+        raise OptionError(f"{path}: holds no options. Write name: value lines.")
+    return record
+
+
+def _experiment(options: Options) -> Experiment:
+    """The option tree of a table or YAML file, under what the command line says."""
+    path = Path(options.table)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        record = _yaml(path)
+        table = record.get("data", {}).get("table")
+        if table and table != "glyphs" and not Path(table).is_absolute():
+            record["data"]["table"] = str(path.parent / table)
+    else:
+        record = {"data": {"table": options.table}}
+    roles = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(_said(options)).items() if v}
+    record["data"] = record.get("data", {}) | roles
+    if options.unreadable != "error":
+        record["data"]["unreadable"] = options.unreadable
+    if options.budget:
+        record["train"] = record.get("train", {}) | {"budget": options.budget}
+    if options.seed:
+        record["seed"] = options.seed
+    return parse(Experiment, override(record, options.overrides))
+
+
+def _trained(experiment: Experiment, table: Dataset, out: Path, options: Options) -> Run:
+    """A run with its progress shown, its metrics written, and its model saved."""
+    out.mkdir(parents=True, exist_ok=True)
+    start = None
+    resume = getattr(options, "resume", False)
+    if resume:
+        start = _loaded_model(str(out / "model"))
+    with (out / "metrics.jsonl").open("a" if resume else "w") as log:
+        show = _Bar(experiment.train.budget, options)
+
+        def watch(progress: Progress) -> None:
+            _log(log, progress)
+            show(progress)
+
+        try:
+            done = run(experiment, table, watch, start)
+        finally:
+            show.close()
+    save_artifact(done.model, out / "model")
+    return done
+
+
+def _log(log: Any, progress: Progress) -> None:
+    if progress.validated:
+        record = {
+            "step": progress.step,
+            "elapsed": round(progress.elapsed, 2),
+            "loss": progress.loss,
+            "valid_accuracy": progress.accuracy,
+            "valid_ci95": progress.ci95,
+            "episodes_per_second": progress.episodes_per_second,
+        }
+        log.write(json.dumps(record) + "\n")
+        log.flush()
+
+
+class _Bar:
+    """Training's progress: a bar on a terminal, a line a validation elsewhere, nothing if quiet."""
+
+    def __init__(self, budget: float, options: Options) -> None:
+        self.budget, self.quiet, self.bar = budget, options.quiet, None
+        self.accuracy = "-"
+        if sys.stderr.isatty() and not options.quiet:
+            from tqdm import tqdm
+
+            form = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
+            self.bar = tqdm(total=budget, bar_format=form, file=sys.stderr, dynamic_ncols=True)
+
+    def __call__(self, p: Progress) -> None:
+        if p.validated and p.accuracy is not None:
+            self.accuracy = f"{100 * p.accuracy:.1f} ± {100 * (p.ci95 or 0):.1f} %"
+        if self.bar is not None:
+            self.bar.n = min(self.budget, p.elapsed)
+            self.bar.set_postfix_str(
+                f"loss {p.loss:.3f} · validation {self.accuracy} · {p.episodes_per_second:.1f} episodes/s"
+            )
+        elif p.validated and not self.quiet:
+            print(
+                f"step {p.step} · loss {p.loss:.3f} · validation {self.accuracy} · "
+                f"{p.episodes_per_second:.1f} episodes/s · {p.left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _report_evaluations(done: Run, table: Dataset, seed: int, say: Callable[[str], None]) -> list[Evaluation]:
+    """What a report shows of the test rows, as far as there are enough of them."""
+    found = []
+    for shot in (1, 5):
+        try:
+            way = widest_way(done.model, table, shot, 5)
+            protocol = Protocol(way, shot, episodes=200, seed=seed, missing=0.5, baselines=True)
+            found += list(evaluations(done.model, table, [protocol], cells=done.cells))
+        except DataError as error:
+            say(f"note: no {shot}-shot test: {error}")
+    return found
+
+
+def _model_and_table(options: Options) -> tuple[MetaModel, Dataset]:
+    if options.model == "none":
+        table = open_table(options.table, _said(options))
+        return untrained_for(table, unreadable=options.unreadable), table
+    model = _loaded_model(options.model)
+    return model, open_table(options.table, _said(options), model.roles)
+
+
+def _loaded_model(folder: str) -> MetaModel:
+    item = load_artifact(folder)
+    if isinstance(item, Predictor):
+        raise ArtifactError(
+            f"{folder}: a predictor, not a model. Give the folder that train wrote, DIR/model."
+        )
+    return item
+
+
+def _default_learner() -> Any:
+    return Experiment().build_learner()
+
+
+def _warn(table: Dataset, say: Callable[[str], None]) -> None:
+    for warning in table.schema.warnings:
+        say(f"warning: {warning}")
+
+
+def _speaker(options: Options) -> Callable[[str], None]:
+    """Prints for people: to stderr, unless quiet."""
+
+    def say(text: str) -> None:
+        if not options.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    return say
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False, default=float))

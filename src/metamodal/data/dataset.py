@@ -1,0 +1,157 @@
+"""A data set: one table of raw cells, its schema, and which rows are for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from metamodal.data.cells import is_absent
+from metamodal.data.schema import Roles, Schema, infer
+from metamodal.data.splits import Split, split_rows
+from metamodal.data.table import from_dataframe, read_frame
+from metamodal.errors import DataError, OptionError
+
+__all__ = ["Dataset", "open_table", "read_table"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A table and its schema. `name` is for messages, `base` the folder that paths start from.
+
+    `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
+    reports an error where the user can find it.
+    """
+
+    frame: pd.DataFrame
+    schema: Schema
+    name: str
+    base: Path
+    numbers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def rows(self, index: np.ndarray) -> Dataset:
+        """Some of the rows, by position or by a boolean mask."""
+        return replace(self, frame=self.frame.iloc[index].reset_index(drop=True), numbers=self.numbers[index])
+
+    def labels(self) -> np.ndarray:
+        """The target of each row as a string, or `None` where it is empty."""
+        if self.schema.target is None:
+            raise OptionError(
+                f"{self.name}: no target column is named. Say which column holds the label: --target C."
+            )
+        return self._names("target")
+
+    def _names(self, role: str) -> np.ndarray:
+        column = self.schema.role(role)
+        cells = [None] * len(self) if column is None else self.frame[column]
+        return np.array([None if is_absent(c) else str(c) for c in cells], dtype=object)
+
+    def tasks(self) -> np.ndarray:
+        """The task value of each row, `None` where there is no task column."""
+        return self._names("task")
+
+    def groups(self) -> np.ndarray:
+        """The group entity of each row, `None` where there is no group column."""
+        return self._names("group")
+
+    def split(self, seed: int = 0) -> Split:
+        """Which rows are for meta-training, for validation and for test; see `split_rows`."""
+        given = self._names("split") if self.schema.role("split") else None
+        return split_rows(
+            self.labels(), tasks=self.tasks(), groups=self.groups(), given=given, name=self.name, seed=seed
+        )
+
+    @cached_property
+    def train(self) -> Dataset:
+        """The rows for meta-training."""
+        return self.rows(self.split().train)
+
+    @cached_property
+    def valid(self) -> Dataset:
+        """The rows for choosing among models."""
+        return self.rows(self.split().valid)
+
+    @cached_property
+    def test(self) -> Dataset:
+        """The rows kept for the last word."""
+        return self.rows(self.split().test)
+
+
+def read_table(
+    source: str | Path | pd.DataFrame,
+    *,
+    target: str | None = None,
+    task: str | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    describe: str | None = None,
+    use: tuple[str, ...] | list[str] | None = None,
+    kinds: dict[str, str] | None = None,
+) -> Dataset:
+    """A data set from a table file, a DataFrame, or the word ``glyphs`` for the embedded one.
+
+    Args:
+        source: a Parquet, CSV, TSV or JSONL file, `-` for standard input, a DataFrame, `"glyphs"`.
+        target: the column with the label.
+        task: the column whose values are the tasks that episodes are drawn within.
+        group: the column of the entity whose rows belong together (a patient, a speaker).
+        split: the column that says `train`, `valid` or `test`.
+        describe: a text column that describes the class, not the sample.
+        use: the columns to use as modalities; by default all that are of use.
+        kinds: kinds of columns that should not be inferred, e.g. `{"notes": "text"}`.
+
+    >>> import pandas as pd
+    >>> pets = pd.DataFrame(
+    ...     {
+    ...         "weight": [4.1, 30.0],
+    ...         "says": ["meow and purr softly", "bark at the gate"],
+    ...         "pet": ["cat", "dog"],
+    ...     }
+    ... )
+    >>> read_table(pets, target="pet").schema.modalities
+    {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
+    """
+    said = Roles(target, task, group, split, describe, tuple(use) if use else None, dict(kinds or {}))
+    return open_table(source, said)
+
+
+def open_table(source: str | Path | pd.DataFrame, said: Roles, known: Roles | None = None) -> Dataset:
+    """A table under the roles that a caller said, and those `known` beforehand as far as they fit.
+
+    What is said must be there. What is known (the roles a model was trained with) holds where the
+    table has the column, and gives way to what is said.
+    """
+    if isinstance(source, pd.DataFrame):
+        frame, name, base = from_dataframe(source), "DataFrame", Path.cwd()
+    elif str(source) == "glyphs":
+        from metamodal.data.glyphs import GLYPHS_ROLES, read_glyphs
+
+        frame, name, base = from_dataframe(read_glyphs()), "glyphs", Path.cwd()
+        known = known or Roles(**GLYPHS_ROLES)
+    else:
+        frame, name, base = read_frame(source)
+    roles = said.over(_there(known, frame, name)) if known else said
+    schema = infer(frame, roles, name)
+    return Dataset(frame, schema, name, base, np.arange(1, len(frame) + 1))
+
+
+def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
+    """The known roles whose columns this table has."""
+    columns = set(frame.columns)
+    use = tuple(c for c in known.use or () if c in columns)
+    if known.use and not use:
+        raise DataError(
+            f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
+        )
+    single = {r: getattr(known, r) for r in ("target", "task", "group", "split", "describe")}
+    return Roles(
+        **{r: c if c in columns else None for r, c in single.items()},
+        use=use or None,
+        kinds={c: k for c, k in known.kinds.items() if c in columns},
+    )

@@ -1,0 +1,214 @@
+"""Images: any file Pillow reads, as square tensors of one size, grey where all are grey."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from metamodal.data.modalities.protocol import CellError, modalities
+
+__all__ = ["Image"]
+
+MAX_PIXELS = 64_000_000
+"""Images that claim more are refused before they are decoded."""
+_KEPT_SIDE = 128
+_ORIENTATIONS = 8
+_CELLS = 7
+
+
+@modalities.register("image")
+@dataclass(frozen=True)
+class Image:
+    """Square images of `size` pixels; `border` fills what a narrow picture leaves open.
+
+    Pixel values are standardised by the training images' `mean` and `std` per channel.
+    """
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    border: float
+
+    @classmethod
+    def read(cls, cell: Any, base: Path) -> np.ndarray:
+        """An image as `(height, width)` grey or `(height, width, 3)` bytes, at most 128 pixels a side."""
+        if isinstance(cell, np.ndarray):
+            return _reduced(_of_array(cell))
+        if isinstance(cell, PIL.Image.Image):
+            return _reduced(cell)
+        if isinstance(cell, str):
+            path = base / cell
+            if not path.is_file():
+                raise CellError(f"{cell!r} does not exist (paths are relative to the table). Mend the path")
+            cell = path.read_bytes()
+        if not isinstance(cell, (bytes, bytearray)):
+            raise CellError(f"{type(cell).__name__} is no image. Give bytes, a path or an array")
+        return _reduced(_decoded(bytes(cell)))
+
+    @classmethod
+    def fit(cls, values: Sequence[np.ndarray], size: int = 32) -> Image:
+        channels = 3 if any(v.ndim == 3 for v in values) else 1
+        size = min(size, max(max(v.shape[:2]) for v in values))
+        border = float(np.median([np.median(_edge(v)) for v in values]))
+        unscaled = cls(size, (0.0,) * channels, (1.0,) * channels, border)
+        step = max(1, len(values) // 2000)
+        x = unscaled.tensor(values[::step])
+        mean = x.mean((0, 2, 3)).tolist()
+        std = x.std((0, 2, 3)).clamp(min=1e-3).tolist()
+        return cls(size, tuple(mean), tuple(std), border)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.mean), self.size, self.size)
+
+    def tensor(self, values: Sequence[np.ndarray]) -> Float[Tensor, "n c h w"]:
+        pixels = np.stack([self._square(v) for v in values])
+        x = torch.from_numpy(pixels).float().div_(255)
+        x = x[:, None] if len(self.mean) == 1 else x.permute(0, 3, 1, 2).contiguous()
+        return (x - _channelwise(self.mean)) / _channelwise(self.std)
+
+    def features(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
+        """Histograms of oriented gradients beside a thumbnail (Dalal and Triggs, 2005)."""
+        grey = (x * _channelwise(self.std)).mean(1, keepdim=True)
+        kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
+        padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
+        gradient = F.conv2d(padded, torch.stack([kernel, kernel.T])[:, None])
+        strength = gradient.norm(dim=1)
+        angle = torch.atan2(gradient[:, 1], gradient[:, 0]) % math.pi
+        turn = angle * (_ORIENTATIONS / math.pi)
+        bins = torch.arange(_ORIENTATIONS)[:, None, None]
+        distance = (turn[:, None] - bins + _ORIENTATIONS / 2) % _ORIENTATIONS - _ORIENTATIONS / 2
+        votes = strength[:, None] * (1 - distance.abs()).clamp(min=0)
+        cells = F.adaptive_avg_pool2d(votes, _CELLS)
+        cells = F.normalize(cells + 1e-4, dim=1) * cells.sum(1, keepdim=True).clamp(max=0.05).sqrt()
+        histogram = F.normalize(cells.flatten(1), dim=1)
+        thumbnail = F.adaptive_avg_pool2d(x, _CELLS).flatten(1)
+        thumbnail = F.normalize(thumbnail - thumbnail.mean(1, keepdim=True), dim=1)
+        colour = F.normalize(x.mean((2, 3)), dim=1) if x.shape[1] == 3 else x.new_zeros(len(x), 0)
+        return F.normalize(torch.cat([histogram, 0.5 * thumbnail, 0.3 * colour], 1), dim=1)
+
+    def augment(self, x: Float[Tensor, "n c h w"], generator: Generator) -> Float[Tensor, "n c h w"]:
+        """Small turns, stretches, shears and shifts, one affine map a picture."""
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=generator) * 2 - 1
+
+        n = len(x)
+        angle, shear = 0.25 * uniform(n), 0.25 * uniform(n)
+        scale, shift = 1 + 0.2 * uniform(n, 2), 0.12 * uniform(n, 2)
+        rows = [
+            torch.stack([angle.cos() * scale[:, 0], shear - angle.sin(), shift[:, 0]], 1),
+            torch.stack([angle.sin(), angle.cos() * scale[:, 1], shift[:, 1]], 1),
+        ]
+        grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+    @property
+    def variants(self) -> int:
+        return 8
+
+    def variant(self, x: Float[Tensor, "n c h w"], number: int) -> Float[Tensor, "n c h w"]:
+        """Quarter turns and their mirror images."""
+        x = x.flip(3) if number & 4 else x
+        return torch.rot90(x, number & 3, (2, 3))
+
+    def _square(self, value: np.ndarray) -> np.ndarray:
+        colour = len(self.mean) == 3
+        if colour and value.ndim == 2:
+            value = np.repeat(value[..., None], 3, axis=2)
+        picture = PIL.Image.fromarray(value)
+        if not colour and picture.mode != "L":
+            picture = picture.convert("L")
+        width, height = picture.size
+        if width != height:
+            side = max(width, height)
+            fill = round(self.border)
+            square = PIL.Image.new(picture.mode, (side, side), (fill,) * 3 if colour else fill)
+            square.paste(picture, ((side - width) // 2, (side - height) // 2))
+            picture = square
+        if picture.width != self.size:
+            shrink = picture.width > self.size
+            method = PIL.Image.Resampling.BOX if shrink else PIL.Image.Resampling.BILINEAR
+            picture = picture.resize((self.size, self.size), method)
+        return np.asarray(picture)
+
+
+def _channelwise(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values)[:, None, None]
+
+
+def _decoded(data: bytes) -> PIL.Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            picture = PIL.Image.open(io.BytesIO(data))
+        if picture.width * picture.height > MAX_PIXELS:
+            raise CellError(
+                f"an image of {picture.width}×{picture.height} pixels is above the cap of {MAX_PIXELS}. Shrink it"
+            )
+        picture.draft(None, (2 * _KEPT_SIDE, 2 * _KEPT_SIDE))
+        picture.load()
+        return PIL.ImageOps.exif_transpose(picture)
+    except PIL.Image.DecompressionBombError:
+        raise CellError(f"an image above the cap of {MAX_PIXELS} pixels. Shrink it") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        reason = str(error).rstrip(".") or type(error).__name__
+        if "cannot identify" in reason:
+            reason = "the bytes are no image that Pillow knows"
+        raise CellError(
+            f"not a readable image ({len(data)} bytes): {reason}. Replace the cell or leave it empty"
+        ) from None
+
+
+def _of_array(cell: np.ndarray) -> PIL.Image.Image:
+    if cell.ndim == 3 and cell.shape[2] == 1:
+        cell = cell[..., 0]
+    if cell.ndim not in (2, 3) or 0 in cell.shape or (cell.ndim == 3 and cell.shape[2] not in (3, 4)):
+        raise CellError(f"an array of shape {cell.shape} is no image. Give height × width [× 1, 3 or 4]")
+    if cell.dtype != np.uint8:
+        if not np.isfinite(cell).all() or cell.min() < 0 or cell.max() > 255:
+            raise CellError("image values must lie in 0..255, or 0..1 as floats. Rescale the array")
+        unit = np.issubdtype(cell.dtype, np.floating) and cell.max() <= 1
+        cell = np.round(cell * 255 if unit else cell).astype(np.uint8)
+    return PIL.Image.fromarray(cell)
+
+
+def _reduced(picture: PIL.Image.Image) -> np.ndarray:
+    """Grey or RGB bytes on white, no larger than is kept."""
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        values = np.asarray(picture, dtype=np.float64)
+        top = 65535 if values.max() > 255 else 255
+        picture = PIL.Image.fromarray(np.clip(values * (255 / top), 0, 255).astype(np.uint8))
+    if "A" in picture.mode or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        picture = PIL.Image.new("RGBA", layer.size, "white")
+        picture.alpha_composite(layer)
+        picture = picture.convert("RGB")
+    if picture.mode not in ("L", "RGB"):
+        picture = picture.convert("L" if picture.mode == "1" else "RGB")
+    if max(picture.size) > _KEPT_SIDE:
+        factor = _KEPT_SIDE / max(picture.size)
+        size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+        picture = picture.resize(size, PIL.Image.Resampling.BOX)
+    pixels = np.array(picture)
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    return pixels
+
+
+def _edge(value: np.ndarray) -> np.ndarray:
+    grey = value if value.ndim == 2 else value.mean(2)
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])

@@ -1,0 +1,68 @@
+"""What a kind of modality has to say for itself, and the registry of kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from metamodal.errors import DataError
+from metamodal.registry import Registry
+
+__all__ = ["CellError", "Modality", "modalities"]
+
+
+class CellError(DataError):
+    """A cell that is there but cannot be read; the caller adds file, row and column."""
+
+
+@runtime_checkable
+class Modality(Protocol):
+    """A fitted kind: a frozen dataclass whose fields are all that training learned of the cells.
+
+    `read` and `fit` are class-level; the rest works on a fitted value. Tensors of absent cells never
+    come here.
+    """
+
+    @classmethod
+    def read(cls, cell: Any, base: Path) -> Any:
+        """One raw cell as a plain value (arrays, strings, dicts), or `CellError`."""
+        ...
+
+    @classmethod
+    def fit(cls, values: Sequence[Any]) -> Modality:
+        """What has to be known of the training cells: sizes, scales, categories."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one cell's tensor."""
+        ...
+
+    def tensor(self, values: Sequence[Any]) -> Float[Tensor, "n *shape"]:
+        """Read values as one tensor, or `CellError` where one does not fit what was fitted."""
+        ...
+
+    def features(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n f"]:
+        """Generic features that need no training, each row of length one at most."""
+        ...
+
+    def augment(self, x: Float[Tensor, "n *shape"], generator: Generator) -> Float[Tensor, "n *shape"]:
+        """The same samples as they might have come out another time: the class stays."""
+        ...
+
+    @property
+    def variants(self) -> int:
+        """How many symmetries (the identity included) turn a class into a new one."""
+        ...
+
+    def variant(self, x: Float[Tensor, "n *shape"], number: int) -> Float[Tensor, "n *shape"]:
+        """The samples under symmetry `number`; 0 is the identity."""
+        ...
+
+
+modalities: Registry[type[Modality]] = Registry("modality")
+"""The kinds that can be read, by name."""

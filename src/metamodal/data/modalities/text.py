@@ -1,0 +1,81 @@
+"""Text: any language, as hashed character n-grams; nothing to download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from metamodal.data.modalities.protocol import CellError, modalities
+
+__all__ = ["Text"]
+
+_DROPPED = 0.2
+
+
+@modalities.register("text")
+@dataclass(frozen=True)
+class Text:
+    """Weights of character 2- to 5-grams within words, hashed into buckets and weighed by rarity.
+
+    `rarity` is the inverse document frequency of each bucket in the training texts. Hashing keeps
+    unseen words apart from seen ones (Weinberger et al., 2009).
+    """
+
+    rarity: tuple[float, ...]
+
+    @classmethod
+    def read(cls, cell: Any, base: Path) -> str:
+        if isinstance(cell, (list, tuple, np.ndarray)) and all(isinstance(c, str) for c in cell):
+            return " ".join(cell)
+        if isinstance(cell, (dict, list, tuple, bytes, bytearray, np.ndarray)):
+            raise CellError(f"{type(cell).__name__} is no text. Give a string")
+        return str(cell)
+
+    @classmethod
+    def fit(cls, values: Sequence[str], buckets: int = 2048) -> Text:
+        counts = (_hashed(buckets).transform(values) != 0).sum(0)
+        rarity = np.log((1 + len(values)) / (1 + np.asarray(counts).ravel())) + 1
+        return cls(tuple(np.round(rarity, 4).tolist()))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.rarity),)
+
+    def tensor(self, values: Sequence[str]) -> Float[Tensor, "n f"]:
+        counts = _hashed(len(self.rarity)).transform(values)
+        counts.data = np.sign(counts.data) * np.log1p(np.abs(counts.data))
+        x = torch.from_numpy(counts.toarray()).float() * torch.tensor(self.rarity)
+        return F.normalize(x, dim=1)
+
+    def features(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
+        return x
+
+    def augment(self, x: Float[Tensor, "n f"], generator: Generator) -> Float[Tensor, "n f"]:
+        """A fifth of the n-grams left out."""
+        keep = torch.rand(x.shape, generator=generator) >= _DROPPED
+        return F.normalize(x * keep, dim=1)
+
+    @property
+    def variants(self) -> int:
+        return 1
+
+    def variant(self, x: Float[Tensor, "n f"], number: int) -> Float[Tensor, "n f"]:
+        return x
+
+
+@cache
+def _hashed(buckets: int) -> Any:
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    return HashingVectorizer(
+        analyzer="char_wb", ngram_range=(2, 5), n_features=buckets, norm=None, dtype=np.float32
+    )

@@ -1,0 +1,318 @@
+"""The role and kind of each column of a table, inferred with the evidence for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metamodal.data.cells import FORMS, form, is_absent, media_kind
+from metamodal.errors import DataError, OptionError, suggestion
+
+__all__ = ["KINDS", "Column", "Roles", "Schema", "infer"]
+
+KINDS = (
+    "image",
+    "text",
+    "audio",
+    "video",
+    "tabular",
+    "series",
+    "graph",
+    "points",
+    "embedding",
+)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What a user says of a table's columns; everything not said is inferred."""
+
+    target: str | None = None
+    task: str | None = None
+    group: str | None = None
+    split: str | None = None
+    describe: str | None = None
+    use: tuple[str, ...] | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    def over(self, other: Roles) -> Roles:
+        """These roles, with `other` answering where these are silent."""
+        return Roles(
+            **{
+                name: getattr(self, name) or getattr(other, name)
+                for name in ("target", "task", "group", "split", "describe", "use", "kinds")
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its role, its kind, why, and what to beware of."""
+
+    name: str
+    role: str
+    kind: str | None
+    evidence: str
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table; a modality is one of them, or all scalar ones together."""
+
+    columns: tuple[Column, ...]
+
+    def role(self, role: str) -> str | None:
+        """The name of the column with this role, if there is one."""
+        return next((c.name for c in self.columns if c.role == role), None)
+
+    @property
+    def target(self) -> str | None:
+        return self.role("target")
+
+    @property
+    def modalities(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Kind and columns of each modality by name.
+
+        Two or more scalar columns (numbers, categories, booleans) are one modality, `tabular`:
+        a sample's row of values. One alone, and any column of records, keeps its own name.
+        """
+        used = [c for c in self.columns if c.role == "modality" and c.kind]
+        scalar = tuple(c.name for c in used if c.kind == "tabular" and c.evidence != _RECORDS)
+        found: dict[str, tuple[str, tuple[str, ...]]] = {}
+        for column in used:
+            if len(scalar) > 1 and column.name in scalar:
+                found["tabular"] = ("tabular", scalar)
+            else:
+                found[column.name] = (str(column.kind), (column.name,))
+        return found
+
+    @property
+    def warnings(self) -> list[str]:
+        return [f"column {c.name!r}: {c.warning}" for c in self.columns if c.warning]
+
+    def to_roles(self) -> Roles:
+        """What a user would have to say to get this schema again."""
+        used = [c for c in self.columns if c.role == "modality"]
+        return Roles(
+            **{r: self.role(r) for r in ("target", "task", "group", "split", "describe")},
+            use=tuple(c.name for c in used),
+            kinds={c.name: str(c.kind) for c in used},
+        )
+
+
+_MANY_LEVELS = 100
+_RECORDS = "records of named values"
+_ROLE_EVIDENCE = "named so by the caller"
+
+
+def infer(frame: pd.DataFrame, roles: Roles, name: str = "table") -> Schema:
+    """The schema of a table of raw cells.
+
+    `roles` wins over inference. Columns that nothing can be learnt from (constant, a new value in
+    each row, the same value in all rows of a class) are ignored unless `roles.use` names them.
+
+    Raises:
+        OptionError: a role names a column that is not there, or an unknown kind.
+        DataError: a column mixes two kinds.
+    """
+    if not len(frame):
+        raise DataError(f"{name}: the table has no rows. Give a table with at least one labelled row.")
+    _check_names(frame, roles, name)
+    given = {
+        column: role
+        for role in ("target", "task", "group", "split", "describe")
+        if (column := getattr(roles, role))
+    }
+    labels = frame[roles.target] if roles.target else None
+    columns = []
+    for column in map(str, frame.columns):
+        cells = [c for c in frame[column] if not is_absent(c)]
+        role = given.get(column)
+        if role:
+            columns.append(Column(column, role, _kind_of_role(role, cells), _ROLE_EVIDENCE))
+        else:
+            columns.append(_inferred(frame, column, cells, roles, labels, name))
+    schema = Schema(tuple(columns))
+    if roles.use is not None and not schema.modalities:
+        raise OptionError(f"{name}: --use names no column. Name at least one modality.")
+    return schema
+
+
+def _check_names(frame: pd.DataFrame, roles: Roles, name: str) -> None:
+    known = [str(c) for c in frame.columns]
+    asked: list[tuple[str, str]] = [
+        (f"--{role}", column)
+        for role in ("target", "task", "group", "split", "describe")
+        if (column := getattr(roles, role))
+    ]
+    asked += [("--use", c) for c in roles.use or ()] + [("--kind", c) for c in roles.kinds]
+    for option, column in asked:
+        if column not in known:
+            raise OptionError(f"{name}: {option} {column!r}: no such column. {suggestion(column, known)}")
+    for column, kind in roles.kinds.items():
+        if kind not in KINDS:
+            raise OptionError(f"--kind {column}={kind}: no such kind. {suggestion(kind, KINDS)}")
+    for column in roles.use or ():
+        for role in ("target", "split"):
+            if column == getattr(roles, role):
+                raise OptionError(
+                    f"--use {column!r}: it is the {role}, which no model may see. Leave it out."
+                )
+
+
+def _kind_of_role(role: str, cells: list[Any]) -> str | None:
+    return "text" if role == "describe" and cells else None
+
+
+def _inferred(
+    frame: pd.DataFrame,
+    column: str,
+    cells: list[Any],
+    roles: Roles,
+    labels: pd.Series | None,
+    name: str,
+) -> Column:
+    used = roles.use is None or column in roles.use
+    if not cells:
+        return Column(column, "ignored", None, "every cell is empty")
+    if column in roles.kinds:
+        records = roles.kinds[column] == "tabular" and form(cells[0]) == "record"
+        kind, evidence = roles.kinds[column], _RECORDS if records else "kind given by the caller"
+    else:
+        if not used:
+            return Column(column, "ignored", _quiet_kind(frame, column, cells), "not named in --use")
+        kind, evidence = _kind(frame, column, cells, name)
+    if not used:
+        return Column(column, "ignored", kind, "not named in --use")
+    reason = _worthless(frame[column], cells, labels, kind)
+    if roles.use is not None:
+        return Column(column, "modality", kind, evidence, reason)
+    if reason:
+        return Column(column, "ignored", kind, f"{evidence}; left out because {reason}", reason)
+    return Column(column, "modality", kind, evidence)
+
+
+def _quiet_kind(frame: pd.DataFrame, column: str, cells: list[Any]) -> str | None:
+    try:
+        return _kind(frame, column, cells, "")[0]
+    except DataError:
+        return None
+
+
+def _kind(frame: pd.DataFrame, column: str, cells: list[Any], name: str) -> tuple[str, str]:
+    """Kind and evidence of a column by the forms of all its cells."""
+    forms = Counter(form(c) for c in cells)
+    if len(forms) > 1 and set(forms) <= {"number", "boolean"}:
+        forms = Counter({"number": len(cells)})
+    if "empty list" in forms and len(forms) > 1:
+        del forms["empty list"]
+    if len(forms) > 1:
+        rare = min(forms, key=forms.__getitem__)
+        row = next(i for i, c in enumerate(frame[column]) if not is_absent(c) and form(c) == rare)
+        counts = " and ".join(f"{n} {f}" for f, n in forms.most_common())
+        raise DataError(
+            f"{name} row {row + 1}, column {column}: the column has two kinds ({counts}); this cell is "
+            f"{_short(frame[column].iloc[row])}. Mend the cell, or split the column in two."
+        )
+    (only,) = forms
+    if only == "string":
+        return _kind_of_strings(frame, column, cells, name)
+    if only not in FORMS:
+        raise DataError(
+            f"{name}, column {column}: cannot tell what its cells are ({only}). Say --kind {column}=KIND."
+        )
+    if only == "vector":
+        lengths = {len(c) for c in cells}
+        if len(lengths) > 1:
+            return "series", f"number lists of {min(lengths)} to {max(lengths)} steps"
+        return "embedding", f"number lists, all of length {lengths.pop()}"
+    return FORMS[only], _evidence(only, cells)
+
+
+def _evidence(only: str, cells: list[Any]) -> str:
+    if only in ("image", "audio", "video"):
+        return f"{only} by the first bytes of all {len(cells)} cells"
+    if only == "sequence":
+        lengths = [len(c) for c in cells]
+        width = len(cells[0][0])
+        return f"lists of steps, {width} values each, {min(lengths)} to {max(lengths)} steps"
+    if only == "symbols":
+        return "lists of symbols"
+    if only == "record":
+        return _RECORDS
+    return f"{only}s"
+
+
+def _kind_of_strings(frame: pd.DataFrame, column: str, cells: list[str], name: str) -> tuple[str, str]:
+    media = Counter(media_kind(c) for c in cells)
+    kind, count = media.most_common(1)[0]
+    if kind and count == len(cells):
+        return kind, f"paths that end like {kind} files"
+    numeric = [c for c in cells if _is_number(c)]
+    if len(numeric) == len(cells):
+        return "tabular", "numbers written as text"
+    if len(numeric) >= 0.8 * len(cells):
+        row = next(i for i, c in enumerate(frame[column]) if not is_absent(c) and not _is_number(c))
+        raise DataError(
+            f"{name} row {row + 1}, column {column}: the column has two kinds ({len(numeric)} numbers and "
+            f"{len(cells) - len(numeric)} words); this cell is {_short(frame[column].iloc[row])}. "
+            f"Mend the cell, or say --kind {column}=text."
+        )
+    distinct = len(set(cells))
+    words = float(np.mean([len(c.split()) for c in cells]))
+    few = distinct <= max(2, 0.5 * len(cells)) and (distinct <= _MANY_LEVELS or words < 1.2)
+    if (few and words < 3) or distinct == 1:
+        return "tabular", f"a category of {distinct} values"
+    return "text", f"strings, {distinct} distinct, {words:.1f} words on average"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _worthless(column: pd.Series, cells: Sequence[Any], labels: pd.Series | None, kind: str) -> str | None:
+    """Why a column can teach nothing about a new sample, if so."""
+    keys = [None if is_absent(c) else _key(c) for c in column]
+    distinct = {k for k in keys if k is not None}
+    if len(distinct) == 1 and len(cells) == len(column) > 1:
+        return "it is constant"
+    words = kind in ("text", "tabular") and all(isinstance(c, str) and len(c.split()) == 1 for c in cells)
+    if words and len(distinct) == len(column) > 20:
+        return "it differs in every row, as an id does"
+    if labels is None or len(distinct) < 2:
+        return None
+    of_class: dict[Any, set[Any]] = {}
+    rows: Counter[Any] = Counter()
+    for key, label in zip(keys, labels):
+        if not is_absent(label) and key is not None:
+            of_class.setdefault(label, set()).add(key)
+            rows[label] += 1
+    repeated = [label for label, n in rows.items() if n > 1]
+    if repeated and all(len(of_class[label]) == 1 for label in repeated) and len(distinct) > 1:
+        return "it is constant within each class, so in a query it would give the label away (--describe takes it)"
+    return None
+
+
+def _key(cell: Any) -> Any:
+    if isinstance(cell, np.ndarray):
+        return cell.tobytes()
+    try:
+        hash(cell)
+    except TypeError:
+        return repr(cell)
+    return cell
+
+
+def _short(cell: Any) -> str:
+    text = repr(cell)
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -1,0 +1,163 @@
+"""Tasks and episodes: where few-shot problems come from, and how one is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metamodal.errors import DataError, OptionError
+from metamodal.types import Batch, Episode, one_hot
+
+__all__ = ["Draw", "Shape", "Task", "draw_episodes", "episodes_of", "random_missing", "tasks_of"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Classes of rows that episodes are drawn from: all of a table, or those of one task value.
+
+    `rows[k]` are the row numbers of class k, `groups[k]` their group entity as a code (-1: none).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    rows: tuple[np.ndarray, ...]
+    groups: tuple[np.ndarray, ...]
+
+    def usable(self, shot: int) -> list[int]:
+        """The classes that have a query row left after `shot` support rows."""
+        return [k for k, rows in enumerate(self.rows) if len(rows) > shot]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of an episode: classes, support rows a class, query rows a class (at most)."""
+
+    way: int = 5
+    shot: int = 1
+    query: int = 15
+
+    def __post_init__(self) -> None:
+        for name, least in (("way", 2), ("shot", 1), ("query", 1)):
+            if getattr(self, name) < least:
+                raise OptionError(f"{name}={getattr(self, name)}: too small. Say {least} or more.")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Row numbers of drawn episodes: support `(t, s)`, query `(t, q)`, with class codes alike.
+
+    A class with fewer than the wished query rows fills up with row 0 under class code -1.
+    """
+
+    support: Tensor
+    support_codes: Tensor
+    query: Tensor
+    query_codes: Tensor
+    names: tuple[tuple[str, ...], ...]
+
+
+def tasks_of(labels: np.ndarray, tasks: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> list[Task]:
+    """The tasks among `rows`: one for each task value, or a single one without a task column."""
+    group_codes = _coded(groups)
+    found = []
+    for name in sorted({str(t) for t in tasks[rows]}):
+        members = rows[np.array([str(t) == name for t in tasks[rows]], dtype=bool)]
+        classes = sorted({str(c) for c in labels[members] if c is not None})
+        of_class = [members[labels[members] == c] for c in classes]
+        found.append(Task(name, tuple(classes), tuple(of_class), tuple(group_codes[r] for r in of_class)))
+    return found
+
+
+def draw_episodes(
+    tasks: list[Task], shape: Shape, count: int, rng: np.random.Generator, name: str = "table"
+) -> Draw:
+    """`count` episodes, each within one task, tasks weighed by how many classes they offer.
+
+    Support and query of a class share no row, nor a group entity where the class has several.
+
+    Raises:
+        DataError: no task has `way` classes of more than `shot` rows.
+    """
+    offers = [task.usable(shape.shot) for task in tasks]
+    able = [i for i, classes in enumerate(offers) if len(classes) >= shape.way]
+    if not able:
+        best = max((len(classes) for classes in offers), default=0)
+        where = f" in one task ({len(tasks)} tasks)" if len(tasks) > 1 else ""
+        raise DataError(
+            f"{name}: {shape.way}-way {shape.shot}-shot needs {shape.way} classes of {shape.shot + 1} or more "
+            f"rows{where}, and there are {best}. Lower --way or --shot, or give more labelled rows."
+        )
+    weights = np.array([len(offers[i]) for i in able], dtype=float)
+    chosen = rng.choice(able, size=count, p=weights / weights.sum())
+    support = np.zeros((count, shape.way, shape.shot), dtype=np.int64)
+    query = np.full((count, shape.way, shape.query), -1, dtype=np.int64)
+    names = []
+    for e, i in enumerate(chosen):
+        classes = rng.choice(offers[i], size=shape.way, replace=False)
+        names.append(tuple(tasks[i].classes[k] for k in classes))
+        for w, k in enumerate(classes):
+            s, q = _drawn_rows(tasks[i].rows[k], tasks[i].groups[k], shape, rng)
+            support[e, w] = s
+            query[e, w, : len(q)] = q
+    codes = np.arange(shape.way)[:, None]
+    support_codes = np.broadcast_to(codes, support.shape)
+    query_codes = np.where(query < 0, -1, codes)
+    flat = (count, -1)
+    return Draw(
+        torch.from_numpy(support.reshape(flat)),
+        torch.from_numpy(support_codes.reshape(flat).copy()),
+        torch.from_numpy(np.maximum(query, 0).reshape(flat)),
+        torch.from_numpy(query_codes.reshape(flat)),
+        tuple(names),
+    )
+
+
+def episodes_of(batch: Batch, draw: Draw, way: int) -> Episode:
+    """The drawn rows of an encoded table as a stack of episodes."""
+    support = batch.take(draw.support).labelled(one_hot(draw.support_codes, way))
+    return Episode(support, batch.take(draw.query).labelled(one_hot(draw.query_codes, way)))
+
+
+def random_missing(batch: Batch, rate: float | Tensor, rng: torch.Generator) -> Batch:
+    """The batch with cells absent at random, but at least one cell left in a row that has any.
+
+    Args:
+        rate: the chance of each cell; a tensor broadcasts over the rows' axes.
+    """
+    names = list(batch.present)
+    present = torch.stack([batch.present[m] for m in names], -1)
+    order = torch.rand(present.shape, generator=rng)
+    rates = rate[..., None] if isinstance(rate, Tensor) else rate
+    kept = present & (torch.rand(present.shape, generator=rng) >= rates)
+    last = torch.where(present, order, -1.0).argmax(-1, keepdim=True)
+    spared = torch.zeros_like(present).scatter(-1, last, True) & present
+    kept = torch.where(kept.any(-1, keepdim=True), kept, spared)
+    return batch._replace(present={m: kept[..., i] for i, m in enumerate(names)})
+
+
+def _coded(groups: np.ndarray) -> np.ndarray:
+    """Group entities as codes; a row of no entity is one of its own, -1 where nothing is grouped."""
+    if all(g is None for g in groups):
+        return np.full(len(groups), -1, dtype=np.int64)
+    names = [("row", i) if g is None else ("group", g) for i, g in enumerate(groups)]
+    codes = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([codes[name] for name in names], dtype=np.int64)
+
+
+def _drawn_rows(
+    rows: np.ndarray, groups: np.ndarray, shape: Shape, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    order = rng.permutation(len(rows))
+    if groups[0] >= 0:
+        entities, codes = np.unique(groups, return_inverse=True)
+        ranks = rng.permutation(len(entities))[codes[order]]
+        by_group = order[np.argsort(ranks, kind="stable")]
+        taken = groups[by_group[: shape.shot]]
+        rest = by_group[shape.shot :]
+        apart = rest[~np.isin(groups[rest], taken)]
+        if len(apart):
+            return rows[by_group[: shape.shot]], rows[rng.permutation(apart)[: shape.query]]
+    return rows[order[: shape.shot]], rows[order[shape.shot : shape.shot + shape.query]]

@@ -1,0 +1,55 @@
+"""What can go wrong, by who can mend it.
+
+    MetamodalError
+    ├── OptionError      the caller asked for something that does not exist or does not fit   exit code 2
+    ├── DataError        a table, or a cell of it, is not what it should be                   exit code 3
+    └── ArtifactError    a saved model or predictor is missing, damaged or too new            exit code 3
+
+A bug stays a plain exception.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["ArtifactError", "DataError", "MetamodalError", "OptionError", "suggestion"]
+
+
+class MetamodalError(Exception):
+    """Any error a user can mend; its message is one line and ends in the remedy."""
+
+    exit_code = 1
+
+
+class OptionError(MetamodalError):
+    """An option, a name or a combination of both that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class DataError(MetamodalError):
+    """A table or a cell that is not what it should be; names file, row, column and value."""
+
+    exit_code = 3
+
+
+class ArtifactError(MetamodalError):
+    """A saved model or predictor that cannot be read."""
+
+    exit_code = 3
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown `name`: the nearest known one, or all of them.
+
+    >>> suggestion("inner_Ir", ["inner_lr", "steps"])
+    "Did you mean 'inner_lr'?"
+    >>> suggestion("zzz", ["inner_lr", "steps"])
+    'Known: inner_lr, steps.'
+    """
+    known = [str(k) for k in known]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    return f"Known: {', '.join(known)}." if known else "There is none to choose from."

@@ -1,0 +1,145 @@
+"""`MetaLearner`: the whole program as one object in scikit-learn's manner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metamodal.artifact import load_artifact, save_artifact
+from metamodal.config import override, parse
+from metamodal.data.dataset import Dataset
+from metamodal.errors import OptionError, suggestion
+from metamodal.evaluation.protocol import Protocol, evaluate
+from metamodal.experiment import DataOptions, Experiment, roles_of, run
+from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
+from metamodal.training.loop import Progress
+
+__all__ = ["MetaLearner", "load"]
+
+
+class MetaLearner:
+    """Learns from many tasks how to learn the next one from a handful of examples.
+
+    Options are the fields of the option tree: `MetaLearner(seed=1, learner="ridge",
+    train={"budget": 60})`, or with double underscores, `train__budget=60`. Without `fit`, `adapt`
+    and `score` use generic features that need no training.
+
+    >>> import pandas as pd
+    >>> support = pd.DataFrame({"height": [20, 24, 60, 63], "pet": ["cat", "cat", "dog", "dog"]})
+    >>> predictor = MetaLearner(data__target="pet").adapt(support)
+    >>> predictor.predict(pd.DataFrame({"height": [22, 61]})).tolist()
+    ['cat', 'dog']
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.experiment = parse(Experiment, _nested(options))
+        self.experiment.build_learner()
+        self.model: MetaModel | None = None
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Every option by name; with `deep`, nested ones by double underscores."""
+        tree = self.experiment.model_dump()
+        return _flat(tree) if deep else tree
+
+    def set_params(self, **options: Any) -> MetaLearner:
+        """Change options; what was learned stays until the next `fit`."""
+        known = self.get_params()
+        assignments = _nested(options)
+        for name in _flat(assignments):
+            if name not in known and not name.startswith(("learner", "data__kinds")):
+                raise OptionError(f"{name}: no such option. {suggestion(name, known)}")
+        self.experiment = parse(Experiment, _merged(self.experiment.model_dump(), assignments))
+        return self
+
+    def fit(self, data: Dataset, watch: Callable[[Progress], None] = lambda p: None) -> MetaLearner:
+        """Meta-train on the data's training rows, choosing by its validation rows."""
+        self.model = run(self.experiment, data, watch).model
+        return self
+
+    def adapt(self, support: pd.DataFrame | Dataset) -> Predictor:
+        """A predictor from a handful of labelled rows."""
+        if self.model is not None:
+            return self.model.adapt(support)
+        data = self._labelled(support)
+        return untrained(data, self.experiment.build_learner()).adapt(data)
+
+    def score(self, data: Dataset, *, episodes: int = 600, way: int = 5, shot: int = 1) -> float:
+        """Mean accuracy of few-shot episodes drawn from all rows of `data`, e.g. `table.test`."""
+        protocol = Protocol(way, shot, episodes=episodes, seed=self.experiment.seed)
+        model = self.model or untrained(data, self.experiment.build_learner())
+        (found,) = evaluate(model, data, [protocol], rows=np.arange(len(data)))
+        return found.whole.accuracy[0]
+
+    def embed(self, rows: pd.DataFrame | Dataset) -> np.ndarray:
+        """The embedding of each row in the shared space, `(n, d)`."""
+        return self._trained("embed").embed(rows)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the trained model as a folder; `metamodal.load` reads it."""
+        save_artifact(self._trained("save"), folder)
+
+    @classmethod
+    def of(cls, model: MetaModel) -> MetaLearner:
+        """A trained model as a `MetaLearner`, with the options it was trained under."""
+        learner = cls(**{k: v for k, v in model.record.items() if k != "outcome"})
+        learner.model = model
+        return learner
+
+    def _trained(self, purpose: str) -> MetaModel:
+        if self.model is None:
+            raise OptionError(f"MetaLearner: nothing is trained yet to {purpose}. Call fit first.")
+        return self.model
+
+    def _labelled(self, support: pd.DataFrame | Dataset) -> Dataset:
+        if isinstance(support, Dataset):
+            return support
+        options: DataOptions = self.experiment.data
+        if options.target is None:
+            raise OptionError(
+                "MetaLearner: which column is the label? Pass read_table(frame, target=…), or MetaLearner(data__target=…)."
+            )
+        return dataset_of(support, roles_of(options))
+
+
+def load(folder: str | Path) -> MetaLearner | Predictor:
+    """A saved model as a `MetaLearner`, or a saved predictor."""
+    item = load_artifact(folder)
+    return MetaLearner.of(item) if isinstance(item, MetaModel) else item
+
+
+def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Names with double underscores as nested records."""
+    result: dict[str, Any] = {}
+    for name, value in options.items():
+        *parents, last = name.split("__")
+        node = result
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        if isinstance(value, Mapping) and isinstance(node.get(last), dict):
+            node[last] |= dict(value)
+        else:
+            node[last] = dict(value) if isinstance(value, Mapping) else value
+    return result
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value and not prefix.startswith(("learner", "data__kinds")):
+            result |= _flat(value, f"{prefix}{name}__")
+        else:
+            result[f"{prefix}{name}"] = value
+    return result
+
+
+def _merged(tree: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    result = override(tree, [])
+    for name, value in changes.items():
+        node = result.get(name)
+        merge = isinstance(value, Mapping) and isinstance(node, dict) and name != "learner"
+        result[name] = _merged(node, value) if merge else value  # type: ignore[arg-type]
+    return result

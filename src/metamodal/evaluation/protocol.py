@@ -1,0 +1,329 @@
+"""Few-shot evaluation: the same drawn episodes for every subset of modalities and every baseline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metamodal.config import component_record
+from metamodal.data.dataset import Dataset
+from metamodal.data.encode import Cells
+from metamodal.data.tasks import Draw, Shape, draw_episodes, episodes_of, random_missing, tasks_of
+from metamodal.errors import DataError, OptionError
+from metamodal.evaluation.baselines import BASELINES, baseline_logits
+from metamodal.evaluation.metrics import calibration_error, episode_scores, interval
+from metamodal.meta.learners import learners
+from metamodal.predictor import MetaModel
+from metamodal.types import Batch, Episode
+
+__all__ = ["Evaluation", "Protocol", "Result", "Showcase", "evaluate", "test_rows", "widest_way"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is drawn, and what is measured on it.
+
+    Args:
+        way, shot, query: the episodes' shape; a class with fewer rows gives fewer queries.
+        subsets: measure every subset of the modalities, not only all and each.
+        missing: measure also with this share of the cells absent, in support and query.
+        baselines: measure scikit-learn's answer to the same episodes, on as many of them.
+    """
+
+    way: int = 5
+    shot: int = 1
+    query: int = 15
+    episodes: int = 600
+    seed: int = 0
+    subsets: bool = False
+    missing: float = 0.0
+    baselines: bool = False
+
+    def __post_init__(self) -> None:
+        if self.episodes < 2:
+            raise OptionError(f"episodes={self.episodes}: an interval needs 2 or more. Say e.g. 600.")
+        if not 0 <= self.missing < 1:
+            raise OptionError(f"missing={self.missing}: no share of cells. Say a number from 0 to below 1.")
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.way, self.shot, self.query)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of one learner or baseline on one subset of the modalities, over all episodes."""
+
+    name: str
+    modalities: tuple[str, ...]
+    missing: float
+    scores: dict[str, Tensor] = field(repr=False)
+    ece: float
+    features: str = "learned"
+    fusion: str | None = None
+
+    @property
+    def accuracy(self) -> tuple[float, float]:
+        """Mean and half-width of the 95 % interval."""
+        return interval(self.scores["accuracy"])
+
+    def to_dict(self) -> dict[str, Any]:
+        scores = {k: dict(zip(("mean", "ci95"), interval(v))) for k, v in self.scores.items()}
+        return {"modalities": list(self.modalities), "missing": self.missing, **scores, "ece": self.ece}
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """One episode as a person may look at it: row positions, true and predicted class names."""
+
+    support: np.ndarray
+    support_names: tuple[str, ...]
+    query: np.ndarray
+    query_names: tuple[str, ...]
+    predicted: tuple[str, ...]
+    confidence: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured on one protocol."""
+
+    protocol: Protocol
+    unseen_classes: bool
+    results: tuple[Result, ...]
+    baselines: tuple[Result, ...]
+    confusions: Counter[tuple[str, str]]
+    showcases: tuple[Showcase, ...]
+    learner: str
+    notes: tuple[str, ...] = ()
+
+    def result(self, modalities: tuple[str, ...], missing: float = 0.0) -> Result:
+        return next(r for r in self.results if r.modalities == modalities and r.missing == missing)
+
+    @property
+    def whole(self) -> Result:
+        """All modalities, nothing missing but what the table lacks."""
+        return max((r for r in self.results if not r.missing), key=lambda r: len(r.modalities))
+
+    @property
+    def best_single(self) -> Result:
+        singles = [r for r in self.results if len(r.modalities) == 1 and not r.missing]
+        return max(singles, key=lambda r: r.accuracy[0])
+
+    @property
+    def fusion_gain(self) -> tuple[float, float]:
+        """Accuracy of all modalities less that of the best single one, paired by episode."""
+        return interval(self.whole.scores["accuracy"] - self.best_single.scores["accuracy"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document of `evaluate --json`."""
+        p = self.protocol
+        protocol = {k: getattr(p, k) for k in ("way", "shot", "query", "episodes", "seed")}
+        protocol |= {"transductive": False, "unseen_classes": self.unseen_classes}
+        return {
+            "protocol": protocol,
+            "results": [{"learner": self.learner} | r.to_dict() for r in self.results],
+            "baselines": [
+                {"name": b.name, "features": b.features, "fusion": b.fusion} | b.to_dict()
+                for b in self.baselines
+            ],
+            "best_single": self.best_single.modalities[0],
+            "fusion_gain": dict(zip(("mean", "ci95"), self.fusion_gain)),
+            "notes": list(self.notes),
+        }
+
+
+def test_rows(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tuple[str, ...]]:
+    """Rows that training never saw, whether their classes are new too, and notes on the choice.
+
+    The test part of the split column if there is one. Else, for a trained model, rows of classes,
+    tasks and groups that it did not see; for an untrained one the part that a trained one would be
+    tested on, so that the two compare.
+    """
+    labels, seen = dataset.labels(), model.seen
+    notes: list[str] = []
+    if dataset.schema.role("split") or not seen.classes or _split_by_row(model):
+        split = dataset.split(model.record.get("seed", 0))
+        rows = split.test if len(split.test) else np.flatnonzero(labels != np.array(None))
+        notes += split.notes
+    else:
+        groups, tasks = dataset.groups(), dataset.tasks()
+        fresh = np.array([label is not None for label in labels])
+        new_class = np.array([label not in seen.classes for label in labels])
+        if (fresh & new_class).any():
+            fresh &= new_class
+        for values, known, role in ((tasks, seen.tasks, "task"), (groups, seen.groups, "group")):
+            new = np.array([v is None or v not in known for v in values])
+            if known and (fresh & new).any():
+                fresh &= new
+            elif known:
+                notes.append(f"every {role} of this table was seen in training")
+        rows = np.flatnonzero(fresh)
+    unseen = not (set(labels[rows]) & seen.classes)
+    if seen.classes and not unseen:
+        notes.append("some of these classes were seen in training")
+    return rows, unseen, tuple(notes)
+
+
+def widest_way(model: MetaModel, dataset: Dataset, shot: int, most: int) -> int:
+    """The largest way up to `most` that the test rows allow, two at least."""
+    rows, _, _ = test_rows(model, dataset)
+    tasks = tasks_of(dataset.labels(), dataset.tasks(), dataset.groups(), rows)
+    return max(2, min(most, max((len(t.usable(shot)) for t in tasks), default=2)))
+
+
+def _split_by_row(model: MetaModel) -> bool:
+    return bool(model.record.get("outcome", {}).get("split_by") == "row")
+
+
+test_rows.__test__ = False  # type: ignore[attr-defined]
+
+
+def evaluate(
+    model: MetaModel,
+    dataset: Dataset,
+    protocols: list[Protocol],
+    *,
+    unreadable: str = "error",
+    cells: Cells | None = None,
+    rows: np.ndarray | None = None,
+) -> Iterator[Evaluation]:
+    """The model on each protocol; the table is read and encoded once.
+
+    Inductive throughout: a query row is predicted from the support and itself alone.
+
+    Args:
+        cells: the table's cells, where they have been read already.
+        rows: the rows to draw from; by default `test_rows` says which.
+    """
+    if rows is None:
+        rows, unseen, notes = test_rows(model, dataset)
+    else:
+        unseen, notes = not set(dataset.labels()[rows]) & model.seen.classes, ()
+    if not len(rows):
+        raise DataError(
+            f"{dataset.name}: no row is left for testing. Give a table with classes that training did not see."
+        )
+    part = dataset.rows(rows)
+    read = cells.rows(rows) if cells is not None else model.preprocessor.read(part, unreadable)
+    raw = model.preprocessor.encode(read)
+    generic = model.preprocessor.features(raw)
+    tokens = model.tokens(generic if model.generic else raw)
+    tasks = tasks_of(part.labels(), part.tasks(), part.groups(), np.arange(len(part)))
+    spaces = {"untrained": generic}
+    if not model.generic and model.engine.learner.reads == "tokens":
+        spaces["learned"] = tokens
+    for protocol in protocols:
+        rng = np.random.default_rng([protocol.seed, protocol.way, protocol.shot])
+        draw = draw_episodes(tasks, protocol.shape, protocol.episodes, rng, dataset.name)
+        results = tuple(_results(model, tokens, draw, protocol))
+        peers = tuple(_baselines(spaces, draw, protocol)) if protocol.baselines else ()
+        whole = episodes_of(tokens, draw, protocol.way)
+        logits = _logits(model, whole)
+        yield Evaluation(
+            protocol,
+            unseen,
+            results,
+            peers,
+            _confusions(logits, draw),
+            tuple(_showcase(part, rows, logits, draw, e) for e in range(3)),
+            str(component_record(learners, model.engine.learner)["kind"]),
+            notes,
+        )
+
+
+def _conditions(modalities: tuple[str, ...], protocol: Protocol) -> list[tuple[tuple[str, ...], float]]:
+    sizes = range(1, len(modalities) + 1) if protocol.subsets else (1, len(modalities))
+    chosen = [s for size in dict.fromkeys(sizes) for s in combinations(modalities, size)]
+    if len(chosen) > 64:
+        chosen = [s for s in chosen if len(s) in (1, len(modalities) - 1, len(modalities))]
+    whole = [(s, 0.0) for s in sorted(chosen, key=len, reverse=True)]
+    return whole + ([(modalities, protocol.missing)] if protocol.missing else [])
+
+
+def _results(model: MetaModel, tokens: Batch, draw: Draw, protocol: Protocol) -> Iterator[Result]:
+    for modalities, missing in _conditions(model.modalities, protocol):
+        episodes = _episodes(tokens, draw, protocol, modalities, missing)
+        logits, targets = _logits(model, episodes), episodes.query.targets
+        features = "untrained" if model.generic else "learned"
+        yield _scored("", modalities, missing, logits, targets, features)
+
+
+def _baselines(spaces: dict[str, Batch], draw: Draw, protocol: Protocol) -> Iterator[Result]:
+    for features, rows in spaces.items():
+        names = tuple(rows.inputs)
+        for baseline in BASELINES:
+            for modalities, missing in _conditions(names, protocol):
+                if len(modalities) == 1 and baseline.fusion == "late":
+                    continue
+                if 1 < len(modalities) < len(names):
+                    continue
+                episodes = _episodes(rows, draw, protocol, modalities, missing)
+                only = Episode(*(batch.only(modalities) for batch in episodes))
+                logits = baseline_logits(baseline, only)
+                fusion = baseline.fusion if len(modalities) > 1 else None
+                targets = episodes.query.targets
+                yield _scored(baseline.name, modalities, missing, logits, targets, features, fusion)
+
+
+def _scored(
+    name: str,
+    modalities: tuple[str, ...],
+    missing: float,
+    logits: Tensor,
+    targets: Tensor,
+    features: str,
+    fusion: str | None = None,
+) -> Result:
+    probabilities = torch.softmax(logits, -1)
+    ece = calibration_error(probabilities.flatten(0, 1), targets.flatten(0, 1))
+    scores = episode_scores(logits, targets)
+    return Result(name, modalities, missing, scores, ece, features, fusion)
+
+
+def _episodes(
+    rows: Batch, draw: Draw, protocol: Protocol, modalities: tuple[str, ...], missing: float
+) -> Episode:
+    """The episodes with only these modalities, and a share of their cells, present."""
+    shown = {m: p if m in modalities else torch.zeros_like(p) for m, p in rows.present.items()}
+    episodes = episodes_of(rows._replace(present=shown), draw, protocol.way)
+    if not missing:
+        return episodes
+    generator = torch.Generator().manual_seed(protocol.seed)
+    return Episode(*(random_missing(batch, missing, generator) for batch in episodes))
+
+
+def _logits(model: MetaModel, episodes: Episode) -> Tensor:
+    chunk = 50 if model.engine.learner.reads == "tokens" else 4
+    with torch.no_grad():
+        return model.engine.logits(model.params, episodes, chunk=chunk)
+
+
+def _confusions(logits: Tensor, draw: Draw) -> Counter[tuple[str, str]]:
+    """How often each true class was called each class, by name."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for names, guesses, codes in zip(draw.names, logits.argmax(-1).tolist(), draw.query_codes.tolist()):
+        counts.update((names[c], names[g]) for c, g in zip(codes, guesses) if c >= 0)
+    return counts
+
+
+def _showcase(part: Dataset, rows: np.ndarray, logits: Tensor, draw: Draw, e: int) -> Showcase:
+    names, codes = draw.names[e], draw.query_codes[e]
+    at = (codes >= 0).nonzero()[:, 0]
+    probabilities = torch.softmax(logits[e, at], -1)
+    confidence, guesses = probabilities.max(-1)
+    return Showcase(
+        rows[draw.support[e].numpy()],
+        tuple(names[c] for c in draw.support_codes[e].tolist()),
+        rows[draw.query[e, at].numpy()],
+        tuple(names[c] for c in codes[at].tolist()),
+        tuple(names[g] for g in guesses.tolist()),
+        tuple(confidence.tolist()),
+    )

@@ -1,0 +1,48 @@
+"""An evaluation as a table of plain text."""
+
+from __future__ import annotations
+
+from metamodal.evaluation.protocol import Evaluation, Result
+
+__all__ = ["evaluation_table", "label"]
+
+
+def evaluation_table(evaluation: Evaluation) -> str:
+    """One line a result: what, accuracy with its interval, macro recall and F1."""
+    p = evaluation.protocol
+    kind = "unseen classes" if evaluation.unseen_classes else "classes seen in training"
+    lines = [
+        f"{p.way}-way {p.shot}-shot, {p.episodes} episodes, {kind} (accuracy ± 95 % interval, %)",
+        f"  {'':56} {'accuracy':>14} {'recall':>7} {'F1':>7}",
+    ]
+    width = 56
+    for result in (*evaluation.results, *evaluation.baselines):
+        scores = {k: 100 * float(v.double().mean()) for k, v in result.scores.items()}
+        mean, ci95 = result.accuracy
+        lines.append(
+            f"  {label(evaluation, result):{width}} {100 * mean:6.2f} ± {100 * ci95:5.2f} "
+            f"{scores['recall_macro']:7.2f} {scores['f1_macro']:7.2f}"
+        )
+    gain, ci95 = evaluation.fusion_gain
+    if len(evaluation.whole.modalities) > 1:
+        lines.append(
+            f"  all modalities less the best single one ({evaluation.best_single.modalities[0]}): "
+            f"{100 * gain:+.2f} ± {100 * ci95:.2f} points"
+        )
+        if gain + ci95 < 0:
+            lines.append(
+                "  warning: together the modalities do worse than the best one alone; leave out a weak one with --use"
+            )
+    return "\n".join(lines)
+
+
+def label(evaluation: Evaluation, result: Result) -> str:
+    """What a result is of, in words."""
+    everything = len(result.modalities) == len(evaluation.whole.modalities) > 1
+    what = "all" if everything else " + ".join(result.modalities)
+    if result.missing:
+        what += f", {100 * result.missing:.0f} % of cells missing"
+    if not result.name:
+        return f"{evaluation.learner}: {what}"
+    how = f", {result.fusion}" if result.fusion else ""
+    return f"{result.name.replace('_', ' ')} on {result.features}: {what}{how}"

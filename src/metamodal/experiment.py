@@ -1,0 +1,185 @@
+"""The option tree, and what runs one: a table and options in, a trained model out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from metamodal.config import Options, component
+from metamodal.data.dataset import Dataset, read_table
+from metamodal.data.encode import Cells, Preprocessor, read_cells
+from metamodal.data.schema import Roles
+from metamodal.data.splits import Split
+from metamodal.data.tasks import Task, tasks_of
+from metamodal.errors import DataError
+from metamodal.meta.learners import learners
+from metamodal.predictor import MetaModel, Seen, initial_model, untrained
+from metamodal.training.loop import Progress, Trained, TrainOptions, meta_train
+from metamodal.types import Learner
+
+__all__ = ["DataOptions", "Experiment", "ModelOptions", "Run", "run", "untrained_for"]
+
+
+class DataOptions(Options):
+    """The table and the roles of its columns."""
+
+    table: str | None = Field(None, description="a table file, or glyphs")
+    target: str | None = Field(None, description="the column with the label")
+    task: str | None = Field(None, description="the column whose values are tasks")
+    group: str | None = Field(None, description="the column of the entity whose rows belong together")
+    split: str | None = Field(None, description="the column that says train, valid or test")
+    describe: str | None = Field(None, description="a text column that describes the class")
+    use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
+    kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
+    unreadable: Literal["error", "absent"] = Field(
+        "error", description="what a cell that cannot be read is: an error, or absent"
+    )
+
+    def read(self) -> Dataset:
+        """The table with its roles."""
+        if self.table is None:
+            raise DataError("no table is named. Give a table file, or the word glyphs.")
+        said = self.model_dump(exclude={"table", "unreadable"})
+        return read_table(self.table, **said)
+
+
+class ModelOptions(Options):
+    """The shared space and how modalities become tensors."""
+
+    dim: int = Field(128, ge=8, description="width of the shared space")
+    fusion: str = Field("mean", description="mean or attention")
+    image_size: int = Field(32, ge=8, le=128, description="side of an image in pixels")
+    series_length: int = Field(96, ge=8, description="points that a series is resampled to")
+    text_buckets: int = Field(2048, ge=64, description="hash buckets of a text's n-grams")
+
+    def by_kind(self) -> dict[str, dict[str, Any]]:
+        """The options of each kind's `fit`."""
+        return {
+            "image": {"size": self.image_size},
+            "series": {"length": self.series_length},
+            "text": {"buckets": self.text_buckets},
+        }
+
+
+class Experiment(Options):
+    """Everything that decides a training run; the same tree as YAML, overrides and record."""
+
+    seed: int = Field(0, ge=0)
+    data: DataOptions = DataOptions()
+    model: ModelOptions = ModelOptions()
+    learner: str | dict[str, Any] = Field("per_modality", description="a name, or a record with kind")
+    train: TrainOptions = TrainOptions()
+
+    def build_learner(self) -> Learner:
+        return component(learners, self.learner, "learner")
+
+
+class Run:
+    """What a run of an experiment left: the model, its cells, split and history."""
+
+    def __init__(self, model: MetaModel, cells: Cells, split: Split, trained: Trained) -> None:
+        self.model, self.cells, self.split, self.trained = model, cells, split, trained
+
+
+def run(
+    experiment: Experiment,
+    dataset: Dataset | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
+    start: MetaModel | None = None,
+) -> Run:
+    """Meta-train on a table's training rows, choosing by its validation rows.
+
+    Test rows are opened, so that an unreadable cell is known at once, but nothing is learned of them.
+
+    Args:
+        start: a model to go on from; its preprocessing stays as it is.
+    """
+    began = time.perf_counter()
+    dataset = experiment.data.read() if dataset is None else dataset
+    split = dataset.split(experiment.seed)
+    parts = _training_parts(dataset, split)
+    learner = experiment.build_learner()
+    cells = read_cells(dataset, unreadable=experiment.data.unreadable)
+    if start is None:
+        preprocessor = Preprocessor.fit(cells.rows(split.train), experiment.model.by_kind())
+        torch.manual_seed(experiment.seed)
+        network, roles = experiment.model, dataset.schema.to_roles()
+        model = initial_model(preprocessor, learner, roles, fusion=network.fusion, dim=network.dim)
+    else:
+        model = start
+    rows = model.preprocessor.encode(cells)
+    trained = meta_train(
+        model.engine,
+        model.preprocessor,
+        rows,
+        parts,
+        experiment.train,
+        seed=experiment.seed + (1 if start else 0),
+        start=start.params if start else None,
+        watch=watch,
+    )
+    record = experiment.model_dump() | {"outcome": _outcome(trained, experiment, split, began)}
+    model = replace(model, params=trained.params, seen=_seen(dataset, split), record=record)
+    return Run(model, cells, split, trained)
+
+
+def untrained_for(dataset: Dataset, learner: Learner | None = None, unreadable: str = "error") -> MetaModel:
+    """The model `none` for a table to be evaluated on: scaled by rows outside the test part."""
+    split = dataset.split()
+    rest = np.concatenate([split.train, split.valid]) if len(split.test) else np.arange(0)
+    rows = dataset.rows(rest) if len(rest) else dataset
+    return untrained(rows, learner or learners["per_modality"](), unreadable)
+
+
+def _training_parts(dataset: Dataset, split: Split) -> tuple[list[Task], list[Task]]:
+    labels, tasks, groups = dataset.labels(), dataset.tasks(), dataset.groups()
+    found = []
+    for rows, part in ((split.train, "train"), (split.valid, "valid")):
+        able = [t for t in tasks_of(labels, tasks, groups, rows) if len(t.usable(1)) >= 2]
+        if not able:
+            raise DataError(
+                f"{dataset.name}: no {part} task has two classes of two or more rows (split by {split.by}, "
+                f"{len(rows)} rows). Give more labelled rows, or a split column."
+            )
+        found.append(able)
+    return found[0], found[1]
+
+
+def _seen(dataset: Dataset, split: Split) -> Seen:
+    rows = np.concatenate([split.train, split.valid])
+
+    def names(values: np.ndarray) -> frozenset[str]:
+        return frozenset(v for v in values[rows] if v is not None)
+
+    return Seen(names(dataset.labels()), names(dataset.tasks()), names(dataset.groups()))
+
+
+def _outcome(trained: Trained, experiment: Experiment, split: Split, began: float) -> dict[str, Any]:
+    best = max(trained.history, key=lambda p: p.accuracy or 0.0, default=None)
+    outcome: dict[str, Any] = {
+        "steps": trained.steps,
+        "seconds": round(time.perf_counter() - began, 1),
+        "ended": trained.ended,
+        "split_by": split.by,
+        "unseen_classes": split.unseen_classes,
+        "torch": torch.__version__,
+    }
+    if best is not None:
+        outcome |= {
+            "valid_accuracy": best.accuracy,
+            "valid_ci95": best.ci95,
+            "valid_episodes": experiment.train.valid_episodes,
+        }
+    return outcome
+
+
+def roles_of(options: DataOptions) -> Roles:
+    """The roles that data options name."""
+    said = options.model_dump(exclude={"table", "unreadable"})
+    return Roles(**said | {"use": tuple(options.use) if options.use else None})

@@ -1,0 +1,175 @@
+"""The trained thing: a meta-model that adapts to a support set, and the predictor that comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from metamodal.data.dataset import Dataset, open_table
+from metamodal.data.encode import Preprocessor, read_cells
+from metamodal.data.schema import Roles
+from metamodal.errors import DataError, OptionError
+from metamodal.mappings.model import Model, build_model, untrained_model
+from metamodal.meta.engine import Engine
+from metamodal.types import Batch, Learner, Params, Space, one_hot
+
+__all__ = ["MetaModel", "Predictor", "Seen", "dataset_of", "initial_model", "untrained"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What training and model selection looked at, so that evaluation can keep away from it."""
+
+    classes: frozenset[str] = frozenset()
+    tasks: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class MetaModel:
+    """Everything that turns a support set into a predictor.
+
+    `generic` says that the model has no weights and reads generic features. `record` is the option
+    tree and the outcome of training, as plain values.
+    """
+
+    preprocessor: Preprocessor
+    engine: Engine
+    params: Params
+    roles: Roles
+    seen: Seen = field(default_factory=Seen)
+    generic: bool = False
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.preprocessor.modalities
+
+    def inputs(self, dataset: Dataset, unreadable: str = "error") -> Batch:
+        """Any table's rows as this model reads them, before its encoders."""
+        batch = self.preprocessor.encode(self.preprocessor.read(dataset, unreadable))
+        return self.preprocessor.features(batch) if self.generic else batch
+
+    def tokens(self, inputs: Batch) -> Batch:
+        """What the learner reads of the rows, without gradients."""
+        with torch.no_grad():
+            return self.engine.encode(self.params, inputs)
+
+    def embed(self, rows: pd.DataFrame | Dataset) -> np.ndarray:
+        """The embedding `(n, d)` of each row in the shared space."""
+        inputs = self.inputs(dataset_of(rows, self.roles))
+        with torch.no_grad():
+            return self.engine.embed(self.params, inputs).numpy()
+
+    def adapt(self, support: pd.DataFrame | Dataset, unreadable: str = "error") -> Predictor:
+        """A predictor from a handful of labelled rows; `unreadable` as in `read_cells`.
+
+        Raises:
+            DataError: no target column, fewer than two classes, a row without any modality.
+        """
+        dataset = dataset_of(support, self.roles)
+        if dataset.schema.target is None and self.roles.target:
+            raise DataError(
+                f"{dataset.name}: the label column {self.roles.target!r} is missing. Add it, or say which one holds the label."
+            )
+        labels, names = _labels(dataset)
+        inputs = self.inputs(dataset, unreadable)
+        _check_seen(inputs, dataset, "learn from")
+        targets = one_hot(torch.tensor([names.index(label) for label in labels]), len(names))
+        tokens = self.tokens(inputs).labelled(targets)
+        with torch.no_grad():
+            state = self.engine.adapt(self.params, tokens)
+        return Predictor(self, state, tuple(names))
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """An adapted learner with its preprocessing and label names: what users and servers hold."""
+
+    model: MetaModel
+    state: Any
+    labels: tuple[str, ...]
+
+    def predict(self, query: pd.DataFrame | Dataset) -> np.ndarray:
+        """The likeliest label of each row."""
+        return np.array(self.labels, dtype=object)[self._probabilities(query).argmax(1).numpy()]
+
+    def predict_proba(self, query: pd.DataFrame | Dataset) -> pd.DataFrame:
+        """The probability of each label, one column a label, rows indexed as those of the query."""
+        index = query.index if isinstance(query, pd.DataFrame) else None
+        return pd.DataFrame(self._probabilities(query).numpy(), columns=list(self.labels), index=index)
+
+    def _probabilities(self, query: pd.DataFrame | Dataset) -> Tensor:
+        dataset = dataset_of(query, self.model.roles)
+        inputs = self.model.inputs(dataset)
+        _check_seen(inputs, dataset, "predict")
+        tokens = self.model.tokens(inputs)
+        with torch.no_grad():
+            logits = self.model.engine.predict(self.model.params, self.state, tokens)
+        return torch.softmax(logits, -1)
+
+
+def dataset_of(rows: pd.DataFrame | Dataset, roles: Roles) -> Dataset:
+    """Rows as a data set with the roles a model was trained with, as far as they have the columns."""
+    if isinstance(rows, Dataset):
+        return rows
+    if not isinstance(rows, pd.DataFrame):
+        raise OptionError(
+            f"{type(rows).__name__} given where a DataFrame or a Dataset is needed. Use read_table."
+        )
+    return open_table(rows, Roles(), roles)
+
+
+def initial_model(
+    preprocessor: Preprocessor, learner: Learner, roles: Roles, *, fusion: str, dim: int
+) -> MetaModel:
+    """A model with random weights from torch's generator, ready for meta-training."""
+    spaces = {
+        name: (preprocessor.kinds[name], Space(name, modality.shape))
+        for name, modality in preprocessor.fitted.items()
+    }
+    return _assembled(preprocessor, build_model(spaces, fusion=fusion, dim=dim), learner, roles)
+
+
+def untrained(rows: Dataset, learner: Learner, unreadable: str = "error") -> MetaModel:
+    """The model `none`: generic features that need no training, scaled by the rows given."""
+    preprocessor = Preprocessor.fit(read_cells(rows, unreadable=unreadable))
+    model = untrained_model(preprocessor.modalities)
+    return _assembled(preprocessor, model, learner, rows.schema.to_roles(), generic=True)
+
+
+def _assembled(
+    preprocessor: Preprocessor, model: Model, learner: Learner, roles: Roles, generic: bool = False
+) -> MetaModel:
+    engine = Engine(model, learner, preprocessor.modalities)
+    return MetaModel(preprocessor, engine, engine.initial(), roles, generic=generic)
+
+
+def _labels(dataset: Dataset) -> tuple[list[str], list[str]]:
+    labels = dataset.labels()
+    for number, label in zip(dataset.numbers, labels):
+        if label is None:
+            raise DataError(
+                f"{dataset.name} row {number}, column {dataset.schema.target}: the label is empty. Fill it or drop the row."
+            )
+    names = sorted(set(labels))
+    if len(names) < 2:
+        raise DataError(
+            f"{dataset.name}: the support has one class only ({names[0]!r}). Give rows of at least two."
+        )
+    return list(labels), names
+
+
+def _check_seen(batch: Batch, dataset: Dataset, purpose: str) -> None:
+    there = torch.stack(list(batch.present.values())).any(0)
+    if not there.all():
+        row = int((~there).nonzero()[0])
+        columns = ", ".join(dict.fromkeys(batch.present))
+        raise DataError(
+            f"{dataset.name} row {dataset.numbers[row]}: every modality is empty ({columns}), nothing to {purpose}. Fill one or drop the row."
+        )

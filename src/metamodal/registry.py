@@ -1,0 +1,66 @@
+"""Names for components: one decorator, one lookup, the same door for third parties.
+
+A package adds a component by an entry point in the group `metamodal.<room>`; it is loaded the
+first time a name of that room is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from metamodal.errors import OptionError, suggestion
+
+__all__ = ["Registry"]
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A mapping from names to components of one room.
+
+    >>> shapes = Registry[type]("shape")
+    >>> @shapes.register("square")
+    ... class Square: ...
+    >>> shapes["square"] is Square
+    True
+    """
+
+    def __init__(self, room: str) -> None:
+        self.room = room
+        self._items: dict[str, T] = {}
+        self._plugins_loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """A decorator that enters a component under `name`; a taken name is an error."""
+
+        def enter(item: T) -> T:
+            if self._items.get(name, item) is not item:
+                raise OptionError(f"{self.room} {name!r} is registered twice. Rename one of the two.")
+            self._items[name] = item
+            return item
+
+        return enter
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._items:
+            self._load_plugins()
+        if name not in self._items:
+            raise OptionError(f"{self.room}: there is no {name!r}. {suggestion(name, self._items)}")
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load_plugins()
+        return iter(sorted(self._items))
+
+    def __contains__(self, name: object) -> bool:
+        self._load_plugins()
+        return name in self._items
+
+    def _load_plugins(self) -> None:
+        if self._plugins_loaded:
+            return
+        self._plugins_loaded = True
+        for entry in entry_points(group=f"metamodal.{self.room}"):
+            self.register(entry.name)(entry.load())

@@ -1,0 +1,1 @@
+"""Step 5b: meta-training, one loop."""

@@ -1,0 +1,304 @@
+"""Meta-training: episodes in, the best parameters out, within a budget of time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from metamodal.config import Options
+from metamodal.data.encode import Preprocessor
+from metamodal.data.tasks import Draw, Shape, Task, draw_episodes, episodes_of, random_missing
+from metamodal.errors import DataError
+from metamodal.evaluation.metrics import episode_scores, interval
+from metamodal.meta.engine import Engine, cross_entropy
+from metamodal.types import Batch, Episode, Params
+
+__all__ = ["Progress", "TrainOptions", "Trained", "meta_train"]
+
+
+class TrainOptions(Options):
+    """How to meta-train.
+
+    A step draws `episodes` episodes of `way` classes with `rows` rows each, shared out between
+    support and query anew in every step, so that all shots from 1 to `rows - 1` are met. With probability `across` an episode's classes come from all tasks together. `variants`
+    turns classes into new ones by the symmetries of their modalities (quarter turns of an image,
+    time reversed in a series), drawn anew for each class.
+    """
+
+    budget: float = Field(600.0, gt=0, description="seconds of training")
+    steps: int | None = Field(None, gt=0, description="steps; the budget ends training all the same")
+    episodes: int = Field(1, gt=0, description="episodes a step")
+    way: int = Field(40, ge=2, description="classes of a training episode, as far as there are so many")
+    rows: int = Field(3, ge=2, description="rows of a class in a training episode, support and query")
+    across: float = Field(0.75, ge=0, le=1, description="share of episodes whose classes come from all tasks")
+    variants: bool = Field(True, description="make new classes by symmetries")
+    augment: bool = Field(True, description="vary the rows of a class")
+    missing: float = Field(0.5, ge=0, le=1, description="share of episodes with cells missing at random")
+    alone: float = Field(1.0, ge=0, description="weight of each modality's loss by itself")
+    lr: float = Field(1e-3, gt=0, description="highest learning rate; it falls to zero as a cosine")
+    weight_decay: float = Field(0.02, ge=0)
+    clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
+    averaging: float = Field(0.995, ge=0, lt=1, description="decay of the running mean of the weights")
+    validations: int = Field(20, gt=0, description="how often to validate in the budget")
+    valid_episodes: int = Field(100, gt=0, description="episodes of a validation")
+    patience: int = Field(8, gt=0, description="validations without improvement before training stops")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands, after each step and each validation."""
+
+    step: int
+    elapsed: float
+    left: float
+    loss: float
+    episodes_per_second: float
+    accuracy: float | None = None
+    ci95: float | None = None
+    best: float | None = None
+    validated: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The best parameters by validation accuracy, the validations in order, and why it ended."""
+
+    params: Params
+    history: tuple[Progress, ...]
+    ended: str
+    steps: int
+
+
+def meta_train(
+    engine: Engine,
+    preprocessor: Preprocessor,
+    rows: Batch,
+    tasks: tuple[list[Task], list[Task]],
+    options: TrainOptions,
+    *,
+    seed: int = 0,
+    start: Params | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> Trained:
+    """Minimise the query loss of training episodes; keep the weights that validate best.
+
+    The weights validated and kept are the running mean of those trained (Polyak averaging). An
+    interrupt ends training and keeps what is best so far. Same seed and `options.steps`, same
+    result; a budget of time alone makes the number of steps hang on the machine.
+
+    Args:
+        rows: the encoded table that `tasks` (for training, for validation) point into.
+        start: parameters to go on from; by default the engine's initial ones.
+        watch: called after every step and validation.
+    """
+    course = _Course(engine, preprocessor, rows, tasks[0], options, seed, start)
+    judge = _Judge(engine, rows, tasks[1], options, seed)
+    history: list[Progress] = []
+    best, best_params, since = -math.inf, course.averaged(), 0
+    ended = "budget"
+    try:
+        for progress, due in course.steps():
+            if due:
+                accuracy, ci95 = judge(course.averaged())
+                if accuracy > best:
+                    best, best_params, since = accuracy, course.averaged(), 0
+                else:
+                    since += 1
+                progress = course.progress(accuracy=accuracy, ci95=ci95, best=best, validated=True)
+                history.append(progress)
+            watch(progress)
+            if since >= options.patience:
+                ended = "no improvement"
+                break
+    except KeyboardInterrupt:
+        ended = "interrupted"
+        if not history:
+            best_params = course.averaged()
+    return Trained(best_params, tuple(history), ended, course.step)
+
+
+class _Course:
+    """The parameters on their way, and the clock."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        preprocessor: Preprocessor,
+        rows: Batch,
+        tasks: list[Task],
+        options: TrainOptions,
+        seed: int,
+        start: Params | None,
+    ) -> None:
+        self.engine, self.preprocessor, self.rows, self.options = engine, preprocessor, rows, options
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.params = {k: v.detach().clone().requires_grad_() for k, v in (start or engine.initial()).items()}
+        self.mean = {k: v.detach().clone() for k, v in self.params.items()}
+        decayed = [v for k, v in self.params.items() if v.dim() > 1]
+        plain = [v for k, v in self.params.items() if v.dim() <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": options.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=options.lr,
+        )
+        self.pools = (tasks, [_union(tasks)])
+        self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
+
+    def steps(self) -> Iterator[tuple[Progress, bool]]:
+        """One optimiser step after another, each with whether a validation is due."""
+        validated = 0
+        while self._share() < 1:
+            rate = self.options.lr * 0.5 * (1 + math.cos(math.pi * self._share()))
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            self._take_step()
+            due = int(self._share() * self.options.validations) > validated or self._share() >= 1
+            if due:
+                validated = int(self._share() * self.options.validations)
+            yield self.progress(), due
+
+    def averaged(self) -> Params:
+        return {k: v.clone() for k, v in self.mean.items()}
+
+    def progress(self, **result: float | bool | None) -> Progress:
+        elapsed = time.perf_counter() - self.began
+        left = elapsed / max(self._share(), 1e-9) - elapsed
+        rate = self.step * self.options.episodes / max(elapsed, 1e-9)
+        return Progress(self.step, elapsed, max(0.0, left), self.loss, rate, **result)  # type: ignore[arg-type]
+
+    def _share(self) -> float:
+        share = (time.perf_counter() - self.began) / self.options.budget
+        return max(share, self.step / self.options.steps) if self.options.steps else share
+
+    def _take_step(self) -> None:
+        loss = self._episode_loss()
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(self.params.values()), self.options.clip)
+        self.optimiser.step()
+        self.step += 1
+        value = float(loss.detach())
+        self.loss = value if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * value
+        keep = min(self.options.averaging, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, mean in self.mean.items():
+                mean.lerp_(self.params[name], 1 - keep)
+
+    def _episode_loss(self) -> Tensor:
+        """Query loss of a step's episodes, all modalities and, weighed, each by itself."""
+        pool = self.pools[int(self.rng.random() < self.options.across)]
+        shape = _fitting(pool, int(self.rng.integers(1, self.options.rows)), self.options)
+        draw = draw_episodes(pool, shape, self.options.episodes, self.rng)
+        raw = self._varied(draw, shape)
+        encoded = self.engine.encode(self.params, raw, chunk=len(raw.targets))
+        episodes = _stacked(encoded, draw, shape.way)
+        loss = cross_entropy(self.engine.logits(self.params, episodes), episodes.query.targets)
+        if self.options.alone and self.engine.learner.reads == "tokens" and len(raw.inputs) > 1:
+            for name in raw.inputs:
+                alone = Episode(episodes.support.only([name]), episodes.query.only([name]))
+                logits = self.engine.logits(self.params, alone)
+                seen = alone.query.targets * alone.query.present[name][..., None]
+                loss = loss + self.options.alone * cross_entropy(logits, seen)
+        return loss
+
+    def _varied(self, draw: Draw, shape: Shape) -> Batch:
+        """The drawn rows, flat, as new classes, augmented, with cells missing."""
+        flat = torch.cat([draw.support, draw.query], 1)
+        batch = self.rows.take(flat.flatten())
+        count = self.preprocessor.variants
+        if self.options.variants and count > 1:
+            codes = torch.cat([draw.support_codes, draw.query_codes], 1).clamp(min=0)
+            of_class = torch.randint(count, (len(flat), shape.way), generator=self.generator)
+            batch = _under_variants(self.preprocessor, batch, of_class.gather(1, codes).flatten())
+        if self.options.augment:
+            batch = self.preprocessor.augment(batch, self.generator)
+        if self.options.missing and len(batch.inputs) > 1:
+            batch = random_missing(batch, self._missing_rates(draw).flatten(), self.generator)
+        return batch
+
+    def _missing_rates(self, draw: Draw) -> Tensor:
+        """A rate for the support and another for the query of each episode, 0 in most."""
+        sides = (len(draw.support), 2)
+        rates = 0.8 * torch.rand(sides, generator=self.generator)
+        some = torch.rand((sides[0], 1), generator=self.generator) < self.options.missing
+        rates = rates * some
+        widths = torch.tensor([draw.support.shape[1], draw.query.shape[1]])
+        return torch.repeat_interleave(rates, widths, dim=1)
+
+
+class _Judge:
+    """Accuracy on the same validation episodes every time."""
+
+    def __init__(
+        self, engine: Engine, rows: Batch, tasks: list[Task], options: TrainOptions, seed: int
+    ) -> None:
+        self.engine = engine
+        most = max(len(task.usable(1)) for task in tasks)
+        self.shape = Shape(way=min(5, max(2, most)), shot=1, query=5)
+        rng = np.random.default_rng([seed, 1])
+        self.draw = draw_episodes(tasks, self.shape, options.valid_episodes, rng, "validation")
+        needed = torch.cat([self.draw.support, self.draw.query], 1)
+        unique, where = needed.unique(return_inverse=True)
+        shots = self.draw.support.shape[1]
+        self.rows = rows.take(unique)
+        self.draw = Draw(
+            where[:, :shots], self.draw.support_codes, where[:, shots:], self.draw.query_codes, ()
+        )
+
+    def __call__(self, params: Params) -> tuple[float, float]:
+        with torch.no_grad():
+            encoded = self.engine.encode(params, self.rows)
+            episodes = episodes_of(encoded, self.draw, self.shape.way)
+            logits = self.engine.logits(params, episodes, chunk=25)
+        mean, ci95 = interval(episode_scores(logits, episodes.query.targets)["accuracy"])
+        return mean, ci95
+
+
+def _union(tasks: list[Task]) -> Task:
+    """All tasks' classes as one task; equal names stay apart."""
+    return Task(
+        "all",
+        tuple(c for t in tasks for c in t.classes),
+        tuple(r for t in tasks for r in t.rows),
+        tuple(g for t in tasks for g in t.groups),
+    )
+
+
+def _fitting(tasks: list[Task], shot: int, options: TrainOptions) -> Shape:
+    """The wished shape, with no more classes than half of the tasks have, and no more shots."""
+    for fewer in range(shot, 0, -1):
+        counts = sorted(len(t.usable(fewer)) for t in tasks)
+        middle = next((n for n in counts[len(counts) // 2 :] if n >= 2), 0)
+        if middle:
+            return Shape(way=min(options.way, middle), shot=fewer, query=options.rows - fewer)
+    raise DataError("no training task has two classes of two or more rows. Give more labelled rows.")
+
+
+def _stacked(encoded: Batch, draw: Draw, way: int) -> Episode:
+    """Flat encoded rows of a draw as a stack of episodes."""
+    tasks, shots = draw.support.shape
+    place = torch.arange(tasks * (shots + draw.query.shape[1])).reshape(tasks, -1)
+    local = Draw(place[:, :shots], draw.support_codes, place[:, shots:], draw.query_codes, ())
+    return episodes_of(encoded, local, way)
+
+
+def _under_variants(preprocessor: Preprocessor, batch: Batch, numbers: Tensor) -> Batch:
+    """Each row under its symmetry."""
+    parts, places = [], []
+    for number in numbers.unique().tolist():
+        at = (numbers == number).nonzero()[:, 0]
+        parts.append(preprocessor.variant(batch.take(at), number))
+        places.append(at)
+    order = torch.cat(places).argsort()
+    inputs = {m: torch.cat([p.inputs[m] for p in parts])[order] for m in batch.inputs}
+    return batch._replace(inputs=inputs)
