@@ -377,8 +377,9 @@ def _default_learner() -> Any:
 
 
 def _warn(table: Dataset, say: Callable[[str], None]) -> None:
-    for warning in table.schema.warnings:
-        say(f"warning: {warning}")
+    for column in table.schema.columns:
+        if column.warning and column.role == "modality":
+            say(f"warning: column {column.name!r}: {column.warning}")
 
 
 def _speaker(options: Options) -> Callable[[str], None]:

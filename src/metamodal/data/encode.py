@@ -15,7 +15,7 @@ from torch import Tensor
 from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
 from metamodal.data.modalities import Modality, modalities
-from metamodal.data.modalities.protocol import CellError
+from metamodal.data.modalities.protocol import CellError, Kind
 from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch
 
@@ -67,7 +67,7 @@ def read_cells(
     return Cells(values, kinds, dataset)
 
 
-def _read_modality(dataset: Dataset, kind: type[Modality], columns: list[str], lenient: bool) -> list[Any]:
+def _read_modality(dataset: Dataset, kind: Kind, columns: list[str], lenient: bool) -> list[Any]:
     if not columns:
         return [None] * len(dataset)
     rows = _joined(dataset, columns, as_records=kind is modalities["tabular"])

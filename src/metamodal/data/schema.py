@@ -135,7 +135,9 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table") -> Schema:
         cells = [c for c in frame[column] if not is_absent(c)]
         role = given.get(column)
         if role:
-            columns.append(Column(column, role, _kind_of_role(role, cells), _ROLE_EVIDENCE))
+            kind = "text" if role == "describe" and cells else None
+            reason = _worthless(frame[column], cells, labels, kind) if kind else None
+            columns.append(Column(column, role, kind, _ROLE_EVIDENCE, reason))
         else:
             columns.append(_inferred(frame, column, cells, roles, labels, name))
     schema = Schema(tuple(columns))
@@ -166,10 +168,6 @@ def _check_names(frame: pd.DataFrame, roles: Roles, name: str) -> None:
                 )
 
 
-def _kind_of_role(role: str, cells: list[Any]) -> str | None:
-    return "text" if role == "describe" and cells else None
-
-
 def _inferred(
     frame: pd.DataFrame,
     column: str,
@@ -183,19 +181,18 @@ def _inferred(
         return Column(column, "ignored", None, "every cell is empty")
     if column in roles.kinds:
         records = roles.kinds[column] == "tabular" and form(cells[0]) == "record"
-        kind, evidence = roles.kinds[column], _RECORDS if records else "kind given by the caller"
-    else:
-        if not used:
-            return Column(column, "ignored", _quiet_kind(frame, column, cells), "not named in --use")
+        kind: str | None = roles.kinds[column]
+        evidence = _RECORDS if records else "kind given by the caller"
+    elif used:
         kind, evidence = _kind(frame, column, cells, name)
-    if not used:
-        return Column(column, "ignored", kind, "not named in --use")
+    else:
+        kind, evidence = _quiet_kind(frame, column, cells), ""
     reason = _worthless(frame[column], cells, labels, kind)
-    if roles.use is not None:
-        return Column(column, "modality", kind, evidence, reason)
-    if reason:
+    if not used:
+        return Column(column, "ignored", kind, "not named in --use", reason)
+    if reason and roles.use is None:
         return Column(column, "ignored", kind, f"{evidence}; left out because {reason}", reason)
-    return Column(column, "modality", kind, evidence)
+    return Column(column, "modality", kind, evidence, reason)
 
 
 def _quiet_kind(frame: pd.DataFrame, column: str, cells: list[Any]) -> str | None:
@@ -280,7 +277,9 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _worthless(column: pd.Series, cells: Sequence[Any], labels: pd.Series | None, kind: str) -> str | None:
+def _worthless(
+    column: pd.Series, cells: Sequence[Any], labels: pd.Series | None, kind: str | None
+) -> str | None:
     """Why a column can teach nothing about a new sample, if so."""
     keys = [None if is_absent(c) else _key(c) for c in column]
     distinct = {k for k in keys if k is not None}
@@ -299,7 +298,7 @@ def _worthless(column: pd.Series, cells: Sequence[Any], labels: pd.Series | None
             rows[label] += 1
     repeated = [label for label, n in rows.items() if n > 1]
     if repeated and all(len(of_class[label]) == 1 for label in repeated) and len(distinct) > 1:
-        return "it is constant within each class, so in a query it would give the label away (--describe takes it)"
+        return "it is constant within each class: it describes the class, and in a query it would give the label away"
     return None
 
 

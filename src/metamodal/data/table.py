@@ -161,7 +161,8 @@ def _split(column: Any, values: np.ndarray) -> list[Any]:
 
 
 def _numbers(flat: Any) -> np.ndarray:
-    return flat.to_numpy(zero_copy_only=False).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return flat.to_numpy(zero_copy_only=False).astype(np.float32)
 
 
 def _is_list(kind: Any) -> bool:
@@ -207,7 +208,7 @@ def _read_delimited(separator: str) -> Callable[[IO[bytes], str], pd.DataFrame]:
 
 def _read_jsonl(stream: IO[bytes], name: str) -> pd.DataFrame:
     records = []
-    for number, line in enumerate(_text(stream, name).splitlines(), start=1):
+    for number, line in enumerate(_text(stream, name).split("\n"), start=1):
         if not line.strip():
             continue
         try:

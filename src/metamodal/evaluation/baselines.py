@@ -80,7 +80,8 @@ def _late(name: str, support: Batch, query: Batch) -> np.ndarray:
         there = query.present[m].numpy()[:, None]
         total += there * _fitted(name, x.numpy()[seen], labels[seen], query.inputs[m].numpy(), classes)
         voices += there
-    return total / np.maximum(voices, 1)
+    mean = total / np.maximum(voices, 1)
+    return mean - np.logaddexp.reduce(mean, axis=1, keepdims=True)
 
 
 def _fitted(name: str, x: np.ndarray, labels: np.ndarray, query: np.ndarray, classes: int) -> np.ndarray:

@@ -31,7 +31,8 @@ class Embedding:
     @classmethod
     def read(cls, cell: Any, base: Path) -> np.ndarray:
         try:
-            value = np.asarray(cell, dtype=np.float32)
+            with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
+                value = np.asarray(cell, dtype=np.float32)
         except (TypeError, ValueError):
             raise CellError("a vector must hold numbers only. Mend the cell") from None
         if value.ndim != 1 or not len(value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Generator, Tensor
@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from metamodal.errors import DataError
 from metamodal.registry import Registry
 
-__all__ = ["CellError", "Modality", "modalities"]
+__all__ = ["CellError", "Kind", "Modality", "modalities"]
 
 
 class CellError(DataError):
@@ -64,5 +64,10 @@ class Modality(Protocol):
         ...
 
 
-modalities: Registry[type[Modality]] = Registry("modality")
+if TYPE_CHECKING:
+    Kind = type[Modality]
+else:  # a protocol with properties cannot be asked about at run time
+    Kind = type
+
+modalities: Registry[Kind] = Registry("modality")
 """The kinds that can be read, by name."""

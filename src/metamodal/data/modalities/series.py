@@ -49,7 +49,8 @@ class Series:
             raise CellError(f"steps are words ({str(value.flat[0])!r}). Say --kind COLUMN=text")
         if value.dtype.kind not in "fiub":
             raise CellError("a step has an empty or non-numeric value. Fill it or leave the whole cell empty")
-        value = value.astype(np.float32)
+        with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
+            value = value.astype(np.float32)
         value = value[:, None] if value.ndim == 1 else value
         if value.ndim != 2 or value.shape[0] == 0:
             raise CellError(f"an array of shape {value.shape} is no series. Give steps × channels")

@@ -1,0 +1,135 @@
+"""What is saved is what is loaded, to the bit; what is damaged or too new is refused with a remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import metamodal as mm
+from metamodal.artifact import load_artifact, save_artifact
+from metamodal.config import parse
+from metamodal.data.dataset import read_table
+from metamodal.errors import ArtifactError
+from metamodal.experiment import Experiment, run
+from metamodal.predictor import MetaModel, Predictor
+
+
+@pytest.fixture
+def saved(trained, tmp_path: Path) -> Path:
+    return save_artifact(trained[0].model, tmp_path / "model")
+
+
+def few(shapes: pd.DataFrame, rows: int = 3) -> pd.DataFrame:
+    return shapes[shapes.groupby("label").cumcount() < rows].head(4 * rows)
+
+
+def test_a_model_comes_back_as_it_was(trained, saved: Path, shapes: pd.DataFrame):
+    first, again = trained[0].model, load_artifact(saved)
+    assert isinstance(again, MetaModel)
+    assert all(torch.equal(v, again.params[k]) for k, v in first.params.items())
+    assert (again.preprocessor, again.roles, again.seen, again.record) == (
+        first.preprocessor,
+        first.roles,
+        first.seen,
+        first.record,
+    )
+    rows = shapes.drop(columns="label")
+    assert np.array_equal(first.embed(rows), again.embed(rows))
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        "per_modality",
+        "ridge",
+        "prototypes",
+        {"kind": "maml", "steps": 2},
+        {"kind": "per_modality", "base": "prototypes"},
+    ],
+)
+def test_a_predictor_of_every_learner_predicts_the_same_bits_after_loading(hidden, tmp_path: Path, learner):
+    data = read_table(hidden, target="label")
+    brief = {"steps": 3, "budget": 60.0, "way": 5, "valid_episodes": 5}
+    model = run(parse(Experiment, {"learner": learner, "model": {"dim": 16}, "train": brief}), data).model
+    support, query = hidden.iloc[:30:3], hidden.iloc[1:30:3].drop(columns="label")
+    predictor = model.adapt(support)
+    save_artifact(predictor, tmp_path / "p")
+    save_artifact(model, tmp_path / "m")
+    before = predictor.predict_proba(query)
+    for loaded in (load_artifact(tmp_path / "p"), load_artifact(tmp_path / "m").adapt(support)):
+        assert isinstance(loaded, Predictor)
+        pd.testing.assert_frame_equal(loaded.predict_proba(query), before, check_exact=True)
+
+
+def test_a_predictor_without_training_comes_back_too(shapes: pd.DataFrame, tmp_path: Path):
+    predictor = mm.MetaLearner(data__target="label").adapt(few(shapes))
+    save_artifact(predictor, tmp_path / "p")
+    query = shapes.drop(columns="label").head(20)
+    again = mm.load(tmp_path / "p")
+    pd.testing.assert_frame_equal(
+        again.predict_proba(query), predictor.predict_proba(query), check_exact=True
+    )
+
+
+def test_nothing_in_the_folder_executes(saved: Path):
+    assert {p.name for p in saved.iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    assert "metamodal adapt" in (saved / "README.md").read_text()
+
+
+def change(saved: Path, **values) -> None:
+    config = saved / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | values))
+
+
+def test_a_missing_artifact_says_where_one_comes_from(tmp_path: Path):
+    with pytest.raises(ArtifactError, match="no artifact .* Give a folder that train or adapt wrote"):
+        load_artifact(tmp_path / "nowhere")
+
+
+def test_a_newer_artifact_names_the_version_that_reads_it(saved: Path):
+    change(saved, format=99, version="7.0.0")
+    with pytest.raises(
+        ArtifactError, match="artifact format 99, this version reads 1. Use metamodal 7.0.0 or newer"
+    ):
+        load_artifact(saved)
+
+
+def test_damaged_tensors_are_noticed(saved: Path):
+    path = saved / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match="damaged .*checksum"):
+        load_artifact(saved)
+    path.unlink()
+    with pytest.raises(ArtifactError, match="missing"):
+        load_artifact(saved)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '"x"'])
+def test_a_damaged_configuration_is_noticed(saved: Path, text: str):
+    (saved / "config.json").write_text(text)
+    with pytest.raises(ArtifactError):
+        load_artifact(saved)
+
+
+def test_a_configuration_that_does_not_fit_its_tensors_is_noticed(saved: Path):
+    change(saved, learner={"kind": "prototypes"})
+    with pytest.raises(ArtifactError, match="do not fit"):
+        load_artifact(saved)
+
+
+def test_saving_replaces_an_artifact_but_nothing_else(trained, saved: Path, tmp_path: Path):
+    save_artifact(trained[0].model, saved)
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter.txt").write_text("words")
+    with pytest.raises(ArtifactError, match="exists and is no artifact"):
+        save_artifact(trained[0].model, other)
+    assert (other / "chapter.txt").read_text() == "words"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "thesis"]

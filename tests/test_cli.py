@@ -1,0 +1,327 @@
+"""The command line: data on stdout, words on stderr, exit codes, and one-line errors with a remedy."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metamodal.app.cli import parser
+from metamodal.artifact import save_artifact
+
+COMMANDS = ["demo", "schema", "train", "evaluate", "adapt", "predict", "doctor"]
+QUICK = ["train.steps=3", "train.way=5", "train.valid_episodes=5", "train.validations=1", "model.dim=16"]
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_imports_neither_torch_nor_pandas():
+    done = python("-X", "importtime", "-m", "metamodal", "--help")
+    assert done.returncode == 0
+    modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert not modules & {"torch", "pandas", "numpy", "sklearn", "pydantic", "matplotlib", "yaml"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_and_the_common_options(command: str, capsys):
+    with pytest.raises(SystemExit) as done:
+        parser().parse_args([command, "--help"])
+    text = capsys.readouterr().out
+    assert done.value.code == 0
+    assert f"example: metamodal {command}" in text
+    assert {"--json", "--quiet", "--seed"} <= set(text.split())
+
+
+def test_the_module_is_the_program():
+    assert python("-m", "metamodal", "--version").stdout.startswith("metamodal ")
+
+
+def test_schema_prints_roles_kinds_and_evidence(cli, shapes_file: Path, tmp_path: Path):
+    done = cli("schema", shapes_file, "--target", "label", "--json", "--out", tmp_path / "roles.yaml")
+    assert done.code == 0
+    columns = {c["name"]: c for c in json.loads(done.out)["columns"]}
+    assert columns["photo"]["kind"] == "image"
+    assert columns["label"]["role"] == "target"
+    assert all(c["evidence"] for c in columns.values())
+    again = cli("schema", shapes_file, "--schema", tmp_path / "roles.yaml", "--json")
+    assert {c["name"]: c["role"] for c in json.loads(again.out)["columns"]} == {
+        n: c["role"] for n, c in columns.items()
+    }
+
+
+def test_words_for_people_go_to_stderr_and_quiet_silences_them(cli, shapes_file: Path):
+    loud, quiet = cli("schema", shapes_file), cli("schema", shapes_file, "--quiet")
+    assert loud.out == quiet.out == quiet.err == ""
+    assert "photo" in loud.err
+
+
+def test_train_evaluate_adapt_predict_hang_together(cli, shapes_file: Path, shapes, tmp_path: Path):
+    out = tmp_path / "run"
+    done = cli("train", shapes_file, *QUICK, "--target", "label", "--budget", 60, "--out", out, "--json")
+    assert done.code == 0
+    document = json.loads(done.out)
+    assert document["outcome"]["steps"] == 3
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 3
+    assert "<html" in (out / "report.html").read_text()
+
+    done = cli(
+        "evaluate",
+        out / "model",
+        shapes_file,
+        "--way",
+        3,
+        "--episodes",
+        10,
+        "--subsets",
+        "--missing",
+        0.5,
+        "--baselines",
+        "--json",
+        "--report",
+        tmp_path / "r.html",
+    )
+    assert done.code == 0
+    document = json.loads(done.out)
+    assert document["protocol"]["unseen_classes"] is True
+    assert len(document["results"]) == 2**5 - 1 + 1
+    assert document["results"][-1]["missing"] == 0.5
+    assert (tmp_path / "r.html").exists()
+
+    names = ["class16", "class17", "class18"]
+    rows = shapes[shapes["label"].isin(names)]
+    first = rows.groupby("label").cumcount() < 3
+    rows[first].to_parquet(tmp_path / "support.parquet")
+    rows[~first].drop(columns="label").to_parquet(tmp_path / "query.parquet")
+    done = cli("adapt", out / "model", tmp_path / "support.parquet", "--out", tmp_path / "p", "--json")
+    assert json.loads(done.out)["labels"] == names
+    done = cli("predict", tmp_path / "p", tmp_path / "query.parquet")
+    assert done.code == 0
+    frame = pd.read_csv(io.StringIO(done.out))
+    assert list(frame.columns) == ["label", "probability", *(f"p({n})" for n in names)]
+    assert len(frame) == int((~first).sum())
+    cli("predict", tmp_path / "p", tmp_path / "query.parquet", "--out", tmp_path / "labels.jsonl")
+    assert pd.read_json(tmp_path / "labels.jsonl", lines=True)["label"].tolist() == frame["label"].tolist()
+    done = cli("predict", tmp_path / "p", tmp_path / "query.parquet", "--json")
+    assert [r["label"] for r in json.loads(done.out)["rows"]] == frame["label"].tolist()
+
+    again = cli("train", shapes_file, *QUICK, "--target", "label", "--out", out)
+    assert again.code == 2
+    assert "--resume" in again.err
+    resumed = cli("train", shapes_file, *QUICK, "--target", "label", "--out", out, "--resume", "--json")
+    assert resumed.code == 0
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_experiment_file_is_the_option_tree(cli, shapes_file: Path, tmp_path: Path):
+    (tmp_path / "e.yaml").write_text(
+        f"data:\n  table: {shapes_file}\n  target: label\n  use: [vector, size]\nlearner: ridge\n"
+        "model:\n  dim: 16\ntrain:\n  steps: 2\n  way: 5\n  valid_episodes: 5\n"
+    )
+    done = cli("train", tmp_path / "e.yaml", "train.lr=1e-2", "--out", tmp_path / "run", "--json")
+    assert done.code == 0
+    record = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert record["training"]["train"]["lr"] == 0.01
+    assert record["learner"]["kind"] == "ridge"
+    assert set(record["modalities"]) == {"vector", "size"}
+
+
+def test_evaluating_none_needs_no_training(cli, shapes_file: Path):
+    done = cli("evaluate", "none", shapes_file, "--target", "label", "--episodes", 20, "--json")
+    assert done.code == 0
+    document = json.loads(done.out)
+    assert document["protocol"]["way"] == 4  # a fifth of twenty classes is for testing
+    assert document["results"][0]["accuracy"]["mean"] > 0.25
+
+
+def test_adapting_none_reads_standard_input(cli, tmp_path: Path, monkeypatch):
+    text = "size,pet\n20,cat\n22,cat\n60,dog\n63,dog\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert cli("adapt", "none", "-", "--target", "pet", "--out", tmp_path / "p").code == 0
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"size\n21\n61\n")))
+    done = cli("predict", tmp_path / "p", "-")
+    assert pd.read_csv(io.StringIO(done.out))["label"].tolist() == ["cat", "dog"]
+
+
+def test_doctor_lists_versions_devices_and_kinds(cli):
+    document = json.loads(cli("doctor", "--json").out)
+    assert document["versions"]["torch"]
+    assert document["devices"][0].startswith("cpu")
+    assert document["kinds"]["image"] == "ready"
+    assert document["problems"] == []
+
+
+def bad_tables(folder: Path, shapes: pd.DataFrame) -> dict[str, Path]:
+    """A table for each way of being wrong."""
+    frames = {"sound": shapes}
+    broken = shapes.copy()
+    broken.loc[4, "photo"] = broken.loc[4, "photo"][:70]
+    frames["truncated"] = broken
+    frames["nan"] = shapes.assign(size=[np.nan if i == 6 else v for i, v in enumerate(shapes["size"])])
+    frames["one class"] = shapes[shapes["label"] == "class00"]
+    frames["few"] = shapes[["size", "label"]].groupby("label").head(1)
+    frames["empty"] = shapes.iloc[:0]
+    paths = {}
+    for name, frame in frames.items():
+        paths[name] = folder / f"{name}.parquet"
+        if name == "nan":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            pq.write_table(
+                pa.table({"size": frame["size"].to_numpy(), "label": frame["label"].tolist()}), paths[name]
+            )
+        else:
+            frame.to_parquet(paths[name])
+    paths["two kinds"] = folder / "two.jsonl"
+    paths["two kinds"].write_text(
+        '{"x": 1, "label": "a"}\n{"x": [1, 2], "label": "b"}\n{"x": 3, "label": "a"}\n'
+    )
+    paths["missing file"] = folder / "nowhere.csv"
+    return paths
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory, shapes: pd.DataFrame) -> dict[str, Path]:
+    return bad_tables(tmp_path_factory.mktemp("bad"), shapes)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "adapt", "train"])
+@pytest.mark.parametrize(
+    ("table", "options", "code", "words"),
+    [
+        ("missing file", [], 3, ["nowhere.csv", "no such file", "Give a table"]),
+        ("sound", ["--use", "phto"], 2, ["--use 'phto'", "Did you mean 'photo'?"]),
+        ("two kinds", [], 3, ["two.jsonl row 2, column x", "two kinds", "Mend"]),
+        ("truncated", [], 3, ["truncated.parquet row 5, column photo", "not a readable image", "Replace"]),
+        ("nan", [], 3, ["nan.parquet row 7", "size is nan", "leave the cell empty"]),
+        ("empty", [], 3, ["empty.parquet", "no rows"]),
+        ("one class", [], 3, ["one class.parquet"]),
+    ],
+)
+def test_bad_input_is_one_line_with_the_remedy(cli, bad, tmp_path, command, table, options, code, words):
+    arguments = {
+        "evaluate": ["evaluate", "none", bad[table], "--target", "label", "--episodes", 5],
+        "adapt": ["adapt", "none", bad[table], "--target", "label", "--out", tmp_path / "p"],
+        "train": ["train", bad[table], *QUICK, "--target", "label", "--out", tmp_path / "run"],
+    }[command]
+    done = cli(*arguments, *options)
+    assert done.code == code
+    assert done.out == ""
+    lines = [line for line in done.err.splitlines() if line.startswith("metamodal: ")]
+    assert len(lines) == 1
+    for word in words:
+        assert word in lines[0]
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "p").exists()
+    assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (
+            ["evaluate", "none", "{few}", "--target", "label"],
+            3,
+            ["2-way 1-shot needs", "Lower --way or --shot"],
+        ),
+        (
+            ["evaluate", "none", "{sound}", "--target", "label", "--way", "50"],
+            3,
+            ["50-way 1-shot needs 50 classes"],
+        ),
+        (["evaluate", "none", "{sound}", "--target", "label", "--shot", "0"], 2, ["shot=0: too small"]),
+        (["evaluate", "none", "{sound}"], 2, ["no target column is named", "--target"]),
+        (["evaluate", "nowhere", "{sound}"], 3, ["nowhere: no artifact"]),
+        (["trian"], 2, ["'trian'", "--help"]),
+        (
+            ["train", "{sound}", "--target", "label", "--out", "{tmp}/x", "train.lrr=1"],
+            2,
+            ["train.lrr", "'lr'"],
+        ),
+        (
+            ["train", "{sound}", "--target", "label", "--out", "{tmp}/x", "--budget", "-3"],
+            2,
+            ["--budget", "above 0"],
+        ),
+        (["schema", "{sound}", "--kind", "photo"], 2, ["--kind photo", "COLUMN=KIND"]),
+        (["predict", "{tmp}/none", "{sound}"], 3, ["no artifact"]),
+    ],
+)
+def test_a_wrong_call_is_one_line_with_the_remedy(cli, bad, tmp_path, arguments, code, words):
+    names = {name.replace(" ", "_"): path for name, path in bad.items()} | {"tmp": tmp_path}
+    done = cli(*(a.format(**names) for a in arguments))
+    assert done.code == code
+    assert done.out == ""
+    (line,) = [text for text in done.err.splitlines() if text.startswith("metamodal: ")]
+    for word in words:
+        assert word in line
+
+
+def test_a_model_is_no_predictor_and_a_predictor_no_model(cli, trained, shapes, shapes_file, tmp_path):
+    model = trained[0].model
+    save_artifact(model, tmp_path / "m")
+    save_artifact(model.adapt(shapes.head(24)), tmp_path / "p")
+    done = cli("predict", tmp_path / "m", shapes_file)
+    assert done.code == 3
+    assert "a model, not a predictor" in done.err
+    done = cli("evaluate", tmp_path / "p", shapes_file)
+    assert done.code == 3
+    assert "a predictor, not a model" in done.err
+
+
+def test_an_unreadable_cell_may_count_as_absent_if_asked(cli, bad):
+    done = cli(
+        "evaluate",
+        "none",
+        bad["truncated"],
+        "--target",
+        "label",
+        "--episodes",
+        5,
+        "--unreadable",
+        "absent",
+        "--json",
+    )
+    assert done.code == 0
+
+
+def test_ctrl_c_keeps_the_best_model_and_ends_with_130(cli, shapes_file: Path, tmp_path: Path, monkeypatch):
+    import metamodal.app.commands as commands
+
+    show = commands._Bar.__call__
+
+    def interrupting(self, progress):
+        show(self, progress)
+        if progress.step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands._Bar, "__call__", interrupting)
+    done = cli("train", shapes_file, *QUICK, "--target", "label", "--out", tmp_path / "run")
+    assert done.code == 130
+    assert "interrupted" in done.err
+    assert cli("evaluate", tmp_path / "run" / "model", shapes_file, "--way", 3, "--episodes", 5).code == 0
+
+
+def test_a_bug_is_one_line_and_debug_shows_where(cli, monkeypatch):
+    import metamodal.app.commands as commands
+
+    def broken(options):
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr(commands, "doctor", broken)
+    done = cli("doctor")
+    assert done.code == 1
+    assert "internal error: ZeroDivisionError: by nought" in done.err
+    assert "Traceback" not in done.err
+    assert "Traceback" in cli("doctor", "--debug").err

@@ -1,0 +1,199 @@
+"""Scores equal scikit-learn's, episodes are shared, and nothing tested was trained on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+from metamodal.data.dataset import read_table
+from metamodal.errors import DataError, OptionError
+from metamodal.evaluation.baselines import BASELINES, baseline_logits
+from metamodal.evaluation.metrics import calibration_error, episode_scores, interval
+from metamodal.evaluation.protocol import Protocol, evaluate
+from metamodal.evaluation.protocol import test_rows as rows_for_testing
+from metamodal.experiment import untrained_for
+from metamodal.types import Batch, Episode
+
+
+def test_scores_equal_sklearn_s():
+    g = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 30, 4, generator=g)
+    codes = torch.randint(4, (6, 30), generator=g)
+    codes[:, 25:] = -1
+    targets = (codes[..., None] == torch.arange(4)).float()
+    scores = episode_scores(logits, targets)
+    for t in range(6):
+        y, guess = codes[t, :25].numpy(), logits[t, :25].argmax(-1).numpy()
+        assert float(scores["accuracy"][t]) == pytest.approx(accuracy_score(y, guess))
+        there = {"labels": np.unique(y), "average": "macro", "zero_division": 0}
+        assert float(scores["recall_macro"][t]) == pytest.approx(recall_score(y, guess, **there))
+        assert float(scores["f1_macro"][t]) == pytest.approx(f1_score(y, guess, **there))
+
+
+def test_an_interval_covers_the_mean_as_often_as_it_says():
+    g = torch.Generator().manual_seed(0)
+    hits = 0
+    for _ in range(400):
+        mean, half = interval(0.3 + 0.1 * torch.randn(20, generator=g))
+        hits += abs(mean - 0.3) <= half
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_calibration_error_is_nil_for_honest_and_large_for_boastful_probabilities():
+    g = torch.Generator().manual_seed(0)
+    p = torch.rand(20_000, generator=g)
+    probabilities = torch.stack([p, 1 - p], 1)
+    honest = (torch.rand(20_000, generator=g) < p).long()
+    targets = torch.nn.functional.one_hot(1 - honest, 2).float()
+    assert calibration_error(probabilities, targets) < 0.02
+    boastful = torch.tensor([[0.99, 0.01]]).expand(1000, 2)
+    half = torch.nn.functional.one_hot(torch.arange(1000) % 2, 2).float()
+    assert calibration_error(boastful, half) == pytest.approx(0.49, abs=0.01)
+
+
+def episodes(seed: int = 0) -> Episode:
+    g = torch.Generator().manual_seed(seed)
+    centres = {m: torch.randn(3, 20, generator=g) for m in "ab"}
+
+    def batch(rows: int) -> Batch:
+        codes = torch.arange(3).repeat_interleave(rows)
+        inputs = {m: (c[codes] + torch.randn(len(codes), 20, generator=g))[None] for m, c in centres.items()}
+        there = {m: torch.ones(1, len(codes)).bool() for m in "ab"}
+        return Batch(inputs, there, torch.nn.functional.one_hot(codes, 3).float()[None])
+
+    return Episode(batch(3), batch(6))
+
+
+def test_logistic_regression_is_sklearn_s_on_the_plain_vectors():
+    ep = episodes()
+    x, q = (torch.cat([b.inputs["a"][0], b.inputs["b"][0]], 1).numpy() for b in ep)
+    peer = LogisticRegression(C=10.0, max_iter=200).fit(x, ep.support.targets[0].argmax(1).numpy())
+    found = torch.softmax(baseline_logits(BASELINES[0], ep)[0], -1).numpy()
+    np.testing.assert_allclose(found, peer.predict_proba(q), atol=2e-3)
+
+
+@pytest.mark.parametrize("baseline", BASELINES, ids=lambda b: f"{b.name} {b.fusion}")
+def test_a_baseline_can_meet_any_absence(baseline):
+    ep = episodes()
+    support = ep.support._replace(
+        present={"a": ep.support.targets[..., 2] == 0, "b": torch.zeros(1, 9).bool()}
+    )
+    out = baseline_logits(baseline, Episode(support, ep.query))
+    assert out.isfinite().all()
+    assert (out.exp().sum(-1) - 1).abs().max() < 1e-4
+
+
+@pytest.fixture(scope="module")
+def untrained_evaluation(shapes: pd.DataFrame):
+    data = read_table(shapes, target="label")
+    protocol = Protocol(4, 1, episodes=60, subsets=True, missing=0.5, baselines=True)
+    (found,) = evaluate(untrained_for(data), data, [protocol])
+    return found
+
+
+def test_every_subset_is_measured_on_the_same_episodes(untrained_evaluation):
+    found = untrained_evaluation
+    subsets = [r.modalities for r in found.results if not r.missing]
+    assert len(subsets) == len(set(subsets)) == 2**5 - 1
+    assert {len(r.scores["accuracy"]) for r in found.results} == {60}
+
+
+def test_the_document_has_the_promised_keys(untrained_evaluation):
+    document = untrained_evaluation.to_dict()
+    assert set(document) >= {"protocol", "results", "baselines", "best_single", "fusion_gain"}
+    assert document["protocol"] == {
+        "way": 4,
+        "shot": 1,
+        "query": 15,
+        "episodes": 60,
+        "seed": 0,
+        "transductive": False,
+        "unseen_classes": True,
+    }
+    for result in document["results"]:
+        assert set(result) >= {
+            "modalities",
+            "learner",
+            "missing",
+            "accuracy",
+            "recall_macro",
+            "f1_macro",
+            "ece",
+        }
+        assert set(result["accuracy"]) == {"mean", "ci95"}
+    assert {b["name"] for b in document["baselines"]} == {"logistic_regression", "nearest_centroid"}
+
+
+def test_the_gain_of_fusion_is_paired(untrained_evaluation):
+    found = untrained_evaluation
+    best = found.best_single
+    difference = (found.whole.scores["accuracy"] - best.scores["accuracy"]).double().numpy()
+    mean, half = found.fusion_gain
+    assert mean == pytest.approx(difference.mean())
+    assert half == pytest.approx(2.001 * difference.std(ddof=1) / math.sqrt(60), rel=1e-3)
+
+
+def test_generic_features_beat_chance_without_training(untrained_evaluation):
+    mean, half = untrained_evaluation.whole.accuracy
+    assert mean - half > 0.25
+
+
+def test_missing_cells_cost_accuracy(untrained_evaluation):
+    found = untrained_evaluation
+    less = found.result(found.whole.modalities, 0.5)
+    assert less.accuracy[0] < found.whole.accuracy[0]
+
+
+def test_evaluation_is_seeded(shapes: pd.DataFrame):
+    data = read_table(shapes, target="label")
+    model = untrained_for(data)
+
+    def scores(seed: int) -> torch.Tensor:
+        (found,) = evaluate(model, data, [Protocol(3, 1, episodes=20, seed=seed, missing=0.3)])
+        return torch.stack([r.scores["accuracy"] for r in found.results])
+
+    assert torch.equal(scores(0), scores(0))
+    assert not torch.equal(scores(0), scores(1))
+
+
+def test_a_trained_model_is_tested_on_classes_it_never_saw(trained):
+    learner, data = trained
+    rows, unseen, _ = rows_for_testing(learner.model, data)
+    assert unseen
+    assert not set(data.labels()[rows]) & learner.model.seen.classes
+    assert set(rows) == set(data.split().test)
+
+
+def test_confusions_count_every_labelled_query_row(untrained_evaluation):
+    found = untrained_evaluation
+    assert sum(found.confusions.values()) == 60 * 4 * 7  # eight rows a class, one of them support
+    right = sum(n for (true, guess), n in found.confusions.items() if true == guess)
+    assert right / sum(found.confusions.values()) == pytest.approx(found.whole.accuracy[0])
+
+
+def test_a_showcase_is_one_of_the_episodes(untrained_evaluation, shapes):
+    labels = read_table(shapes, target="label").labels()
+    for show in untrained_evaluation.showcases:
+        assert [labels[r] for r in show.support] == list(show.support_names)
+        assert [labels[r] for r in show.query] == list(show.query_names)
+        assert set(show.predicted) <= set(show.support_names)
+
+
+def test_too_wide_a_protocol_is_an_error(shapes: pd.DataFrame):
+    data = read_table(shapes, target="label")
+    with pytest.raises(
+        DataError, match="9-way 1-shot needs 9 classes of 2 or more rows, and there are 4. Lower"
+    ):
+        list(evaluate(untrained_for(data), data, [Protocol(9, 1)]))
+
+
+@pytest.mark.parametrize("wrong", [{"episodes": 1}, {"missing": 1.0}, {"missing": -0.1}])
+def test_a_senseless_protocol_is_an_error(wrong: dict):
+    with pytest.raises(OptionError):
+        Protocol(**wrong)

@@ -1,0 +1,159 @@
+"""Adapting and predicting with any subset of modalities, in Python."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+
+import metamodal as mm
+from metamodal.errors import DataError, OptionError
+
+
+def support_and_query(shapes: pd.DataFrame, classes=(16, 17, 18, 19), shot: int = 3):
+    names = [f"class{k:02}" for k in classes]
+    rows = shapes[shapes["label"].isin(names)]
+    few = rows.groupby("label").cumcount() < shot
+    return rows[few], rows[~few]
+
+
+def accuracy(predictor, query: pd.DataFrame) -> float:
+    return float((predictor.predict(query.drop(columns="label")) == query["label"].to_numpy()).mean())
+
+
+@pytest.mark.parametrize("use_trained", [True, False])
+def test_a_handful_of_rows_makes_a_predictor(trained, shapes, use_trained: bool):
+    learner = trained[0] if use_trained else mm.MetaLearner(data__target="label")
+    support, query = support_and_query(shapes)
+    predictor = learner.adapt(support)
+    assert accuracy(predictor, query) > 0.6
+    proba = predictor.predict_proba(query)
+    assert list(proba.columns) == list(predictor.labels) == sorted(support["label"].unique())
+    assert proba.index.equals(query.index)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
+    assert (proba.idxmax(axis=1).to_numpy() == predictor.predict(query)).all()
+
+
+@pytest.mark.parametrize("columns", [["photo"], ["sound", "vector"], ["note"], ["size", "colour"], ["size"]])
+def test_any_subset_of_the_modalities_will_do(trained, shapes, columns: list[str]):
+    support, query = support_and_query(shapes)
+    keep = [*columns, "label"]
+    predictor = trained[0].adapt(support[keep])
+    assert len(predictor.predict(query[keep])) == len(query)
+
+
+def test_cells_may_be_missing_in_support_and_query(trained, shapes):
+    support, query = (f.copy() for f in support_and_query(shapes))
+    support.loc[support.index[::2], "photo"] = None
+    query.loc[query.index[1::2], "vector"] = None
+    query["note"] = None
+    assert accuracy(trained[0].adapt(support), query) > 0.5
+
+
+def test_a_picture_may_come_in_any_form(trained, shapes, tmp_path, monkeypatch):
+    support, query = support_and_query(shapes)
+    support, query = support[["photo", "label"]], query[["photo"]].head(6)
+    predictor = trained[0].adapt(support)
+    pictures = [PIL.Image.open(io.BytesIO(b)) for b in query["photo"]]
+    monkeypatch.chdir(tmp_path)
+    for i, p in enumerate(pictures):
+        p.save(f"{i}.png")
+    expected = predictor.predict_proba(query).to_numpy()
+    for cells in (pictures, [np.asarray(p) for p in pictures], [f"{i}.png" for i in range(6)]):
+        frame = pd.DataFrame({"photo": pd.Series(cells, dtype=object)})
+        np.testing.assert_allclose(predictor.predict_proba(frame).to_numpy(), expected, atol=1e-6)
+
+
+def test_a_query_row_does_not_depend_on_the_others(trained, shapes):
+    support, query = support_and_query(shapes)
+    predictor = trained[0].adapt(support)
+    together = predictor.predict_proba(query).to_numpy()
+    alone = np.concatenate([predictor.predict_proba(query.iloc[[i]]).to_numpy() for i in range(5)])
+    np.testing.assert_allclose(alone, together[:5], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda f: f.drop(columns="label"), DataError, "the label column 'label' is missing"),
+        (
+            lambda f: f[f["label"] == "class16"],
+            DataError,
+            "one class only ('class16'). Give rows of at least two.",
+        ),
+        (
+            lambda f: f.assign(label=[None, *f["label"][1:]]),
+            DataError,
+            "row 1, column label: the label is empty",
+        ),
+        (
+            lambda f: f[["label"]].assign(other=1),
+            DataError,
+            "none of the model's columns is there (photo, sound",
+        ),
+        (lambda f: f.iloc[:0], DataError, "the table has no rows"),
+    ],
+)
+def test_a_bad_support_is_an_error_with_the_remedy(trained, shapes, change, error, message: str):
+    support, _ = support_and_query(shapes)
+    with pytest.raises(error) as caught:
+        trained[0].adapt(change(support))
+    assert message in str(caught.value)
+
+
+def test_a_query_row_without_any_modality_is_an_error(trained, shapes):
+    support, query = support_and_query(shapes)
+    predictor = trained[0].adapt(support)
+    query = query.drop(columns="label").reset_index(drop=True)
+    query.loc[3] = None
+    with pytest.raises(DataError, match="row 4: every modality is empty"):
+        predictor.predict(query)
+
+
+def test_without_training_the_target_must_be_named(shapes):
+    with pytest.raises(OptionError, match="which column is the label"):
+        mm.MetaLearner().adapt(shapes)
+    data = mm.read_table(shapes, target="label")
+    assert mm.MetaLearner().adapt(data).labels == tuple(sorted(shapes["label"].unique()))
+
+
+def test_score_and_embed(trained, shapes):
+    learner, data = trained
+    assert learner.score(data.test, episodes=30, way=4) > 0.4
+    assert mm.MetaLearner().score(data.test, episodes=30, way=4) > 0.4
+    assert learner.embed(shapes.drop(columns="label").head(7)).shape == (7, 32)
+    with pytest.raises(OptionError, match="nothing is trained yet to embed"):
+        mm.MetaLearner().embed(shapes)
+
+
+def test_a_saved_learner_is_loaded_with_its_options(trained, tmp_path, shapes):
+    trained[0].save(tmp_path / "model")
+    again = mm.load(tmp_path / "model")
+    assert again.get_params() == trained[0].get_params()
+    support, query = support_and_query(shapes)
+    pd.testing.assert_frame_equal(
+        again.adapt(support).predict_proba(query),
+        trained[0].adapt(support).predict_proba(query),
+        check_exact=True,
+    )
+
+
+def test_the_public_names_are_exactly_the_promised_ones():
+    promised = {
+        "ArtifactError",
+        "DataError",
+        "Dataset",
+        "MetaLearner",
+        "MetamodalError",
+        "OptionError",
+        "Predictor",
+        "load",
+        "read_table",
+    }
+    assert set(mm.__all__) == promised
+    assert all(getattr(mm, name) is not None for name in promised)
+    with pytest.raises(AttributeError):
+        mm.nonsense  # noqa: B018

@@ -1,0 +1,144 @@
+"""Kinds and roles are inferred from the cells, with evidence, and refused where they cannot be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metamodal.data.dataset import read_table
+from metamodal.errors import DataError, OptionError
+
+
+def kinds(frame: pd.DataFrame, **roles) -> dict[str, str | None]:
+    return {c.name: c.kind for c in read_table(frame, **roles).schema.columns}
+
+
+def test_every_kind_is_inferred_from_its_cells(shapes: pd.DataFrame):
+    assert kinds(shapes, target="label") == {
+        "photo": "image",
+        "sound": "series",
+        "note": "text",
+        "size": "tabular",
+        "colour": "tabular",
+        "vector": "embedding",
+        "label": None,
+    }
+
+
+def test_every_column_has_evidence(shapes: pd.DataFrame):
+    assert all(c.evidence for c in read_table(shapes, target="label").schema.columns)
+
+
+def test_scalar_columns_are_one_modality_and_a_lone_one_keeps_its_name(shapes: pd.DataFrame):
+    both = read_table(shapes, target="label").schema.modalities
+    assert both["tabular"] == ("tabular", ("size", "colour"))
+    alone = read_table(shapes, target="label", use=["size"]).schema.modalities
+    assert alone == {"size": ("tabular", ("size",))}
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ([b"\x89PNG\r\n\x1a\n123"] * 4, "image"),
+        ([b"RIFF1234WAVEfmt "] * 4, "audio"),
+        (["a/1.png", "a/2.jpg", "b/3.webp"], "image"),
+        (["1.wav", "2.flac", "3.mp3"], "audio"),
+        (["1.5", "2", "-3e4"], "tabular"),
+        ([1, 2.5, 3], "tabular"),
+        ([True, False, True], "tabular"),
+        ([{"a": 1}, {"a": 2}, {"a": 3}], "tabular"),
+        ([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], "embedding"),
+        ([[1.0, 2.0], [3.0], [5.0, 6.0, 7.0]], "series"),
+        ([[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]], "series"),
+        ([["C", "A"], ["T"]], "series"),
+        ([np.zeros((4, 4, 3), np.uint8)] * 2, "image"),
+        (["a short remark on it", "and quite another one here"], "text"),
+    ],
+)
+def test_a_kind_follows_from_the_form_of_the_cells(cells, kind: str):
+    frame = pd.DataFrame({"x": pd.Series(cells, dtype=object)})
+    assert kinds(frame)["x"] == kind
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        ([5] * 8, "constant"),
+        ([f"id{i}" for i in range(24)], "as an id does"),
+        (["a long name for it", "another name of that"] * 4, "constant within each class"),
+    ],
+)
+def test_columns_that_teach_nothing_are_left_out_with_a_warning(column: list, reason: str):
+    labels = ["a", "b"] * (len(column) // 2)
+    frame = pd.DataFrame({"x": column, "y": np.arange(len(column)) % 5, "label": labels})
+    schema = read_table(frame, target="label").schema
+    assert "x" not in schema.modalities
+    (warning,) = schema.warnings
+    assert reason in warning
+
+
+def test_a_class_constant_column_that_is_asked_for_is_used_with_a_warning():
+    frame = pd.DataFrame({"x": ["one two three", "four five six"] * 4, "label": ["a", "b"] * 4})
+    schema = read_table(frame, target="label", use=["x"]).schema
+    assert list(schema.modalities) == ["x"]
+    assert "give the label away" in schema.warnings[0]
+
+
+def test_a_column_with_two_kinds_names_the_odd_cell():
+    frame = pd.DataFrame({"x": pd.Series([1, 2, [3.0]], dtype=object)})
+    with pytest.raises(DataError, match=r"row 3, column x: the column has two kinds .*\[3.0\]"):
+        read_table(frame)
+
+
+def test_numbers_with_a_few_words_among_them_are_two_kinds_and_a_given_kind_settles_it():
+    frame = pd.DataFrame({"x": ["1"] * 9 + ["abc"]})
+    with pytest.raises(DataError, match=r"row 10, column x: the column has two kinds"):
+        read_table(frame)
+    assert kinds(frame, kinds={"x": "text"})["x"] == "text"
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        ({"target": "lable"}, "--target 'lable': no such column. Did you mean 'label'?"),
+        ({"target": "label", "use": ["phot"]}, "--use 'phot': no such column. Did you mean 'photo'?"),
+        ({"target": "label", "use": ["label"]}, "--use 'label': it is the target"),
+        ({"kinds": {"photo": "imagee"}}, "no such kind. Did you mean 'image'?"),
+    ],
+)
+def test_a_wrong_role_is_an_error_with_a_suggestion(shapes: pd.DataFrame, roles: dict, message: str):
+    with pytest.raises(OptionError) as caught:
+        read_table(shapes, **roles)
+    assert message in str(caught.value)
+
+
+def test_roles_round_trip_through_the_schema(shapes: pd.DataFrame):
+    schema = read_table(shapes, target="label", use=["photo", "size"]).schema
+    roles = schema.to_roles()
+    again = read_table(shapes, target=roles.target, use=roles.use, kinds=roles.kinds).schema
+    assert again.modalities == schema.modalities
+
+
+REAL = {
+    "omniglot_strokes": ("character", {"image": "image", "strokes": "series", "alphabet": "tabular"}),
+    "av_digits": (
+        "digit",
+        {"image": "image", "image_degraded": "image", "audio": "audio", "speaker": "tabular"},
+    ),
+    "emoji": ("subgroup", {"image": "image", "name": "text", "keywords": "text", "vendor": "tabular"}),
+    "activity": ("activity", {"phone": "series", "watch": "series", "age": "tabular"}),
+    "chest_xray": ("icu", {"image": "image", "crp": "tabular", "sex": "tabular"}),
+    "opinion_sentiment": ("sentiment", {"text": "text", "audio": "embedding", "video": "embedding"}),
+    "sarcasm": ("sarcasm", {"utterance": "text", "context": "text", "speaker": "tabular"}),
+    "speaker_traits": ("humorous", {"audio": "series", "video": "series", "confident": "tabular"}),
+    "sign_keypoints": ("word", {"keypoints": "series"}),
+    "emotional_speech": ("emotion", {"audio": "audio", "sentence": "text", "syllable_end": "series"}),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_kinds_of_the_real_tables_are_those_their_readme_states(shared, name: str):
+    target, expected = REAL[name]
+    found = {c.name: c.kind for c in read_table(shared / f"{name}.parquet", target=target).schema.columns}
+    assert {c: found[c] for c in expected} == expected
