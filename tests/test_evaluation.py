@@ -18,6 +18,7 @@ from metamodal.evaluation.metrics import calibration_error, episode_scores, inte
 from metamodal.evaluation.protocol import Protocol, evaluate
 from metamodal.evaluation.protocol import test_rows as rows_for_testing
 from metamodal.experiment import untrained_for
+from metamodal.predictor import fingerprint
 from metamodal.types import Batch, Episode
 
 
@@ -166,8 +167,15 @@ def test_a_trained_model_is_tested_on_classes_it_never_saw(trained):
     learner, data = trained
     rows, unseen, _ = rows_for_testing(learner.model, data)
     assert unseen
-    assert not set(data.labels()[rows]) & learner.model.seen.classes
+    assert not {fingerprint(c) for c in data.labels()[rows]} & learner.model.seen.classes
     assert set(rows) == set(data.split().test)
+
+
+def test_columns_not_in_use_are_absent_for_a_trained_model(trained, shapes):
+    learner, _ = trained
+    some = read_table(shapes, target="label", use=["photo", "note"])
+    (found,) = evaluate(learner.model, some, [Protocol(4, 1, episodes=10)])
+    assert found.whole.modalities == ("photo", "note")
 
 
 def test_confusions_count_every_labelled_query_row(untrained_evaluation):

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from metamodal.data.dataset import Dataset, read_table
-from metamodal.evaluation import report
+from metamodal.evaluation import report, views
 from metamodal.evaluation.pictures import curve, painter
 from metamodal.evaluation.protocol import Evaluation, Protocol, evaluate
 from metamodal.evaluation.report import write_report
@@ -214,15 +214,15 @@ def test_an_answer_says_how_sure_it_was_and_if_wrong_what_it_was(page, evaluatio
 
 
 def test_names_of_one_beginning_are_told_apart_by_their_ends():
-    assert report._shared_start(["Korean/letter03", "Korean/letter11"]) == "Korean/letter"
-    assert report._shared_start(["grey heron", "grey goose"]) == "grey "
-    assert report._shared_start(["oak", "oaf"]) == ""
-    assert report._shared_start(["fruit", "fruit fly"]) == ""
+    assert views._shared_start(["Korean/letter03", "Korean/letter11"]) == "Korean/letter"
+    assert views._shared_start(["grey heron", "grey goose"]) == "grey "
+    assert views._shared_start(["oak", "oaf"]) == ""
+    assert views._shared_start(["fruit", "fruit fly"]) == ""
 
 
 def test_rows_beyond_the_cap_are_counted(tmp_path, table, evaluations, monkeypatch):
-    monkeypatch.setattr(report, "_QUERY", 8)
-    monkeypatch.setattr(report, "_CLASSES", 3)
+    monkeypatch.setattr(views, "_QUERY", 8)
+    monkeypatch.setattr(views, "_CLASSES", 3)
     page = written(tmp_path, table, evaluations, None)
     counted = [text for text in page.with_class("more") if text.startswith("and")]
     assert len(counted) == 9
@@ -282,7 +282,7 @@ def test_few_classes_make_a_matrix_whose_rows_are_counted(page, evaluations):
 
 
 def test_many_classes_make_a_list_of_pairs_worst_first(tmp_path, table, evaluations, monkeypatch):
-    monkeypatch.setattr(report, "_MATRIX", 3)
+    monkeypatch.setattr(views, "_MATRIX", 3)
     page = written(tmp_path, table, evaluations[:1], None)
     wrong = [n for (true, called), n in evaluations[0].confusions.items() if true != called]
     cells = [t for t in page.with_class("number") if " of " in t and t[0].isdigit()]

@@ -64,9 +64,9 @@ def test_a_kind_follows_from_the_form_of_the_cells(cells, kind: str):
 @pytest.mark.parametrize(
     ("column", "reason"),
     [
-        ([5] * 8, "constant"),
-        ([f"id{i}" for i in range(24)], "as an id does"),
-        (["a long name for it", "another name of that"] * 4, "constant within each class"),
+        ([5] * 50, "constant"),
+        ([f"id{i}" for i in range(50)], "as an id does"),
+        (["a long name for it", "another name of that"] * 25, "constant within each class"),
     ],
 )
 def test_columns_that_teach_nothing_are_left_out_with_a_warning(column: list, reason: str):
@@ -76,6 +76,15 @@ def test_columns_that_teach_nothing_are_left_out_with_a_warning(column: list, re
     assert "x" not in schema.modalities
     (warning,) = schema.warnings
     assert reason in warning
+
+
+def test_in_a_few_rows_a_column_may_tell_the_classes_apart_by_right():
+    frame = pd.DataFrame(
+        {"colour": ["red", "red", "yellow", "yellow"], "fruit": ["apple"] * 2 + ["banana"] * 2}
+    )
+    schema = read_table(frame, target="fruit").schema
+    assert list(schema.modalities) == ["colour"]
+    assert "constant within each class" in schema.warnings[0]
 
 
 def test_a_class_constant_column_that_is_asked_for_is_used_with_a_warning():

@@ -13,6 +13,7 @@ from metamodal.errors import DataError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.evaluation.protocol import Protocol, evaluate
 from metamodal.experiment import Experiment, run
+from metamodal.predictor import fingerprint
 from metamodal.training.loop import Progress
 
 BRIEF = {"steps": 12, "budget": 120.0, "way": 8, "validations": 3, "valid_episodes": 10}
@@ -105,8 +106,10 @@ def test_what_was_seen_is_recorded(data):
     split = data.split()
     seen = run(experiment(), data).model.seen
     labels = data.labels()
-    assert seen.classes == set(labels[split.train]) | set(labels[split.valid])
-    assert not seen.classes & set(labels[split.test])
+    names = set(labels[split.train]) | set(labels[split.valid])
+    assert seen.classes == {fingerprint(n) for n in names}
+    assert not seen.classes & {fingerprint(n) for n in labels[split.test]}
+    assert not seen.classes & names
 
 
 def test_too_little_data_to_train_on_is_an_error():

@@ -19,7 +19,7 @@ from metamodal.data.splits import Split
 from metamodal.data.tasks import Task, tasks_of
 from metamodal.errors import DataError
 from metamodal.meta.learners import learners
-from metamodal.predictor import MetaModel, Seen, initial_model, untrained
+from metamodal.predictor import MetaModel, Seen, fingerprint, initial_model, untrained
 from metamodal.training.loop import Progress, Trained, TrainOptions, meta_train
 from metamodal.types import Learner
 
@@ -155,7 +155,7 @@ def _seen(dataset: Dataset, split: Split) -> Seen:
     rows = np.concatenate([split.train, split.valid])
 
     def names(values: np.ndarray) -> frozenset[str]:
-        return frozenset(v for v in values[rows] if v is not None)
+        return frozenset(fingerprint(v) for v in set(values[rows]) if v is not None)
 
     return Seen(names(dataset.labels()), names(dataset.tasks()), names(dataset.groups()))
 

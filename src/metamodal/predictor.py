@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,16 +19,24 @@ from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
 from metamodal.types import Batch, Learner, Params, Space, one_hot
 
-__all__ = ["MetaModel", "Predictor", "Seen", "dataset_of", "initial_model", "untrained"]
+__all__ = ["MetaModel", "Predictor", "Seen", "dataset_of", "fingerprint", "initial_model", "untrained"]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What training and model selection looked at, so that evaluation can keep away from it."""
+    """What training and model selection looked at, so that evaluation can keep away from it.
+
+    Names are kept as fingerprints: a group may be a patient, and a model travels.
+    """
 
     classes: frozenset[str] = frozenset()
     tasks: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
+
+
+def fingerprint(name: str) -> str:
+    """A short stand-in for a name, equal for equal names."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def read_cells(
 ) -> Cells:
     """Every cell of the wanted modalities, opened and read; by default those of the schema.
 
-    A wanted modality whose columns are not in the table is absent in every row.
+    A wanted modality whose columns are not in the table, or not in use, is absent in every row.
 
     Args:
         unreadable: `"error"`, or `"absent"` to treat a cell that cannot be read as an empty one.
@@ -61,7 +61,7 @@ def read_cells(
                 f"{dataset.name}, column {columns[0]}: {kind} cannot be read by this version. "
                 f"Name other columns with --use (readable kinds: {', '.join(modalities)})."
             )
-        there = [c for c in columns if c in dataset.frame.columns]
+        there = [c for c in columns if c in dataset.frame.columns and c not in dataset.schema.unused]
         kinds[name] = kind
         values[name] = _read_modality(dataset, modalities[kind], there, unreadable == "absent")
     return Cells(values, kinds, dataset)

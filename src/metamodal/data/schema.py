@@ -93,6 +93,11 @@ class Schema:
         return found
 
     @property
+    def unused(self) -> frozenset[str]:
+        """The columns that the caller chose not to use."""
+        return frozenset(c.name for c in self.columns if c.evidence == _NOT_USED)
+
+    @property
     def warnings(self) -> list[str]:
         return [f"column {c.name!r}: {c.warning}" for c in self.columns if c.warning]
 
@@ -106,6 +111,8 @@ class Schema:
         )
 
 
+_NOT_USED = "not named in --use"
+_JUDGED_ROWS = 50  # in fewer rows a column is constant, or tells the classes apart, by chance or by luck
 _MANY_LEVELS = 100
 _RECORDS = "records of named values"
 _ROLE_EVIDENCE = "named so by the caller"
@@ -115,7 +122,8 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table") -> Schema:
     """The schema of a table of raw cells.
 
     `roles` wins over inference. Columns that nothing can be learnt from (constant, a new value in
-    each row, the same value in all rows of a class) are ignored unless `roles.use` names them.
+    each row, the same value in all rows of a class) carry a warning; in tables of 50 rows and more
+    they are ignored unless `roles.use` names them.
 
     Raises:
         OptionError: a role names a column that is not there, or an unknown kind.
@@ -189,8 +197,8 @@ def _inferred(
         kind, evidence = _quiet_kind(frame, column, cells), ""
     reason = _worthless(frame[column], cells, labels, kind)
     if not used:
-        return Column(column, "ignored", kind, "not named in --use", reason)
-    if reason and roles.use is None:
+        return Column(column, "ignored", kind, _NOT_USED, reason)
+    if reason and roles.use is None and len(frame) >= _JUDGED_ROWS:
         return Column(column, "ignored", kind, f"{evidence}; left out because {reason}", reason)
     return Column(column, "modality", kind, evidence, reason)
 

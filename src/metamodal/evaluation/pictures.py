@@ -166,7 +166,8 @@ def _value(dataset: Dataset, kind: str, columns: tuple[str, ...], row: int) -> A
 def _brush(dataset: Dataset, kind: str, columns: tuple[str, ...]) -> _Brush:
     """How the cells of a modality are drawn; the scale is that of the column, not of a cell."""
     if kind not in ("series", "embedding"):
-        return {"image": _image, "tabular": _pairs}.get(kind, _words)
+        plain: dict[str, _Brush] = {"image": _image, "tabular": _pairs}
+        return plain.get(kind, _words)
     values = _some_values(dataset, kind, columns)
     if not values:
         return _words

@@ -20,7 +20,7 @@ from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import BASELINES, baseline_logits
 from metamodal.evaluation.metrics import calibration_error, episode_scores, interval
 from metamodal.meta.learners import learners
-from metamodal.predictor import MetaModel
+from metamodal.predictor import MetaModel, fingerprint
 from metamodal.types import Batch, Episode
 
 __all__ = ["Evaluation", "Protocol", "Result", "Showcase", "evaluate", "test_rows", "widest_way"]
@@ -34,7 +34,7 @@ class Protocol:
         way, shot, query: the episodes' shape; a class with fewer rows gives fewer queries.
         subsets: measure every subset of the modalities, not only all and each.
         missing: measure also with this share of the cells absent, in support and query.
-        baselines: measure scikit-learn's answer to the same episodes, on as many of them.
+        baselines: measure scikit-learn's answers to the same episodes.
     """
 
     way: int = 5
@@ -102,6 +102,7 @@ class Evaluation:
     confusions: Counter[tuple[str, str]]
     showcases: tuple[Showcase, ...]
     learner: str
+    trained: bool
     notes: tuple[str, ...] = ()
 
     def result(self, modalities: tuple[str, ...], missing: float = 0.0) -> Result:
@@ -156,20 +157,24 @@ def test_rows(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tup
     else:
         groups, tasks = dataset.groups(), dataset.tasks()
         fresh = np.array([label is not None for label in labels])
-        new_class = np.array([label not in seen.classes for label in labels])
+        new_class = np.array([label is None or fingerprint(label) not in seen.classes for label in labels])
         if (fresh & new_class).any():
             fresh &= new_class
         for values, known, role in ((tasks, seen.tasks, "task"), (groups, seen.groups, "group")):
-            new = np.array([v is None or v not in known for v in values])
+            new = np.array([v is None or fingerprint(v) not in known for v in values])
             if known and (fresh & new).any():
                 fresh &= new
             elif known:
                 notes.append(f"every {role} of this table was seen in training")
         rows = np.flatnonzero(fresh)
-    unseen = not (set(labels[rows]) & seen.classes)
+    unseen = not _known(labels[rows], seen.classes)
     if seen.classes and not unseen:
         notes.append("some of these classes were seen in training")
     return rows, unseen, tuple(notes)
+
+
+def _known(labels: np.ndarray, classes: frozenset[str]) -> bool:
+    return any(fingerprint(label) in classes for label in set(labels) if label is not None)
 
 
 def widest_way(model: MetaModel, dataset: Dataset, shot: int, most: int) -> int:
@@ -206,7 +211,7 @@ def evaluate(
     if rows is None:
         rows, unseen, notes = test_rows(model, dataset)
     else:
-        unseen, notes = not set(dataset.labels()[rows]) & model.seen.classes, ()
+        unseen, notes = not _known(dataset.labels()[rows], model.seen.classes), ()
     if not len(rows):
         raise DataError(
             f"{dataset.name}: no row is left for testing. Give a table with classes that training did not see."
@@ -214,6 +219,10 @@ def evaluate(
     part = dataset.rows(rows)
     read = cells.rows(rows) if cells is not None else model.preprocessor.read(part, unreadable)
     raw = model.preprocessor.encode(read)
+    if not _occurring(raw):
+        raise DataError(
+            f"{dataset.name}: no test row has any of {', '.join(model.modalities)}. Name the columns as in training."
+        )
     generic = model.preprocessor.features(raw)
     tokens = model.tokens(generic if model.generic else raw)
     tasks = tasks_of(part.labels(), part.tasks(), part.groups(), np.arange(len(part)))
@@ -223,10 +232,9 @@ def evaluate(
     for protocol in protocols:
         rng = np.random.default_rng([protocol.seed, protocol.way, protocol.shot])
         draw = draw_episodes(tasks, protocol.shape, protocol.episodes, rng, dataset.name)
-        results = tuple(_results(model, tokens, draw, protocol))
+        logits = _logits(model, episodes_of(tokens, draw, protocol.way))
+        results = tuple(_results(model, tokens, draw, protocol, logits))
         peers = tuple(_baselines(spaces, draw, protocol)) if protocol.baselines else ()
-        whole = episodes_of(tokens, draw, protocol.way)
-        logits = _logits(model, whole)
         yield Evaluation(
             protocol,
             unseen,
@@ -235,6 +243,7 @@ def evaluate(
             _confusions(logits, draw),
             tuple(_showcase(part, rows, logits, draw, e) for e in range(3)),
             str(component_record(learners, model.engine.learner)["kind"]),
+            not model.generic,
             notes,
         )
 
@@ -248,17 +257,27 @@ def _conditions(modalities: tuple[str, ...], protocol: Protocol) -> list[tuple[t
     return whole + ([(modalities, protocol.missing)] if protocol.missing else [])
 
 
-def _results(model: MetaModel, tokens: Batch, draw: Draw, protocol: Protocol) -> Iterator[Result]:
-    for modalities, missing in _conditions(model.modalities, protocol):
+def _occurring(rows: Batch) -> tuple[str, ...]:
+    """The modalities that some row has."""
+    return tuple(m for m, present in rows.present.items() if present.any())
+
+
+def _results(
+    model: MetaModel, tokens: Batch, draw: Draw, protocol: Protocol, whole: Tensor
+) -> Iterator[Result]:
+    """Every condition's result; `whole` are the logits with all modalities and nothing missing."""
+    names = _occurring(tokens)
+    for modalities, missing in _conditions(names, protocol):
         episodes = _episodes(tokens, draw, protocol, modalities, missing)
-        logits, targets = _logits(model, episodes), episodes.query.targets
+        untouched = modalities == names and not missing
+        logits, targets = whole if untouched else _logits(model, episodes), episodes.query.targets
         features = "untrained" if model.generic else "learned"
         yield _scored("", modalities, missing, logits, targets, features)
 
 
 def _baselines(spaces: dict[str, Batch], draw: Draw, protocol: Protocol) -> Iterator[Result]:
     for features, rows in spaces.items():
-        names = tuple(rows.inputs)
+        names = _occurring(rows)
         for baseline in BASELINES:
             for modalities, missing in _conditions(names, protocol):
                 if len(modalities) == 1 and baseline.fusion == "late":

@@ -11,6 +11,7 @@ def evaluation_table(evaluation: Evaluation) -> str:
     """One line a result: what, accuracy with its interval, macro recall and F1."""
     p = evaluation.protocol
     kind = "unseen classes" if evaluation.unseen_classes else "classes seen in training"
+    kind = kind if evaluation.trained else "no training"
     lines = [
         f"{p.way}-way {p.shot}-shot, {p.episodes} episodes, {kind} (accuracy ± 95 % interval, %)",
         f"  {'':56} {'accuracy':>14} {'recall':>7} {'F1':>7}",

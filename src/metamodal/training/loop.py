@@ -102,7 +102,7 @@ def meta_train(
     judge = _Judge(engine, rows, tasks[1], options, seed)
     history: list[Progress] = []
     best, best_params, since = -math.inf, course.averaged(), 0
-    ended = "budget"
+    ended = "steps" if options.steps else "budget"
     try:
         for progress, due in course.steps():
             if due:
@@ -121,6 +121,8 @@ def meta_train(
         ended = "interrupted"
         if not history:
             best_params = course.averaged()
+    if ended == "steps" and course.step < (options.steps or 0):
+        ended = "budget"
     return Trained(best_params, tuple(history), ended, course.step)
 
 
