@@ -188,28 +188,48 @@ def test_ridge_equals_sklearn_s():
     ep = Episode(*(b.only(["a"]) for b in episode()))
     e = tokens_engine(Ridge(penalty=0.7, temperature=3.0))
     unit = [torch.nn.functional.normalize(b.inputs["a"], dim=1).numpy() for b in ep]
-    y = ep.support.targets.numpy() - 1 / WAY
-    peer = SklearnRidge(alpha=0.7, fit_intercept=False).fit(unit[0], y)
-    expected = 3.0 * peer.predict(unit[1])
+    peer = SklearnRidge(alpha=0.7, fit_intercept=False).fit(unit[0], ep.support.targets.numpy())
+    expected = 3.0 * (peer.predict(unit[1]) - 1 / WAY)
     np.testing.assert_allclose(logits(e, e.initial(), ep).detach().numpy(), expected, atol=1e-5)
+
+
+def balanced(targets: Tensor) -> np.ndarray:
+    """Row weights under which every class counts alike."""
+    counts = targets.sum(0)
+    return (len(targets) / WAY / (targets @ counts)).double().numpy()
+
+
+def test_a_class_of_many_rows_counts_no_more_than_one_of_few():
+    ep = Episode(*(b.only(["a"]) for b in episode(shot=5)))
+    uneven = ep.support.take(torch.tensor([0, 1, 2, 3, 4, 5, 10, 11, 15]))
+    e = tokens_engine(Ridge(penalty=0.7, temperature=3.0))
+    z, q = (torch.nn.functional.normalize(b.inputs["a"], dim=1).numpy() for b in (uneven, ep.query))
+    peer = SklearnRidge(alpha=0.7, fit_intercept=False)
+    peer.fit(z, uneven.targets.numpy(), sample_weight=balanced(uneven.targets))
+    found = logits(e, e.initial(), Episode(uneven, ep.query)).detach().numpy()
+    np.testing.assert_allclose(found, 3.0 * (peer.predict(q) - 1 / WAY), atol=1e-4)
 
 
 @pytest.mark.parametrize("base", [Ridge(), Prototypes()])
 def test_leave_one_out_equals_leaving_one_out(base):
-    ep = Episode(*(b.only(["a"]) for b in episode(seed=5)))
+    ep = Episode(*(b.only(["a"]) for b in episode(seed=5, shot=5)))
+    ep = Episode(ep.support.take(torch.tensor([0, 1, 2, 3, 4, 5, 6, 10, 11, 15, 16])), ep.query)
     e = tokens_engine(base)
     params = e.initial()
     state = e.adapt(params, ep.support)
     fast = base.leave_one_out(e.fn, params, state, ep.support)
     if isinstance(base, Ridge):
-        # Refit with the other rows, with the labels centred as in the whole support.
+        # Refit with the other rows, under the weights of the whole support.
         z = torch.nn.functional.normalize(ep.support.inputs["a"], dim=1).double().numpy()
-        y = ep.support.targets.double().numpy() - 1 / WAY
+        y = ep.support.targets.double().numpy()
         for i in range(len(z)):
             rest = np.arange(len(z)) != i
-            peer = SklearnRidge(alpha=base.penalty, fit_intercept=False).fit(z[rest], y[rest])
+            peer = SklearnRidge(alpha=base.penalty, fit_intercept=False)
+            peer.fit(z[rest], y[rest], sample_weight=balanced(ep.support.targets)[rest])
             np.testing.assert_allclose(
-                fast[i].detach().numpy(), base.temperature * peer.predict(z[i : i + 1])[0], atol=1e-4
+                fast[i].detach().numpy(),
+                base.temperature * (peer.predict(z[i : i + 1])[0] - 1 / WAY),
+                atol=1e-4,
             )
         return
     for i in range(len(ep.support.targets)):
@@ -366,6 +386,17 @@ def test_a_class_that_no_support_row_shows_in_a_modality_is_neither_for_nor_agai
         out = e.predict(params, e.adapt(params, support), ep.query)
         assert (out[:, 2] == 0).all()
         assert (out[:, 0] != 0).all()
+
+
+def test_a_query_unlike_all_that_was_shown_may_belong_to_the_class_that_was_not():
+    """Support and query are unit vectors of one modality; class 3 has no row in it."""
+    z = torch.eye(WIDTH)[:WAY]
+    there = torch.arange(WAY) < 3
+    support = Batch({"a": z}, {"a": there}, torch.eye(WAY))
+    query = Batch({"a": torch.eye(WIDTH)[[0, 5]]}, {"a": torch.ones(2).bool()}, torch.zeros(2, WAY))
+    e = tokens_engine(Ridge())
+    params = e.initial()
+    assert e.predict(params, e.adapt(params, support), query).argmax(1).tolist() == [0, 3]
 
 
 def test_engine_embeds_like_its_model():

@@ -47,7 +47,7 @@ class TrainOptions(Options):
     clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     averaging: float = Field(0.995, ge=0, lt=1, description="decay of the running mean of the weights")
     validations: int = Field(20, gt=0, description="how often to validate in the budget")
-    valid_episodes: int = Field(100, gt=0, description="episodes of a validation")
+    valid_episodes: int = Field(300, gt=0, description="episodes of a validation")
     patience: int = Field(8, gt=0, description="validations without improvement before training stops")
 
 
