@@ -238,6 +238,18 @@ def test_leave_one_out_equals_leaving_one_out(base):
         torch.testing.assert_close(fast[i], slow[i], atol=1e-4, rtol=1e-4)
 
 
+def test_ridge_is_the_same_by_either_formula_where_they_meet():
+    ep = Episode(*(b.only(["a"]) for b in episode(shot=1)))
+    more = Episode(*(b.only(["a"]) for b in episode(shot=4)))
+    assert len(ep.support.targets) < WIDTH < len(more.support.targets)
+    for case in (ep, more):
+        e = tokens_engine(Ridge(penalty=0.2, temperature=1.0))
+        z, q = (torch.nn.functional.normalize(b.inputs["a"], dim=1).double() for b in case)
+        y = case.support.targets.double()
+        dual = q @ z.T @ torch.linalg.solve(z @ z.T + 0.2 * torch.eye(len(z)).double(), y) - 1 / WAY
+        torch.testing.assert_close(logits(e, e.initial(), case).detach().double(), dual, atol=1e-5, rtol=1e-4)
+
+
 def test_prototypes_are_nearest_class_means():
     ep = Episode(*(b.only(["a"]) for b in episode(seed=2)))
     e = tokens_engine(Prototypes())

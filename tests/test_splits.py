@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metamodal.data.dataset import read_table
 from metamodal.data.splits import PARTS, Split, split_rows
 from metamodal.errors import DataError
 
@@ -91,6 +94,12 @@ def test_rows_whose_group_has_most_rows_elsewhere_are_left_out_and_counted():
 def test_a_split_column_is_followed_under_its_usual_names():
     found = split([1, 2, 3, 4], given=["training", "val", "Test", None])
     assert [p.tolist() for p in parts(found)] == [[0], [1], [2]]
+
+
+def test_a_nan_is_no_label(tmp_path):
+    table = pa.table({"x": [1.0, 2.0, 3.0], "y": [1.0, float("nan"), None]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet", target="y").labels().tolist() == ["1.0", None, None]
 
 
 def test_rows_without_a_label_are_in_no_part():

@@ -9,12 +9,13 @@ import torch
 
 from metamodal.config import parse
 from metamodal.data.dataset import read_table
+from metamodal.data.tasks import Task
 from metamodal.errors import DataError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.evaluation.protocol import Protocol, evaluate
 from metamodal.experiment import Experiment, run
 from metamodal.predictor import fingerprint
-from metamodal.training.loop import Progress
+from metamodal.training.loop import Progress, _together
 
 BRIEF = {"steps": 12, "budget": 120.0, "way": 8, "validations": 3, "valid_episodes": 10}
 
@@ -93,6 +94,17 @@ def test_test_rows_have_no_influence_on_training(shapes: pd.DataFrame, data):
     two = run(experiment(), read_table(other, target="label")).model
     assert one.preprocessor == two.preprocessor
     assert all(torch.equal(one.params[k], two.params[k]) for k in one.params)
+
+
+def test_tasks_that_share_class_names_are_never_mixed():
+    def task(name: str, classes: tuple[str, ...]) -> Task:
+        rows = tuple(np.arange(2) for _ in classes)
+        return Task(name, classes, rows, rows)
+
+    apart = _together([task("north", ("a", "b")), task("south", ("c",))])
+    assert [t.classes for t in apart] == [("a", "b", "c")]
+    shared = [task("north", ("a", "b")), task("south", ("a", "b"))]
+    assert _together(shared) == shared
 
 
 def test_training_goes_on_from_a_model(data):

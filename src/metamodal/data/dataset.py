@@ -50,7 +50,8 @@ class Dataset:
     def _names(self, role: str) -> np.ndarray:
         column = self.schema.role(role)
         cells = [None] * len(self) if column is None else self.frame[column]
-        return np.array([None if is_absent(c) else str(c) for c in cells], dtype=object)
+        empty = [is_absent(c) or c != c for c in cells]  # a NaN is no name
+        return np.array([None if e else str(c) for e, c in zip(empty, cells)], dtype=object)
 
     def tasks(self) -> np.ndarray:
         """The task value of each row, `None` where there is no task column."""

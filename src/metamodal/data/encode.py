@@ -22,6 +22,9 @@ from metamodal.types import Batch
 __all__ = ["Cells", "Preprocessor", "read_cells"]
 
 
+_CHUNK = 1024  # rows that features are computed of at a time
+
+
 @dataclass(frozen=True)
 class Cells:
     """The read cells of a data set: values by modality, `None` where absent."""
@@ -156,7 +159,9 @@ class Preprocessor:
 
     def features(self, batch: Batch) -> Batch:
         """The same rows as generic features, zeros where a cell is absent."""
-        return self._mapped(batch, lambda modality, x: modality.features(x))
+        return self._mapped(
+            batch, lambda modality, x: torch.cat([modality.features(part) for part in x.split(_CHUNK)])
+        )
 
     def augment(self, batch: Batch, generator: torch.Generator) -> Batch:
         """The same rows as they might have come out another time."""

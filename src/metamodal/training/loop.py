@@ -37,7 +37,12 @@ class TrainOptions(Options):
     episodes: int = Field(1, gt=0, description="episodes a step")
     way: int = Field(40, ge=2, description="classes of a training episode, as far as there are so many")
     rows: int = Field(3, ge=2, description="rows of a class in a training episode, support and query")
-    across: float = Field(0.75, ge=0, le=1, description="share of episodes whose classes come from all tasks")
+    across: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="share of episodes whose classes come from all tasks, where tasks share no class",
+    )
     variants: bool = Field(True, description="make new classes by symmetries")
     augment: bool = Field(True, description="vary the rows of a class")
     missing: float = Field(0.5, ge=0, le=1, description="share of episodes with cells missing at random")
@@ -48,7 +53,7 @@ class TrainOptions(Options):
     averaging: float = Field(0.995, ge=0, lt=1, description="decay of the running mean of the weights")
     validations: int = Field(20, gt=0, description="how often to validate in the budget")
     valid_episodes: int = Field(300, gt=0, description="episodes of a validation")
-    patience: int = Field(8, gt=0, description="validations without improvement before training stops")
+    patience: int = Field(12, gt=0, description="validations without improvement before training stops")
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,16 @@ def meta_train(
 
     Args:
         rows: the encoded table that `tasks` (for training, for validation) point into.
-        start: parameters to go on from; by default the engine's initial ones.
+        start: parameters to go on from, kept unless training betters them; by default the engine's
+            initial ones.
         watch: called after every step and validation.
     """
     course = _Course(engine, preprocessor, rows, tasks[0], options, seed, start)
     judge = _Judge(engine, rows, tasks[1], options, seed)
     history: list[Progress] = []
-    best, best_params, since = -math.inf, course.averaged(), 0
-    ended = "steps" if options.steps else "budget"
+    best_params, since = course.averaged(), 0
+    best = judge(best_params)[0] if start is not None else -math.inf
+    ended = "no improvement"
     try:
         for progress, due in course.steps():
             if due:
@@ -115,14 +122,13 @@ def meta_train(
                 history.append(progress)
             watch(progress)
             if since >= options.patience:
-                ended = "no improvement"
                 break
+        else:
+            ended = "steps" if course.step == options.steps else "budget"
     except KeyboardInterrupt:
         ended = "interrupted"
-        if not history:
+        if math.isinf(best):
             best_params = course.averaged()
-    if ended == "steps" and course.step < (options.steps or 0):
-        ended = "budget"
     return Trained(best_params, tuple(history), ended, course.step)
 
 
@@ -153,7 +159,7 @@ class _Course:
             ],
             lr=options.lr,
         )
-        self.pools = (tasks, [_union(tasks)])
+        self.pools = (tasks, _together(tasks))
         self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
 
     def steps(self) -> Iterator[tuple[Progress, bool]]:
@@ -266,14 +272,17 @@ class _Judge:
         return mean, ci95
 
 
-def _union(tasks: list[Task]) -> Task:
-    """All tasks' classes as one task; equal names stay apart."""
-    return Task(
-        "all",
-        tuple(c for t in tasks for c in t.classes),
-        tuple(r for t in tasks for r in t.rows),
-        tuple(g for t in tasks for g in t.groups),
-    )
+def _together(tasks: list[Task]) -> list[Task]:
+    """All tasks' classes as one task, unless tasks share class names.
+
+    Of shared names nothing says whether they mean the same class (a diagnosis in every ward) or not
+    (the first letter of every alphabet), so such tasks are never mixed.
+    """
+    names = [c for t in tasks for c in t.classes]
+    if len(set(names)) < len(names):
+        return tasks
+    rows, groups = (tuple(x for t in tasks for x in getattr(t, field)) for field in ("rows", "groups"))
+    return [Task("all", tuple(names), rows, groups)]
 
 
 def _fitting(tasks: list[Task], shot: int, options: TrainOptions) -> Shape:

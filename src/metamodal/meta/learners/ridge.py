@@ -15,7 +15,7 @@ from metamodal.types import Batch, Embed, Params
 
 __all__ = ["Ridge"]
 
-_Adapted = tuple[Tensor, Tensor, Tensor, Tensor]
+_Adapted = tuple[Tensor, Tensor, Tensor]
 
 
 @learners.register("ridge")
@@ -23,8 +23,8 @@ _Adapted = tuple[Tensor, Tensor, Tensor, Tensor]
 class Ridge:
     """Closed-form ridge regression on unit embeddings (R2-D2, Bertinetto et al., 2019).
 
-    Solved in the dual, over the support rows: `α = (Z Zᵀ + λI)⁻¹ Y` for one-hot labels `Y`, and a
-    class's logit is `τ (ŷ − β / k)` with `k` classes that some row shows. Rows are weighed so that
+    `W = (Zᵀ Z + λI)⁻¹ Zᵀ Y = Zᵀ (Z Zᵀ + λI)⁻¹ Y` for one-hot labels `Y`, by whichever of the two is
+    smaller, and a class's logit is `τ (ŷ − β / k)` with `k` classes that some row shows. Rows are weighed so that
     each class counts alike, however many it has (a row of weight `w` is `√w z` with label `√w y`).
     `λ`, `τ` and `β`, the share at which a score says nothing for or against a class, are learned;
     `β` matters only beside a class that no row shows, whose logit is 0: a query unlike all that was
@@ -46,7 +46,7 @@ class Ridge:
         }
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> _Adapted:
-        """Weighed embeddings `(s, d)`, dual weights `(s, k)`, leave-one-out divisors `(s)`, class counts `(k)`.
+        """Weights `(d, k)`, one less the leverage of each row `(s)`, rows of each class `(k)`.
 
         A row without any modality has a zero embedding and no say.
         """
@@ -54,28 +54,35 @@ class Ridge:
         labels = support.targets * there[:, None]
         counts = labels.sum(0)
         share = labels.sum() / (counts > 0).sum().clamp(min=1)
-        weights = torch.where(there, (labels * share / counts.clamp(min=1)).sum(1), 1.0).sqrt()
-        z = F.normalize(fn(params, support), dim=-1) * (weights * there)[:, None]
-        gram = z @ z.T + own(params, "log_penalty").exp() * torch.eye(len(z), dtype=z.dtype)
-        inverse = torch.linalg.inv(gram)
-        alpha = inverse @ (weights[:, None] * labels)
-        return z, alpha, inverse.diagonal() * weights, counts
+        root = (labels * share / counts.clamp(min=1)).sum(1).sqrt()[:, None]
+        z = F.normalize(fn(params, support), dim=-1) * root
+        penalty = own(params, "log_penalty").exp()
+        if len(z) <= z.shape[1]:
+            inverse = _inverse(z @ z.T, penalty)
+            return z.T @ (inverse @ (root * labels)), penalty * inverse.diagonal(), counts
+        inverse = _inverse(z.T @ z, penalty)
+        return inverse @ (z.T @ (root * labels)), 1 - (z @ inverse * z).sum(1), counts
 
     def predict(self, fn: Embed, params: Params, adapted: _Adapted, query: Batch) -> Float[Tensor, "q k"]:
-        z, alpha, _, counts = adapted
-        scores = F.normalize(fn(params, query), dim=-1) @ (z.T @ alpha)
+        weights, _, counts = adapted
+        scores = F.normalize(fn(params, query), dim=-1) @ weights
         return self._logits(params, scores, counts, counts > 0) * seen(query)[:, None]
 
     def leave_one_out(
         self, fn: Embed, params: Params, adapted: _Adapted, support: Batch
     ) -> Float[Tensor, "s k"]:
-        """`ŷᵢ = yᵢ − αᵢ / (√wᵢ (K + λI)⁻¹ᵢᵢ)`: exact for these weights, no refit."""
-        _, alpha, divisors, counts = adapted
+        """`ŷᵢ⁻ⁱ = (ŷᵢ − hᵢ yᵢ) / (1 − hᵢ)` with the leverage `hᵢ`: exact, no refit (Allen, 1974)."""
+        weights, slack, counts = adapted
         there = seen(support)[:, None]
         mine = support.targets * there
-        scores = mine - alpha / divisors[:, None]
+        fitted = F.normalize(fn(params, support), dim=-1) @ weights * there
+        scores = mine + (fitted - mine) / slack[:, None]
         return self._logits(params, scores, counts, counts - mine > 0) * there
 
     def _logits(self, params: Params, scores: Tensor, counts: Tensor, known: Tensor) -> Tensor:
         neutral = own(params, "neutral") / (counts > 0).sum().clamp(min=1)
         return own(params, "log_temperature").exp() * (scores - neutral) * known
+
+
+def _inverse(gram: Tensor, penalty: Tensor) -> Tensor:
+    return torch.linalg.inv(gram + penalty * torch.eye(len(gram), dtype=gram.dtype))
