@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodal.app.cli import parser
+from metamodal.app.cli import parsed, parser
 from metamodal.artifact import save_artifact
+from metamodal.errors import OptionError
 
 COMMANDS = ["demo", "schema", "train", "evaluate", "adapt", "predict", "doctor"]
 QUICK = ["train.steps=3", "train.way=5", "train.valid_episodes=5", "train.validations=1", "model.dim=16"]
@@ -40,6 +41,17 @@ def test_every_command_has_help_with_an_example_and_the_common_options(command: 
     assert done.value.code == 0
     assert f"example: metamodal {command}" in text
     assert {"--json", "--quiet", "--seed"} <= set(text.split())
+
+
+def test_assignments_may_stand_anywhere_among_the_options():
+    options = parsed(
+        ["train", "t.csv", "seed=1", "--target", "x", "train.lr=0.1", "--out", "o", "model.dim=8"]
+    )
+    assert options.overrides == ["seed=1", "train.lr=0.1", "model.dim=8"]
+    with pytest.raises(OptionError, match="--wat=1: not understood. See metamodal train --help"):
+        parsed(["train", "t.csv", "--out", "o", "--wat=1"])
+    with pytest.raises(OptionError, match="a=1: not understood"):
+        parsed(["evaluate", "none", "t.csv", "a=1"])
 
 
 def test_the_module_is_the_program():

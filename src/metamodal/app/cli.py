@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from metamodal.errors import MetamodalError, OptionError, suggestion
 
-__all__ = ["main", "parser"]
+__all__ = ["main", "parsed", "parser"]
 
 _TABLE = "a Parquet, CSV, TSV or JSONL file, - for standard input, or the word glyphs (embedded data)"
 _MODEL = "a folder that train wrote, or the word none: generic features, no training"
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
-        options = parser().parse_args(arguments)
+        options = parsed(arguments)
         commands = import_module("metamodal.app.commands")
         return int(getattr(commands, options.command)(options) or 0)
     except MetamodalError as error:
@@ -50,6 +50,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options said; `key=value` assignments may stand anywhere among them."""
+    top = parser()
+    options, rest = top.parse_known_args(arguments)
+    assignments = [text for text in rest if "=" in text and not text.startswith("-")]
+    unknown = [text for text in rest if text not in assignments]
+    if unknown or (assignments and not hasattr(options, "overrides")):
+        raise OptionError(
+            f"{' '.join(unknown or assignments)}: not understood. See metamodal {options.command} --help."
+        )
+    if assignments:
+        options.overrides += assignments
+    return options
 
 
 class _Parser(argparse.ArgumentParser):

@@ -24,11 +24,12 @@ class Ridge:
     """Closed-form ridge regression on unit embeddings (R2-D2, Bertinetto et al., 2019).
 
     `W = (Zᵀ Z + λI)⁻¹ Zᵀ Y = Zᵀ (Z Zᵀ + λI)⁻¹ Y` for one-hot labels `Y`, by whichever of the two is
-    smaller, and a class's logit is `τ (ŷ − β / k)` with `k` classes that some row shows. Rows are weighed so that
-    each class counts alike, however many it has (a row of weight `w` is `√w z` with label `√w y`).
-    `λ`, `τ` and `β`, the share at which a score says nothing for or against a class, are learned;
-    `β` matters only beside a class that no row shows, whose logit is 0: a query unlike all that was
-    shown may then belong there.
+    smaller, and a class's logit is `τ (ŷ − 1 / k)` with `k` classes that some row shows. Rows
+    are weighed so that each class counts alike, however many it has (a row of weight `w` is `√w z`
+    with label `√w y`). `λ` and `τ` are learned.
+
+    The even share `1 / k` says nothing for or against a class. It matters only beside a class that no
+    row shows, whose logit is 0: a query unlike all that was shown may then belong there.
     """
 
     penalty: float = 0.3
@@ -42,7 +43,6 @@ class Ridge:
         return {
             "log_penalty": torch.tensor(math.log(self.penalty)),
             "log_temperature": torch.tensor(math.log(self.temperature)),
-            "neutral": torch.tensor(1.0),
         }
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> _Adapted:
@@ -80,8 +80,8 @@ class Ridge:
         return self._logits(params, scores, counts, counts - mine > 0) * there
 
     def _logits(self, params: Params, scores: Tensor, counts: Tensor, known: Tensor) -> Tensor:
-        neutral = own(params, "neutral") / (counts > 0).sum().clamp(min=1)
-        return own(params, "log_temperature").exp() * (scores - neutral) * known
+        even = 1 / (counts > 0).sum().clamp(min=1)
+        return own(params, "log_temperature").exp() * (scores - even) * known
 
 
 def _inverse(gram: Tensor, penalty: Tensor) -> Tensor:
