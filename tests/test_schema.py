@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from metamodal.data.dataset import read_table
+from metamodal.data.schema import Roles
 from metamodal.errors import DataError, OptionError
 
 
@@ -112,6 +113,10 @@ def test_numbers_with_a_few_words_among_them_are_two_kinds_and_a_given_kind_sett
     [
         ({"target": "lable"}, "--target 'lable': no such column. Did you mean 'label'?"),
         ({"target": "label", "use": ["phot"]}, "--use 'phot': no such column. Did you mean 'photo'?"),
+        (
+            {"target": "label", "task": "label"},
+            "--target and --task both name 'label'. Give a column one role.",
+        ),
         ({"target": "label", "use": ["label"]}, "--use 'label': it is the target"),
         ({"kinds": {"photo": "imagee"}}, "no such kind. Did you mean 'image'?"),
     ],
@@ -120,6 +125,11 @@ def test_a_wrong_role_is_an_error_with_a_suggestion(shapes: pd.DataFrame, roles:
     with pytest.raises(OptionError) as caught:
         read_table(shapes, **roles)
     assert message in str(caught.value)
+
+
+def test_a_role_that_is_said_takes_its_column_from_what_was_known():
+    known = Roles(target="letter", task="script", use=("image", "script"))
+    assert Roles(target="script").over(known) == Roles(target="script", use=("image",))
 
 
 def test_roles_round_trip_through_the_schema(shapes: pd.DataFrame):

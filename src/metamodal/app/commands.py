@@ -348,7 +348,7 @@ def _report_evaluations(done: Run, table: Dataset, seed: int, say: Callable[[str
     for shot in (1, 5):
         try:
             way = widest_way(done.model, table, shot, 5)
-            protocol = Protocol(way, shot, episodes=200, seed=seed, missing=0.5, baselines=True)
+            protocol = Protocol(way, shot, episodes=100, seed=seed, missing=0.5, baselines=True)
             found += list(evaluations(done.model, table, [protocol], cells=done.cells))
         except DataError as error:
             say(f"note: no {shot}-shot test: {error}")

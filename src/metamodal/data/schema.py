@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ KINDS = (
 )
 
 
+_SINGLE = ("target", "task", "group", "split", "describe")
+
+
 @dataclass(frozen=True)
 class Roles:
     """What a user says of a table's columns; everything not said is inferred."""
@@ -41,13 +45,14 @@ class Roles:
     kinds: dict[str, str] = field(default_factory=dict)
 
     def over(self, other: Roles) -> Roles:
-        """These roles, with `other` answering where these are silent."""
-        return Roles(
-            **{
-                name: getattr(self, name) or getattr(other, name)
-                for name in ("target", "task", "group", "split", "describe", "use", "kinds")
-            }
-        )
+        """These roles, with `other` answering where these are silent about role and column."""
+        taken = {column for name in _SINGLE if (column := getattr(self, name))}
+        single = {
+            name: getattr(self, name) or (None if getattr(other, name) in taken else getattr(other, name))
+            for name in _SINGLE
+        }
+        use = tuple(c for c in other.use or () if c not in taken) or None
+        return Roles(**single, use=self.use or use, kinds=self.kinds or other.kinds)
 
 
 @dataclass(frozen=True)
@@ -132,11 +137,7 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table") -> Schema:
     if not len(frame):
         raise DataError(f"{name}: the table has no rows. Give a table with at least one labelled row.")
     _check_names(frame, roles, name)
-    given = {
-        column: role
-        for role in ("target", "task", "group", "split", "describe")
-        if (column := getattr(roles, role))
-    }
+    given = {column: role for role in _SINGLE if (column := getattr(roles, role))}
     labels = frame[roles.target] if roles.target else None
     columns = []
     for column in map(str, frame.columns):
@@ -157,10 +158,11 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table") -> Schema:
 def _check_names(frame: pd.DataFrame, roles: Roles, name: str) -> None:
     known = [str(c) for c in frame.columns]
     asked: list[tuple[str, str]] = [
-        (f"--{role}", column)
-        for role in ("target", "task", "group", "split", "describe")
-        if (column := getattr(roles, role))
+        (f"--{role}", column) for role in _SINGLE if (column := getattr(roles, role))
     ]
+    for (first, column), (second, again) in combinations(asked, 2):
+        if column == again:
+            raise OptionError(f"{name}: {first} and {second} both name {column!r}. Give a column one role.")
     asked += [("--use", c) for c in roles.use or ()] + [("--kind", c) for c in roles.kinds]
     for option, column in asked:
         if column not in known:

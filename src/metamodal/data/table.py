@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -79,7 +79,7 @@ def write_frame(frame: pd.DataFrame, target: str | Path) -> None:
     part.replace(path)
 
 
-def _parse(stream: IO[bytes], suffix: str, name: str) -> pd.DataFrame:
+def _parse(stream: io.BufferedIOBase, suffix: str, name: str) -> pd.DataFrame:
     if suffix not in READERS:
         raise DataError(
             f"{name}: cannot read {suffix or 'a file without ending'}. {suggestion(suffix, READERS)}"
@@ -110,7 +110,7 @@ def _frame(columns: dict[str, list[Any]]) -> pd.DataFrame:
     return pd.DataFrame({n: pd.Series(a, dtype=object) for n, a in arrays.items()})
 
 
-def _read_parquet(stream: IO[bytes], name: str) -> pd.DataFrame:
+def _read_parquet(stream: io.BufferedIOBase, name: str) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -177,8 +177,8 @@ def _is_numeric(kind: Any) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
-def _read_delimited(separator: str) -> Callable[[IO[bytes], str], pd.DataFrame]:
-    def read(stream: IO[bytes], name: str) -> pd.DataFrame:
+def _read_delimited(separator: str) -> Callable[[io.BufferedIOBase, str], pd.DataFrame]:
+    def read(stream: io.BufferedIOBase, name: str) -> pd.DataFrame:
         lines = csv.reader(io.StringIO(_text(stream, name), newline=""), delimiter=separator, strict=True)
         try:
             header = next(lines)
@@ -206,7 +206,7 @@ def _read_delimited(separator: str) -> Callable[[IO[bytes], str], pd.DataFrame]:
     return read
 
 
-def _read_jsonl(stream: IO[bytes], name: str) -> pd.DataFrame:
+def _read_jsonl(stream: io.BufferedIOBase, name: str) -> pd.DataFrame:
     records = []
     for number, line in enumerate(_text(stream, name).split("\n"), start=1):
         if not line.strip():
@@ -224,7 +224,7 @@ def _read_jsonl(stream: IO[bytes], name: str) -> pd.DataFrame:
     return _frame({c: [record.get(c) for record in records] for c in columns})
 
 
-def _text(stream: IO[bytes], name: str) -> str:
+def _text(stream: io.BufferedIOBase, name: str) -> str:
     try:
         return stream.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -235,7 +235,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-READERS: dict[str, Callable[[IO[bytes], str], pd.DataFrame]] = {
+READERS: dict[str, Callable[[io.BufferedIOBase, str], pd.DataFrame]] = {
     ".parquet": _read_parquet,
     ".csv": _read_delimited(","),
     ".tsv": _read_delimited("\t"),
