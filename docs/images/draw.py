@@ -1,4 +1,4 @@
-"""Draws the README's picture and table from what `metamodal demo --json` printed: `draw.py demo.json`."""
+"""Draws the README's picture and table from what `metamodal demo` measured: `draw.py metamodal-demo/evaluation.json`."""
 
 from __future__ import annotations
 

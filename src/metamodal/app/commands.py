@@ -59,12 +59,13 @@ def demo(options: Options) -> None:
     for evaluation in found:
         say("\n" + evaluation_table(evaluation))
     say(f"\nmodel {out / 'model'} · report {report} · {time.perf_counter() - began:.0f} s in all")
+    document = {
+        "evaluations": [e.to_dict() for e in found],
+        "model": str(out / "model"),
+        "report": str(report),
+    }
+    (out / "evaluation.json").write_text(json.dumps(document, ensure_ascii=False))
     if options.json:
-        document = {
-            "evaluations": [e.to_dict() for e in found],
-            "model": str(out / "model"),
-            "report": str(report),
-        }
         _print_json(document)
 
 
