@@ -156,6 +156,13 @@ def test_an_experiment_file_is_the_option_tree(cli, shapes_file: Path, tmp_path:
     assert set(record["modalities"]) == {"vector", "size"}
 
 
+def test_a_branch_without_options_is_one_line_with_the_remedy(cli, tmp_path: Path):
+    (tmp_path / "e.yaml").write_text("data: 3\n")
+    done = cli("train", tmp_path / "e.yaml", "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "data holds no options. Write name: value lines" in done.err
+
+
 def test_evaluating_none_needs_no_training(cli, shapes_file: Path):
     done = cli("evaluate", "none", shapes_file, "--target", "label", "--episodes", 20, "--json")
     assert done.code == 0

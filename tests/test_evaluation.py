@@ -15,8 +15,7 @@ from metamodal.data.dataset import read_table
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import BASELINES, baseline_logits
 from metamodal.evaluation.metrics import calibration_error, episode_scores, interval
-from metamodal.evaluation.protocol import Protocol, evaluate
-from metamodal.evaluation.protocol import test_rows as rows_for_testing
+from metamodal.evaluation.protocol import Protocol, evaluate, held_out
 from metamodal.experiment import untrained_for
 from metamodal.predictor import fingerprint
 from metamodal.types import Batch, Episode
@@ -165,7 +164,7 @@ def test_evaluation_is_seeded(shapes: pd.DataFrame):
 
 def test_a_trained_model_is_tested_on_classes_it_never_saw(trained):
     learner, data = trained
-    rows, unseen, _ = rows_for_testing(learner.model, data)
+    rows, unseen, _ = held_out(learner.model, data)
     assert unseen
     assert not {fingerprint(c) for c in data.labels()[rows]} & learner.model.seen.classes
     assert set(rows) == set(data.split().test)
@@ -176,6 +175,14 @@ def test_columns_not_in_use_are_absent_for_a_trained_model(trained, shapes):
     some = read_table(shapes, target="label", use=["photo", "note"])
     (found,) = evaluate(learner.model, some, [Protocol(4, 1, episodes=10)])
     assert found.whole.modalities == ("photo", "note")
+
+
+def test_an_empty_test_part_does_not_send_a_trained_model_back_to_its_training_rows(trained, shapes):
+    learner, _ = trained
+    table = read_table(shapes.assign(part="train"), target="label", split="part")
+    rows, unseen, _ = held_out(learner.model, table)
+    assert unseen
+    assert not {fingerprint(c) for c in table.labels()[rows]} & learner.model.seen.classes
 
 
 def test_confusions_count_every_labelled_query_row(untrained_evaluation):

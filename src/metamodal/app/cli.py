@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from metamodal.errors import MetamodalError, OptionError, suggestion
+from metamodal.errors import MetamodalError, OptionError
 
 __all__ = ["main", "parsed", "parser"]
 
@@ -229,16 +229,3 @@ class _Version(argparse.Action):
 
         print(f"metamodal {version('metamodal')}")
         parser.exit()
-
-
-def kinds_of(assignments: list[str]) -> dict[str, str]:
-    """`C=KIND` assignments as a record."""
-    kinds = {}
-    for assignment in assignments:
-        column, separator, kind = assignment.partition("=")
-        if not separator:
-            raise OptionError(
-                f"--kind {assignment}: no assignment. Write --kind COLUMN=KIND. {suggestion('', ())}"
-            )
-        kinds[column] = kind
-    return kinds

@@ -11,15 +11,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from metamodal.app.cli import kinds_of
+from metamodal.app.arguments import said_experiment, said_roles, write_roles
 from metamodal.artifact import load_artifact, save_artifact
-from metamodal.config import override, parse
+from metamodal.config import parse
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.schema import Roles
 from metamodal.data.table import write_frame
-from metamodal.errors import ArtifactError, DataError, OptionError, suggestion
+from metamodal.errors import ArtifactError, DataError, OptionError
 from metamodal.evaluation.protocol import Evaluation, Protocol, widest_way
 from metamodal.evaluation.protocol import evaluate as evaluations
 from metamodal.evaluation.report import write_report
@@ -71,10 +69,10 @@ def demo(options: Options) -> None:
 
 def schema(options: Options) -> None:
     """Roles and kinds as inferred."""
-    table = open_table(options.table, _said(options))
+    table = open_table(options.table, said_roles(options))
     found = table.schema
     if options.out:
-        _write_roles(found.to_roles(), Path(options.out))
+        write_roles(found.to_roles(), Path(options.out))
     if options.json:
         _print_json({"columns": [asdict(c) for c in found.columns]})
         return
@@ -91,7 +89,7 @@ def schema(options: Options) -> None:
 def train(options: Options) -> int:
     """Meta-train; leaves DIR/model, DIR/report.html and DIR/metrics.jsonl."""
     out = Path(options.out)
-    experiment = _experiment(options)
+    experiment = said_experiment(options)
     if (out / "model").exists() and not options.resume:
         raise OptionError(
             f"--out {out}: holds a model already. Say --resume to go on from it, or name another folder."
@@ -150,11 +148,11 @@ def evaluate(options: Options) -> None:
 def adapt(options: Options) -> None:
     """Labelled rows to a predictor."""
     if options.model == "none":
-        table = open_table(options.table, _said(options))
+        table = open_table(options.table, said_roles(options))
         model = untrained(table, _default_learner())
     else:
         model = _loaded_model(options.model)
-        table = open_table(options.table, _said(options), model.roles)
+        table = open_table(options.table, said_roles(options), model.roles)
     predictor = model.adapt(table, unreadable=options.unreadable)
     folder = save_artifact(predictor, options.out)
     _speaker(options)(
@@ -208,70 +206,6 @@ def doctor(options: Options) -> None:
         say(f"{'kind ' + kind:14} {state}")
     for problem in found["problems"]:
         say(f"problem: {problem}")
-
-
-def _said(options: Options) -> Roles:
-    """The roles said on the command line, over those of `--schema`."""
-    given = Roles(
-        options.target,
-        options.task,
-        options.group,
-        options.split,
-        options.describe,
-        tuple(options.use) if options.use else None,
-        kinds_of(options.kind),
-    )
-    return given.over(_read_roles(Path(options.schema))) if options.schema else given
-
-
-def _read_roles(path: Path) -> Roles:
-    record = _yaml(path)
-    known = ("target", "task", "group", "split", "describe", "use", "kinds")
-    for name in record:
-        if name not in known:
-            raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")
-    use = record.pop("use", None)
-    if use is not None and not (isinstance(use, list) and all(isinstance(c, str) for c in use)):
-        raise OptionError(f"{path}: use must be a list of column names.")
-    return Roles(**record, use=tuple(use) if use else None)
-
-
-def _write_roles(roles: Roles, path: Path) -> None:
-    record = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(roles).items() if v}
-    path.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file. Give a YAML file.")
-    try:
-        record = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise OptionError(f"{path}: no YAML ({str(error).splitlines()[0]}). Mend the file.") from None
-    if not isinstance(record, dict):
-        raise OptionError(f"{path}: holds no options. Write name: value lines.")
-    return record
-
-
-def _experiment(options: Options) -> Experiment:
-    """The option tree of a table or YAML file, under what the command line says."""
-    path = Path(options.table)
-    if path.suffix.lower() in (".yaml", ".yml"):
-        record = _yaml(path)
-        table = record.get("data", {}).get("table")
-        if table and table != "glyphs" and not Path(table).is_absolute():
-            record["data"]["table"] = str(path.parent / table)
-    else:
-        record = {"data": {"table": options.table}}
-    roles = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(_said(options)).items() if v}
-    record["data"] = record.get("data", {}) | roles
-    if options.unreadable != "error":
-        record["data"]["unreadable"] = options.unreadable
-    if options.budget:
-        record["train"] = record.get("train", {}) | {"budget": options.budget}
-    if options.seed:
-        record["seed"] = options.seed
-    return parse(Experiment, override(record, options.overrides))
 
 
 def _trained(experiment: Experiment, table: Dataset, out: Path, options: Options) -> Run:
@@ -358,10 +292,10 @@ def _report_evaluations(done: Run, table: Dataset, seed: int, say: Callable[[str
 
 def _model_and_table(options: Options) -> tuple[MetaModel, Dataset]:
     if options.model == "none":
-        table = open_table(options.table, _said(options))
+        table = open_table(options.table, said_roles(options))
         return untrained_for(table, unreadable=options.unreadable), table
     model = _loaded_model(options.model)
-    return model, open_table(options.table, _said(options), model.roles)
+    return model, open_table(options.table, said_roles(options), model.roles)
 
 
 def _loaded_model(folder: str) -> MetaModel:

@@ -23,7 +23,7 @@ from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, fingerprint
 from metamodal.types import Batch, Episode
 
-__all__ = ["Evaluation", "Protocol", "Result", "Showcase", "evaluate", "test_rows", "widest_way"]
+__all__ = ["Evaluation", "Protocol", "Result", "Showcase", "evaluate", "held_out", "widest_way"]
 
 
 @dataclass(frozen=True)
@@ -141,17 +141,19 @@ class Evaluation:
         }
 
 
-def test_rows(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tuple[str, ...]]:
+def held_out(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tuple[str, ...]]:
     """Rows that training never saw, whether their classes are new too, and notes on the choice.
 
-    The test part of the split column if there is one. Else, for a trained model, rows of classes,
+    The test part of the split column if there is one and it is not empty. Else, for a trained model, rows of classes,
     tasks and groups that it did not see; for an untrained one the part that a trained one would be
     tested on, so that the two compare.
     """
     labels, seen = dataset.labels(), model.seen
     notes: list[str] = []
-    if dataset.schema.role("split") or not seen.classes or _split_by_row(model):
-        split = dataset.split(model.record.get("seed", 0))
+    untrained = not seen.classes
+    by_split = untrained or dataset.schema.role("split") or _split_by_row(model)
+    split = dataset.split(model.record.get("seed", 0)) if by_split else None
+    if split is not None and (untrained or len(split.test)):
         rows = split.test if len(split.test) else np.flatnonzero(labels != np.array(None))
         notes += split.notes
     else:
@@ -179,16 +181,13 @@ def _known(labels: np.ndarray, classes: frozenset[str]) -> bool:
 
 def widest_way(model: MetaModel, dataset: Dataset, shot: int, most: int) -> int:
     """The largest way up to `most` that the test rows allow, two at least."""
-    rows, _, _ = test_rows(model, dataset)
+    rows, _, _ = held_out(model, dataset)
     tasks = tasks_of(dataset.labels(), dataset.tasks(), dataset.groups(), rows)
     return max(2, min(most, max((len(t.usable(shot)) for t in tasks), default=2)))
 
 
 def _split_by_row(model: MetaModel) -> bool:
     return bool(model.record.get("outcome", {}).get("split_by") == "row")
-
-
-test_rows.__test__ = False  # type: ignore[attr-defined]
 
 
 def evaluate(
@@ -206,10 +205,10 @@ def evaluate(
 
     Args:
         cells: the table's cells, where they have been read already.
-        rows: the rows to draw from; by default `test_rows` says which.
+        rows: the rows to draw from; by default `held_out` says which.
     """
     if rows is None:
-        rows, unseen, notes = test_rows(model, dataset)
+        rows, unseen, notes = held_out(model, dataset)
     else:
         unseen, notes = not _known(dataset.labels()[rows], model.seen.classes), ()
     if not len(rows):
@@ -223,10 +222,11 @@ def evaluate(
         raise DataError(
             f"{dataset.name}: no test row has any of {', '.join(model.modalities)}. Name the columns as in training."
         )
-    generic = model.preprocessor.features(raw)
-    tokens = model.tokens(generic if model.generic else raw)
+    spaces = {}
+    if model.generic or any(protocol.baselines for protocol in protocols):
+        spaces["untrained"] = model.preprocessor.features(raw)
+    tokens = model.tokens(spaces["untrained"] if model.generic else raw)
     tasks = tasks_of(part.labels(), part.tasks(), part.groups(), np.arange(len(part)))
-    spaces = {"untrained": generic}
     if not model.generic and model.engine.learner.reads == "tokens":
         spaces["learned"] = tokens
     for protocol in protocols:

@@ -1,0 +1,95 @@
+"""What a command line says, as the library's values: roles of columns, and experiments."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metamodal.config import override, parse
+from metamodal.data.schema import Roles
+from metamodal.errors import DataError, OptionError, suggestion
+from metamodal.experiment import Experiment
+
+__all__ = ["said_experiment", "said_roles", "write_roles"]
+
+
+def said_roles(options: argparse.Namespace) -> Roles:
+    """The roles said on the command line, over those of `--schema`."""
+    given = Roles(
+        options.target,
+        options.task,
+        options.group,
+        options.split,
+        options.describe,
+        tuple(options.use) if options.use else None,
+        _kinds(options.kind),
+    )
+    return given.over(_read_roles(Path(options.schema))) if options.schema else given
+
+
+def _read_roles(path: Path) -> Roles:
+    record = _yaml(path)
+    known = ("target", "task", "group", "split", "describe", "use", "kinds")
+    for name in record:
+        if name not in known:
+            raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")
+    use = record.pop("use", None)
+    if use is not None and not (isinstance(use, list) and all(isinstance(c, str) for c in use)):
+        raise OptionError(f"{path}: use must be a list of column names.")
+    return Roles(**record, use=tuple(use) if use else None)
+
+
+def write_roles(roles: Roles, path: Path) -> None:
+    record = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(roles).items() if v}
+    path.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file. Give a YAML file.")
+    try:
+        record = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise OptionError(f"{path}: no YAML ({str(error).splitlines()[0]}). Mend the file.") from None
+    if not isinstance(record, dict):
+        raise OptionError(f"{path}: holds no options. Write name: value lines.")
+    return record
+
+
+def said_experiment(options: argparse.Namespace) -> Experiment:
+    """The option tree of a table or YAML file, under what the command line says."""
+    path = Path(options.table)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        record = _yaml(path)
+        for branch in ("data", "train"):
+            if not isinstance(record.setdefault(branch, {}), dict):
+                raise OptionError(f"{path}: {branch} holds no options. Write name: value lines under it.")
+        table = record["data"].get("table")
+        if isinstance(table, str) and table != "glyphs" and not Path(table).is_absolute():
+            record["data"]["table"] = str(path.parent / table)
+    else:
+        record = {"data": {"table": options.table}, "train": {}}
+    roles = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(said_roles(options)).items() if v}
+    record["data"] |= roles
+    if options.unreadable != "error":
+        record["data"]["unreadable"] = options.unreadable
+    if options.budget:
+        record["train"]["budget"] = options.budget
+    if options.seed:
+        record["seed"] = options.seed
+    return parse(Experiment, override(record, options.overrides))
+
+
+def _kinds(assignments: list[str]) -> dict[str, str]:
+    """`C=KIND` assignments as a record."""
+    kinds = {}
+    for assignment in assignments:
+        column, separator, kind = assignment.partition("=")
+        if not separator:
+            raise OptionError(f"--kind {assignment}: no assignment. Write --kind COLUMN=KIND.")
+        kinds[column] = kind
+    return kinds
