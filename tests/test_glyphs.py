@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from metamodal.data.cache import cache_folder
 from metamodal.data import drawing, glyphs
+from metamodal.data.cache import cache_folder
 from metamodal.errors import DataError
 
 

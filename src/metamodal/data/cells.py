@@ -135,7 +135,9 @@ def date_of(text: str) -> datetime | None:
     clock, sign, zone = re.sub(r"\.(\d+)", _microseconds, clock).partition("+" if "+" in clock else "-")
     zone = zone.replace(":", "").ljust(4, "0") if zone else ""
     try:
-        return datetime.fromisoformat(f"{day} {clock or '00:00'}{sign}{zone[:2]}{':' if zone else ''}{zone[2:]}")
+        return datetime.fromisoformat(
+            f"{day} {clock or '00:00'}{sign}{zone[:2]}{':' if zone else ''}{zone[2:]}"
+        )
     except ValueError:  # the 31st of February
         return None
 

@@ -70,9 +70,7 @@ class Features:
                 self._fill(result, at, places, values, digests, failed)
         return result
 
-    def _opened(
-        self, cells: Sequence[Any], base: Path
-    ) -> tuple[np.ndarray, list[Any], np.ndarray]:
+    def _opened(self, cells: Sequence[Any], base: Path) -> tuple[np.ndarray, list[Any], np.ndarray]:
         """Of each cell its place in the store, its value if it has none there (or why not), its digest."""
         digests = np.zeros(len(cells), DIGEST)
         values: list[Any] = [None] * len(cells)
@@ -83,7 +81,7 @@ class Features:
                     digests[i] = digest(values[i])
             except CellError as error:
                 values[i] = error
-        places = self.store.find(digests) if self.store else np.full(len(cells), -1)
+        places = self.store.find(digests) if self.store is not None else np.full(len(cells), -1)
         for i, value in enumerate(values):
             if value is None or isinstance(value, CellError) or places[i] >= 0:
                 continue
@@ -113,7 +111,7 @@ class Features:
             if isinstance(value, CellError):
                 failed(at + i, value)
         held = [i for i in there if places[i] >= 0]
-        if held and self.store:
+        if held and self.store is not None:
             for i, vector in zip(held, self.store.take(places[held])):
                 result[at + i] = vector
         new = [i for i in there if places[i] < 0]
@@ -121,7 +119,7 @@ class Features:
             vectors = self.encoder.vectors([values[i] for i in new])
             for i, vector in zip(new, vectors):
                 result[at + i] = vector
-            if self.store:
+            if self.store is not None:
                 self.store.add(digests[new], vectors)
         self.found += len(held)
         self.computed += len(new)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metamodal.data.drawing import CLOSE, METRICS, Glyph, samples
 from metamodal.data.cache import cache_folder
+from metamodal.data.drawing import CLOSE, METRICS, Glyph, samples
 from metamodal.data.table import frame_of
 from metamodal.errors import DataError
 

@@ -23,7 +23,15 @@ from metamodal.data.extractors.folder import PretrainedFolder
 from metamodal.data.extractors.protocol import Extractor, Tunable
 from metamodal.errors import OptionError
 
-__all__ = ["Extractor", "FromCallable", "FromModule", "PretrainedFolder", "Tunable", "hashed_words", "open_extractor"]
+__all__ = [
+    "Extractor",
+    "FromCallable",
+    "FromModule",
+    "PretrainedFolder",
+    "Tunable",
+    "hashed_words",
+    "open_extractor",
+]
 
 
 def open_extractor(said: Any, kind: str, column: str) -> Extractor:
@@ -67,7 +75,9 @@ def _imported(module: str, name: str, column: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise OptionError(f"encoder of {column}: {module}:{name} cannot be imported ({error}). Mend the name.") from None
+        raise OptionError(
+            f"encoder of {column}: {module}:{name} cannot be imported ({error}). Mend the name."
+        ) from None
 
 
 def _minilm() -> Path:

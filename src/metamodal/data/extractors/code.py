@@ -55,7 +55,9 @@ class FromModule:
         own = getattr(self.module, "prepare", None)
         if callable(own):
             return torch.as_tensor(own(list(values))).float()
-        layer = getattr(self.module, "input_shape", None)  # Keras: (None, height, width, channels), or (None, words)
+        layer = getattr(
+            self.module, "input_shape", None
+        )  # Keras: (None, height, width, channels), or (None, words)
         if self.kind == "image":
             if isinstance(layer, tuple) and len(layer) == 4:
                 return _pictures(values, (layer[1] or _SIDE, layer[2] or _SIDE), grey=layer[3] == 1)

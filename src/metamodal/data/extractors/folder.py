@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.mel import resampled
 from metamodal.errors import OptionError
 
 __all__ = ["PretrainedFolder"]
@@ -46,10 +47,11 @@ class PretrainedFolder:
     def vectors(self, values: Sequence[Any]) -> np.ndarray:
         network = self._loaded.eval()
         order = sorted(range(len(values)), key=lambda i: _size(values[i]))  # like sizes share a batch
+        size = 1 if self.kind == "audio" else _BATCH  # padded sound would change its neighbours' means
         found: dict[int, np.ndarray] = {}
         with torch.inference_mode():
-            for at in range(0, len(order), _BATCH):
-                rows = order[at : at + _BATCH]
+            for at in range(0, len(order), size):
+                rows = order[at : at + size]
                 batch, windows, weights = self._inputs([values[i] for i in rows], fixed=False)
                 vectors = network(batch) * weights[:, None]
                 summed = torch.zeros(len(rows), vectors.shape[1]).index_add_(0, windows, vectors)
@@ -83,7 +85,9 @@ class PretrainedFolder:
             return auto.from_pretrained(str(self.folder), local_files_only=True)
         except (OSError, ValueError) as error:
             reason = (str(error).splitlines() or [""])[0]
-            raise OptionError(f"{self.spec}: no preprocessing for {self.kind} in it ({reason}). Add it to the folder.") from None
+            raise OptionError(
+                f"{self.spec}: no preprocessing for {self.kind} in it ({reason}). Add it to the folder."
+            ) from None
 
     def _inputs(self, values: Sequence[Any], fixed: bool) -> tuple[Tensor, Tensor, Tensor]:
         """The network's input, which cell each row of it is a window of, and the windows' weights."""
@@ -95,7 +99,7 @@ class PretrainedFolder:
             pixels = self._preprocessing(images=pictures, return_tensors="pt")["pixel_values"]
             return pixels.float(), *one
         rate = self._preprocessing.sampling_rate
-        waves = [modalities["audio"].resampled(v, rate) for v in values]  # type: ignore[attr-defined]
+        waves = [resampled(v.samples, v.rate or rate, rate) for v in values]
         pad: dict[str, Any] = {"padding": True}
         if fixed:
             pad = {"padding": "max_length", "max_length": int(_TUNED_SECONDS * rate), "truncation": True}
@@ -115,7 +119,11 @@ class PretrainedFolder:
             return_tensors="pt",
         )
         ids, mask = read["input_ids"], read["attention_mask"]
-        windows = read["overflow_to_sample_mapping"] if "overflow_to_sample_mapping" in read else torch.arange(len(texts))
+        windows = (
+            read["overflow_to_sample_mapping"]
+            if "overflow_to_sample_mapping" in read
+            else torch.arange(len(texts))
+        )
         return torch.stack([ids, mask], 1).float(), windows, mask.sum(1).float()
 
 
@@ -128,7 +136,8 @@ class _Pooled(nn.Module):
 
     def __init__(self, model: nn.Module, kind: str, first: bool) -> None:
         super().__init__()
-        self.model, self.kind, self.first = model, kind, first
+        self.model: Any = model
+        self.kind, self.first = kind, first
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n f"]:
         if self.kind == "text":
@@ -182,7 +191,9 @@ def _json(path: Path) -> dict[str, Any]:
 def _fingerprint(folder: Path, kind: str) -> str:
     """A hash over every file that has a say in the vectors."""
     state = hashlib.blake2b(kind.encode(), digest_size=12)
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".txt", ".safetensors", ".bin", ".model")):
+    for path in sorted(
+        p for p in folder.rglob("*") if p.suffix in (".json", ".txt", ".safetensors", ".bin", ".model")
+    ):
         state.update(str(path.relative_to(folder)).encode())
         with path.open("rb") as stream:
             while block := stream.read(1 << 20):
@@ -194,7 +205,9 @@ def _transformers(spec: str) -> Any:
     try:
         import transformers
     except ImportError:
-        raise OptionError(f"{spec}: needs the transformers library. pip install 'metamodal[transformers]'.") from None
+        raise OptionError(
+            f"{spec}: needs the transformers library. pip install 'metamodal[transformers]'."
+        ) from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers

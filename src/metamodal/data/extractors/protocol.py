@@ -16,11 +16,20 @@ __all__ = ["Extractor", "Tunable"]
 class Extractor(Protocol):
     """A frozen encoder of one kind of cells. It learns nothing of the table."""
 
-    kind: str
-    spec: str | None
-    """How a YAML file or an artifact names it; `None` for an object that only this process has."""
-    identity: str | None
-    """Equal where equal cells give equal vectors; `None` where that cannot be known: nothing is kept."""
+    @property
+    def kind(self) -> str:
+        """The kind of the cells it opens."""
+        ...
+
+    @property
+    def spec(self) -> str | None:
+        """How a YAML file or an artifact names it; `None` for an object that only this process has."""
+        ...
+
+    @property
+    def identity(self) -> str | None:
+        """Equal where equal cells give equal vectors; `None` if that cannot be known: nothing is kept."""
+        ...
 
     def open(self, cell: Any, base: Path) -> Any:
         """One raw cell as `vectors` reads it, or `CellError`."""

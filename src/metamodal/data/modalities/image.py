@@ -186,7 +186,9 @@ def _refusing(what: str) -> Iterator[None]:
         reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
         if "cannot identify" in reason:
             reason = "the bytes are no image that Pillow knows"
-        raise CellError(f"not a readable image ({what}): {reason}. Replace the cell or leave it empty") from None
+        raise CellError(
+            f"not a readable image ({what}): {reason}. Replace the cell or leave it empty"
+        ) from None
 
 
 def _of_array(cell: np.ndarray) -> PIL.Image.Image:
