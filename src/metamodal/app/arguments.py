@@ -16,7 +16,7 @@ from metamodal.data.schema import Roles
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.experiment import Experiment
 
-__all__ = ["said_encoders", "said_experiment", "said_roles", "said_table", "write_roles"]
+__all__ = ["said_encoders", "said_experiment", "said_roles", "said_specs", "said_table", "write_roles"]
 
 
 def said_roles(options: argparse.Namespace) -> Roles:
@@ -113,4 +113,5 @@ def said_encoders(options: argparse.Namespace, table: Dataset) -> Encoders:
 
 
 def said_specs(options: argparse.Namespace) -> dict[str, str]:
+    """Pretrained encoders by modality, as they were named."""
     return assigned(options.encoder, "--encoder", "MODALITY=SPEC")

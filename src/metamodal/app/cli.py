@@ -18,7 +18,10 @@ from metamodal.errors import MetamodalError, OptionError
 
 __all__ = ["main", "parsed", "parser"]
 
-_TABLE = "a Parquet, CSV, TSV or JSONL file, - for standard input, or the word glyphs (embedded data)"
+_TABLE = (
+    "a Parquet, Arrow, CSV, TSV, JSONL or WebDataset file; a folder of them, of files sorted by class, or that "
+    "the datasets library saved; - for standard input; or the word glyphs (embedded data)"
+)
 _MODEL = "a folder that train wrote, or the word none: generic features, no training"
 
 
@@ -108,6 +111,17 @@ def parser() -> argparse.ArgumentParser:
     schema.add_argument("table", metavar="TABLE", help=_TABLE)
     schema.add_argument("--out", metavar="FILE", help="write the roles as YAML, for --schema")
     _roles(schema)
+
+    encode = _command(
+        commands,
+        "encode",
+        "features of every modality, computed once, as a folder of shards that is a table again",
+        "metamodal encode glyphs --out encoded",
+    )
+    encode.add_argument("table", metavar="TABLE", help=_TABLE)
+    encode.add_argument("--out", metavar="DIR", required=True, help="folder for the shards")
+    encode.add_argument("--rows", type=int, default=4096, help="rows of a shard (%(default)s)")
+    _roles(encode)
 
     train = _command(
         commands,

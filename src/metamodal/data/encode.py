@@ -18,12 +18,12 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders, Tuned
 from metamodal.data.extraction import Features
 from metamodal.data.extractors import Extractor
-from metamodal.data.modalities import modalities
+from metamodal.data.modalities import Modality, modalities
 from metamodal.data.modalities.protocol import CellError, Fitted, Kind
 from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch, Space
 
-__all__ = ["Cells", "Preprocessor", "read_cells"]
+__all__ = ["Cells", "Preprocessor", "fitted_from", "raw_cells", "read_cells", "refused"]
 
 
 _CHUNK = 1024  # rows that features are computed of at a time
@@ -102,7 +102,7 @@ def _read_modality(
         except CellError as error:
             if lenient:
                 return None
-            raise _located(dataset, position, ", ".join(columns), error) from None
+            raise refused(dataset, position, ", ".join(columns), error) from None
 
     if kind is modalities["image"]:
         with ThreadPoolExecutor(4) as pool:
@@ -117,7 +117,7 @@ def _encoded(dataset: Dataset, encoder: Extractor, columns: list[str], lenient: 
 
     def failed(position: int, error: CellError) -> None:
         if not lenient:
-            raise _located(dataset, position, ", ".join(columns), error) from None
+            raise refused(dataset, position, ", ".join(columns), error) from None
 
     return Features(encoder)(_joined(dataset, columns, as_records=False), dataset.base, failed)
 
@@ -133,7 +133,15 @@ def _joined(dataset: Dataset, columns: list[str], as_records: bool) -> list[Any]
     return [None if all(is_absent(c) for c in r.values()) else r for r in records]
 
 
-def _located(dataset: Dataset, position: int, column: str, error: CellError) -> DataError:
+def raw_cells(dataset: Dataset, name: str) -> list[Any]:
+    """The unread cells of a modality, `None` where they are empty; records where it is several columns."""
+    kind, columns = dataset.schema.modalities[name]
+    there = [c for c in columns if c in dataset.frame.columns]
+    return _joined(dataset, there, kind == "tabular") if there else [None] * len(dataset)
+
+
+def refused(dataset: Dataset, position: int, column: str, error: CellError) -> DataError:
+    """A bad cell as the error that names its place."""
     return DataError(f"{dataset.name} row {dataset.numbers[position]}, column {column}: {error}.")
 
 
@@ -265,8 +273,13 @@ class Preprocessor:
                 fitted[name] = Tuned(encoders.tuned[name], tuple(entry["fitted"]["shape"]))
             else:
                 kind = "embedding" if name in encoders.frozen else entry["kind"]
-                fitted[name] = modalities[kind](**_tuples(entry["fitted"]))
+                fitted[name] = fitted_from(kind, entry["fitted"])
         return cls(fitted, wanted, encoders)
+
+
+def fitted_from(kind: str, record: dict[str, Any]) -> Modality:
+    """A fitted modality from its fields as JSON values."""
+    return modalities[kind](**_tuples(record))
 
 
 def _tuples(value: Any) -> Any:
@@ -287,5 +300,5 @@ def _explained(cells: Cells, name: str, values: list[Any], modality: Fitted | No
                 if value is not None and modality is not None:
                     modality.tensor([value])
             except CellError as found:
-                raise _located(cells.dataset, position, name, found) from None
+                raise refused(cells.dataset, position, name, found) from None
         raise DataError(f"{cells.dataset.name}, column {name}: {error}.") from None

@@ -88,7 +88,7 @@ class Image:
         kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
         padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
         gradient = F.conv2d(padded, torch.stack([kernel, kernel.T])[:, None])
-        strength = gradient.norm(dim=1)
+        strength = torch.hypot(gradient[:, 0], gradient[:, 1])
         angle = torch.atan2(gradient[:, 1], gradient[:, 0]) % math.pi
         turn = angle * (_ORIENTATIONS / math.pi)
         bins = torch.arange(_ORIENTATIONS)[:, None, None]
