@@ -37,6 +37,7 @@ class DataOptions(Options):
     describe: str | None = Field(None, description="a text column that describes the class")
     use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
+    triples: str | None = Field(None, description="a table of head, relation, tail for entities in graphs")
     unreadable: Literal["error", "absent"] = Field(
         "error", description="what a cell that cannot be read is: an error, or absent"
     )
@@ -57,6 +58,13 @@ class ModelOptions(Options):
     image_size: int = Field(32, ge=8, le=128, description="side of an image in pixels")
     series_length: int = Field(96, ge=8, description="points that a series is resampled to")
     text_buckets: int = Field(2048, ge=64, description="hash buckets of a text's n-grams")
+    audio_rate: int = Field(16000, ge=2000, le=96000, description="highest samples a second of a sound")
+    audio_seconds: float = Field(5.0, gt=0, le=600, description="longest part of a sound that is heard")
+    audio_mels: int = Field(48, ge=8, le=256, description="mel bands of a sound")
+    video_frames: int = Field(8, ge=2, le=32, description="frames of a clip, evenly spaced")
+    video_size: int = Field(32, ge=8, le=64, description="side of a clip's frame in pixels")
+    graph_nodes: int = Field(32, ge=2, le=512, description="most nodes of a graph that are kept")
+    points: int = Field(256, ge=8, le=4096, description="most points of a cloud that are kept")
 
     def by_kind(self) -> dict[str, dict[str, Any]]:
         """The options of each kind's `fit`."""
@@ -64,6 +72,10 @@ class ModelOptions(Options):
             "image": {"size": self.image_size},
             "series": {"length": self.series_length},
             "text": {"buckets": self.text_buckets},
+            "audio": {"rate": self.audio_rate, "seconds": self.audio_seconds, "mels": self.audio_mels},
+            "video": {"frames": self.video_frames, "size": self.video_size},
+            "graph": {"nodes": self.graph_nodes},
+            "points": {"count": self.points},
         }
 
 

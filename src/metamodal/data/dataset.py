@@ -13,6 +13,7 @@ from metamodal.data.cells import is_absent
 from metamodal.data.schema import Roles, Schema, infer
 from metamodal.data.splits import Split, split_rows
 from metamodal.data.table import from_dataframe, read_frame
+from metamodal.data.triples import Triples, read_triples
 from metamodal.errors import DataError, OptionError
 
 __all__ = ["Dataset", "open_table", "read_table"]
@@ -23,7 +24,8 @@ class Dataset:
     """A table and its schema. `name` is for messages, `base` the folder that paths start from.
 
     `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
-    reports an error where the user can find it.
+    reports an error where the user can find it. `triples` say how the entities of graph columns are
+    related.
     """
 
     frame: pd.DataFrame
@@ -31,6 +33,7 @@ class Dataset:
     name: str
     base: Path
     numbers: np.ndarray
+    triples: Triples | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -94,6 +97,7 @@ def read_table(
     describe: str | None = None,
     use: tuple[str, ...] | list[str] | None = None,
     kinds: dict[str, str] | None = None,
+    triples: str | None = None,
 ) -> Dataset:
     """A data set from a table file, a DataFrame, or the word ``glyphs`` for the embedded one.
 
@@ -106,6 +110,7 @@ def read_table(
         describe: a text column that describes the class, not the sample.
         use: the columns to use as modalities; by default all that are of use.
         kinds: kinds of columns that should not be inferred, e.g. `{"notes": "text"}`.
+        triples: a table with columns head, relation and tail, for columns of kind graph that name entities.
 
     >>> import pandas as pd
     >>> pets = pd.DataFrame(
@@ -118,7 +123,9 @@ def read_table(
     >>> read_table(pets, target="pet").schema.modalities
     {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
     """
-    said = Roles(target, task, group, split, describe, tuple(use) if use else None, dict(kinds or {}))
+    said = Roles(
+        target, task, group, split, describe, tuple(use) if use else None, dict(kinds or {}), triples
+    )
     return open_table(source, said)
 
 
@@ -139,7 +146,8 @@ def open_table(source: str | Path | pd.DataFrame, said: Roles, known: Roles | No
         frame, name, base = read_frame(source)
     roles = said.over(_there(known, frame, name)) if known else said
     schema = infer(frame, roles, name)
-    return Dataset(frame, schema, name, base, np.arange(1, len(frame) + 1))
+    known_triples = read_triples(roles.triples, base) if roles.triples else None
+    return Dataset(frame, schema, name, base, np.arange(1, len(frame) + 1), known_triples)
 
 
 def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
@@ -151,8 +159,10 @@ def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
             f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
         )
     single = {r: getattr(known, r) for r in ("target", "task", "group", "split", "describe")}
+    kinds = {c: k for c, k in known.kinds.items() if c in columns}
     return Roles(
         **{r: c if c in columns else None for r, c in single.items()},
         use=use or None,
-        kinds={c: k for c, k in known.kinds.items() if c in columns},
+        kinds=kinds,
+        triples=known.triples if "graph" in kinds.values() else None,
     )

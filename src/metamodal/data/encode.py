@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
 from metamodal.data.modalities import Modality, modalities
 from metamodal.data.modalities.protocol import CellError, Kind
+from metamodal.data.modalities.tabular import infinite
 from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch
 
@@ -23,6 +26,7 @@ __all__ = ["Cells", "Preprocessor", "read_cells"]
 
 
 _CHUNK = 1024  # rows that features are computed of at a time
+_READ_CHUNK = 32  # cells that a thread reads at a time
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ def read_cells(
     dataset: Dataset,
     wanted: dict[str, tuple[str, tuple[str, ...]]] | None = None,
     unreadable: str = "error",
+    limits: frozenset[str] = frozenset(),
 ) -> Cells:
     """Every cell of the wanted modalities, opened and read; by default those of the schema.
 
@@ -51,6 +56,7 @@ def read_cells(
 
     Args:
         unreadable: `"error"`, or `"absent"` to treat a cell that cannot be read as an empty one.
+        limits: columns of numbers that may be infinite, besides those of the schema.
 
     Raises:
         DataError: a cell cannot be read, naming its file, row, column and the remedy.
@@ -66,30 +72,65 @@ def read_cells(
             )
         there = [c for c in columns if c in dataset.frame.columns and c not in dataset.schema.unused]
         kinds[name] = kind
-        values[name] = _read_modality(dataset, modalities[kind], there, unreadable == "absent")
+        allowed = limits | dataset.schema.limits
+        values[name] = _read_modality(dataset, modalities[kind], there, unreadable == "absent", allowed)
     return Cells(values, kinds, dataset)
 
 
-def _read_modality(dataset: Dataset, kind: Kind, columns: list[str], lenient: bool) -> list[Any]:
+def _read_modality(
+    dataset: Dataset, kind: Kind, columns: list[str], lenient: bool, limits: frozenset[str]
+) -> list[Any]:
     if not columns:
         return [None] * len(dataset)
-    rows = _joined(dataset, columns, as_records=kind is modalities["tabular"])
+    tabular = kind is modalities["tabular"]
+    rows = _joined(dataset, columns, as_records=tabular)
+    if kind is modalities["graph"] and any(isinstance(cell, str) for cell in rows):
+        rows = _neighbourhoods(dataset, columns[0], rows)
 
-    def read(item: tuple[int, Any]) -> Any:
-        position, cell = item
+    def read(position: int, cell: Any) -> Any:
         if cell is None:
             return None
         try:
-            return kind.read(cell, dataset.base)
+            value = kind.read(cell() if callable(cell) else cell, dataset.base)
+            if tabular:
+                _check_finite(value, limits)
+            return value
         except CellError as error:
             if lenient:
                 return None
             raise _located(dataset, position, ", ".join(columns), error) from None
 
-    if kind is modalities["image"]:
+    def read_some(start: int) -> list[Any]:
+        return [read(start + i, cell) for i, cell in enumerate(rows[start : start + _READ_CHUNK])]
+
+    starts = range(0, len(rows), _READ_CHUNK)
+    if getattr(kind, "threaded", False):
         with ThreadPoolExecutor(4) as pool:
-            return list(pool.map(read, enumerate(rows)))
-    return [read(item) for item in enumerate(rows)]
+            return [value for values in pool.map(read_some, starts) for value in values]
+    return [value for start in starts for value in read_some(start)]
+
+
+def _check_finite(record: dict[str, Any], limits: frozenset[str]) -> None:
+    for name, value in record.items():
+        if isinstance(value, float) and math.isinf(value) and name not in limits:
+            raise infinite(name, value)
+
+
+def _neighbourhoods(dataset: Dataset, column: str, rows: list[Any]) -> list[Any]:
+    """Entities as calls that give their neighbourhood, without edges to the row's other entities."""
+    triples = dataset.triples
+    if triples is None:
+        raise OptionError(
+            f"{dataset.name}, column {column}: its cells are names of entities. Say where their relations stand: --triples FILE."
+        )
+    named = [c for c in dataset.schema.columns if c.kind == "graph" and c.name in dataset.frame.columns]
+    named += [c for c in dataset.schema.columns if c.role == "target" and c.name in dataset.frame.columns]
+    others = list(zip(*(dataset.frame[c.name].tolist() for c in named if c.name != column)))
+    around = [frozenset(c for c in row if isinstance(c, str)) for row in others] or [frozenset()] * len(rows)
+    return [
+        partial(triples.around, cell, avoid) if isinstance(cell, str) else cell
+        for cell, avoid in zip(rows, around)
+    ]
 
 
 def _joined(dataset: Dataset, columns: list[str], as_records: bool) -> list[Any]:
@@ -118,13 +159,14 @@ class Preprocessor:
     def fit(cls, cells: Cells, options: dict[str, dict[str, Any]] | None = None) -> Preprocessor:
         """Each modality fitted to the cells that are present; one that never is, is left out."""
         wanted = cells.dataset.schema.modalities
+        options = dict(options or {}) | {"tabular": {"limits": tuple(sorted(cells.dataset.schema.limits))}}
         fitted = {}
         for name, values in cells.values.items():
             present = [v for v in values if v is not None]
             if present:
                 kind = cells.kinds[name]
                 with _explained(cells, name, values):
-                    fitted[name] = modalities[kind].fit(present, **(options or {}).get(kind, {}))
+                    fitted[name] = modalities[kind].fit(present, **options.get(kind, {}))
         if not fitted:
             raise DataError(
                 f"{cells.dataset.name}: every modality is empty in the rows to learn from. Name others with --use."
@@ -141,7 +183,8 @@ class Preprocessor:
 
     def read(self, dataset: Dataset, unreadable: str = "error") -> Cells:
         """The cells of this model's modalities in any table that has some of their columns."""
-        return read_cells(dataset, self.wanted, unreadable)
+        limits = frozenset(c for m in self.fitted.values() for c in getattr(m, "limits", ()))
+        return read_cells(dataset, self.wanted, unreadable, limits)
 
     def encode(self, cells: Cells) -> Batch:
         """All rows as tensors, zeros where a cell is absent; `targets` is `(n, 0)`."""

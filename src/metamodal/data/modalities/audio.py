@@ -66,9 +66,7 @@ class Audio:
         return _of_samples(array_of_npy(data), None) if data.startswith(NPY_MAGIC) else decoded(data)
 
     @classmethod
-    def fit(
-        cls, values: Sequence[Sound], rate: int = 16_000, seconds: float = 5.0, mels: int = 48
-    ) -> Audio:
+    def fit(cls, values: Sequence[Sound], rate: int = 16_000, seconds: float = 5.0, mels: int = 48) -> Audio:
         """The most common rate up to `rate`, and 95 % of the durations up to `seconds`."""
         rates = Counter(v.rate for v in values if v.rate)
         rate = min(rate, rates.most_common(1)[0][0]) if rates else rate
@@ -120,9 +118,7 @@ class Audio:
         pace, start = 0.85 + 0.3 * uniform(n, 1), 0.1 * (uniform(n, 1) - 0.5)
         time = torch.linspace(-1, 1, frames) * pace + (pace - 1) + start
         pitch = torch.linspace(-1, 1, mels) + 0.06 * (uniform(n, 1) - 0.5)
-        grid = torch.stack(
-            [time[:, None].expand(-1, mels, -1), pitch[..., None].expand(-1, -1, frames)], -1
-        )
+        grid = torch.stack([time[:, None].expand(-1, mels, -1), pitch[..., None].expand(-1, -1, frames)], -1)
         y = F.grid_sample(x, grid, padding_mode="border", align_corners=True)
         there = (y[:, 1:] > 0.5).float()
         tilt = torch.randn(n, 5, 1, generator=generator).mT

@@ -24,7 +24,8 @@ class Modality(Protocol):
     """A fitted kind: a frozen dataclass whose fields are all that training learned of the cells.
 
     `read` and `fit` are class-level; the rest works on a fitted value. Tensors of absent cells never
-    come here.
+    come here. A class attribute `threaded = True` says that `read` spends its time in decoders that
+    let other threads run.
     """
 
     @classmethod
