@@ -29,13 +29,14 @@ def said_roles(options: argparse.Namespace) -> Roles:
         options.describe,
         tuple(options.use) if options.use else None,
         assigned(options.kind, "--kind", "COLUMN=KIND"),
+        options.triples,
     )
     return given.over(_read_roles(Path(options.schema))) if options.schema else given
 
 
 def _read_roles(path: Path) -> Roles:
     record = _yaml(path)
-    known = ("target", "task", "group", "split", "describe", "use", "kinds")
+    known = ("target", "task", "group", "split", "describe", "use", "kinds", "triples")
     for name in record:
         if name not in known:
             raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")

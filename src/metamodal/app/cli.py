@@ -217,6 +217,9 @@ def _roles(command: argparse.ArgumentParser) -> None:
         "--kind", metavar="C=KIND", action="append", default=[], help="a kind not to be inferred"
     )
     roles.add_argument("--describe", metavar="C", help="a text that describes the class, not the sample")
+    roles.add_argument(
+        "--triples", metavar="FILE", help="head, relation and tail of entities that graph columns name"
+    )
     roles.add_argument("--schema", metavar="FILE", help="all of these, as YAML")
     roles.add_argument(
         "--root", metavar="DIR", help="the folder that paths in the table start from (the table's own)"

@@ -17,11 +17,12 @@ import torch
 from metamodal.data.cache import FeatureStore
 from metamodal.data.digests import DIGEST, digest
 from metamodal.data.extractors.protocol import Extractor
-from metamodal.data.modalities import Modality, modalities
+from metamodal.data.modalities import Modality
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.opening import opener
 
-__all__ = ["Features", "Generic"]
+__all__ = ["Features", "Generic", "content_of"]
 
 _VERSION = 1  # of the features of the kinds themselves: what was kept under another is computed again
 _BATCH = 256
@@ -34,13 +35,11 @@ class Generic:
 
     spec = None
 
-    def __init__(self, kind: str, modality: Modality) -> None:
+    def __init__(self, kind: str, modality: Modality, limits: frozenset[str] = frozenset()) -> None:
         self.kind, self.modality = kind, modality
+        self.open = opener(kind, limits)
         record = json.dumps([_VERSION, kind, asdict(modality)])  # type: ignore[call-overload]
         self.identity = f"{kind}-{hashlib.blake2b(record.encode(), digest_size=12).hexdigest()}"
-
-    def open(self, cell: Any, base: Path) -> Any:
-        return modalities[self.kind].read(cell, base)
 
     def vectors(self, values: Sequence[Any]) -> np.ndarray:
         with torch.no_grad():
@@ -92,7 +91,7 @@ class Features:
         for i, cell in enumerate(cells):
             try:
                 if cell is not None:
-                    contents.append((i, self._content(cell, base)))
+                    contents.append((i, content_of(cell, self.encoder.kind, base)))
             except CellError as error:
                 part.errors.append((i, error))
         digests = np.array([digest(content) for _, content in contents], DIGEST)
@@ -132,11 +131,18 @@ class Features:
         if self.store is not None:
             self.store.add(np.array(part.digests, DIGEST), part.new)
 
-    def _content(self, cell: Any, base: Path) -> Any:
-        named = isinstance(cell, (str, dict)) and self.encoder.kind in _FILES
-        if named and not (isinstance(cell, dict) and "array" in cell):
-            return file_bytes(cell, base, self.encoder.kind)
-        return cell
+
+def content_of(cell: Any, kind: str, base: Path) -> Any:
+    """What a cell holds, whatever it is named by: a path's bytes, an entity's neighbourhood.
+
+    Raises:
+        CellError: no such file, no such entity.
+    """
+    cell = cell() if callable(cell) else cell
+    named = isinstance(cell, (str, dict)) and kind in _FILES
+    if named and not (isinstance(cell, dict) and "array" in cell):
+        return file_bytes(cell, base, kind)
+    return cell
 
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable[[Any], Any], jobs: Iterator[Any]) -> Iterator[Any]:

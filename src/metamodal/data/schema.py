@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.data.cells import FORMS, form, is_absent, media_kind
+from metamodal.data.cells import FORMS, date_of, form, is_absent, media_kind, number_of
 from metamodal.errors import DataError, OptionError, suggestion
 
 __all__ = ["KINDS", "Column", "Roles", "Schema", "infer"]
@@ -43,6 +45,7 @@ class Roles:
     describe: str | None = None
     use: tuple[str, ...] | None = None
     kinds: dict[str, str] = field(default_factory=dict)
+    triples: str | None = None
 
     def over(self, other: Roles) -> Roles:
         """These roles, with `other` answering where these are silent about role and column."""
@@ -52,25 +55,39 @@ class Roles:
             for name in _SINGLE
         }
         use = tuple(c for c in other.use or () if c not in taken) or None
-        return Roles(**single, use=self.use or use, kinds=self.kinds or other.kinds)
+        return Roles(
+            **single,
+            use=self.use or use,
+            kinds=self.kinds or other.kinds,
+            triples=self.triples or other.triples,
+        )
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its role, its kind, why, and what to beware of."""
+    """One column: its role, its kind, why, and what to beware of.
+
+    `limits` are the numbers in it, by name, whose infinities stand for values beyond the limits of
+    detection: two or more of its cells are infinite.
+    """
 
     name: str
     role: str
     kind: str | None
     evidence: str
     warning: str | None = None
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a table; a modality is one of them, or all scalar ones together."""
+    """The columns of a table; a modality is one of them, or all scalar ones together.
+
+    `triples` names the file that says how the entities in graph columns are related.
+    """
 
     columns: tuple[Column, ...]
+    triples: str | None = None
 
     def role(self, role: str) -> str | None:
         """The name of the column with this role, if there is one."""
@@ -103,6 +120,11 @@ class Schema:
         return frozenset(c.name for c in self.columns if c.evidence == _NOT_USED)
 
     @property
+    def limits(self) -> frozenset[str]:
+        """The numbers that may be infinite."""
+        return frozenset(name for c in self.columns for name in c.limits)
+
+    @property
     def warnings(self) -> list[str]:
         return [f"column {c.name!r}: {c.warning}" for c in self.columns if c.warning]
 
@@ -113,12 +135,32 @@ class Schema:
             **{r: self.role(r) for r in ("target", "task", "group", "split", "describe")},
             use=tuple(c.name for c in used),
             kinds={c.name: str(c.kind) for c in used},
+            triples=self.triples,
         )
 
 
 _NOT_USED = "not named in --use"
 _JUDGED_ROWS = 50  # in fewer rows a column is constant, or tells the classes apart, by chance or by luck
 _MANY_LEVELS = 100
+_OFTEN = 10  # rows a value, with which many values are a category all the same
+_TEXT_WORDS = frozenset(
+    ["text", "title", "description", "caption", "comment", "comments", "author", "licence", "license"]
+) | {
+    *[
+        "english",
+        "german",
+        "french",
+        "spanish",
+        "italian",
+        "portuguese",
+        "dutch",
+        "russian",
+        "chinese",
+        "japanese",
+        "korean",
+    ]
+}
+_POINT_WORDS = frozenset({"points", "pointcloud", "cloud", "lidar", "radar"})
 _RECORDS = "records of named values"
 _ROLE_EVIDENCE = "named so by the caller"
 
@@ -149,7 +191,9 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table") -> Schema:
             columns.append(Column(column, role, kind, _ROLE_EVIDENCE, reason))
         else:
             columns.append(_inferred(frame, column, cells, roles, labels, name))
-    schema = Schema(tuple(columns))
+    schema = Schema(tuple(columns), roles.triples)
+    if roles.triples and not any(c.kind == "graph" for c in columns):
+        raise OptionError(f"{name}: --triples, and no column is a graph. Say --kind COLUMN=graph.")
     if roles.use is not None and not schema.modalities:
         raise OptionError(f"{name}: --use names no column. Name at least one modality.")
     return schema
@@ -197,12 +241,38 @@ def _inferred(
         kind, evidence = _kind(frame, column, cells, name)
     else:
         kind, evidence = _quiet_kind(frame, column, cells), ""
+    limits, note = _beyond_limits(column, cells) if kind == "tabular" else ((), None)
     reason = _worthless(frame[column], cells, labels, kind)
     if not used:
         return Column(column, "ignored", kind, _NOT_USED, reason)
     if reason and roles.use is None and len(frame) >= _JUDGED_ROWS:
         return Column(column, "ignored", kind, f"{evidence}; left out because {reason}", reason)
-    return Column(column, "modality", kind, evidence, reason)
+    warning = "; ".join(filter(None, [note, reason])) or None
+    evidence = f"{evidence}, {note.partition(':')[0]}" if note and evidence != _RECORDS else evidence
+    return Column(column, "modality", kind, evidence, warning, limits)
+
+
+def _beyond_limits(column: str, cells: list[Any]) -> tuple[tuple[str, ...], str | None]:
+    """The numbers of a column of which two or more are infinite, and what is made of them."""
+    found: dict[str, list[float]] = {}
+    for cell in cells:
+        for name, value in cell.items() if isinstance(cell, dict) else ((column, cell),):
+            infinity = _infinity(value)
+            if infinity:
+                found.setdefault(str(name), []).append(infinity)
+    limits = tuple(name for name, values in found.items() if len(values) > 1)
+    below = sum(value < 0 for name in limits for value in found[name])
+    above = sum(len(found[name]) for name in limits) - below
+    note = f"{below} values are -inf and {above} are +inf: they are read as beyond the limits of detection"
+    return limits, note if limits else None
+
+
+def _infinity(value: Any) -> float | None:
+    if isinstance(value, str):
+        if value.strip().lstrip("+-").lower() not in ("inf", "infinity"):
+            return None
+        value = float(value)
+    return float(value) if isinstance(value, (float, np.floating)) and math.isinf(value) else None
 
 
 def _quiet_kind(frame: pd.DataFrame, column: str, cells: list[Any]) -> str | None:
@@ -228,6 +298,8 @@ def _kind(frame: pd.DataFrame, column: str, cells: list[Any], name: str) -> tupl
             f"{_short(frame[column].iloc[row])}. Mend the cell, or split the column in two."
         )
     (only,) = forms
+    if only in ("sequence", "points", "array file") and _sounds_like_points(column):
+        return "points", f"{_evidence(only, cells)}; by its name, points"
     if only == "string":
         return _kind_of_strings(frame, column, cells, name)
     if only not in FORMS:
@@ -242,13 +314,30 @@ def _kind(frame: pd.DataFrame, column: str, cells: list[Any], name: str) -> tupl
     return FORMS[only], _evidence(only, cells)
 
 
+def _sounds_like_points(column: str) -> bool:
+    words = _words_of(column)
+    return any(word in _POINT_WORDS for word in words) or "point_cloud" in "_".join(words)
+
+
+def _words_of(column: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z]+", column.lower()) if word]
+
+
 def _evidence(only: str, cells: list[Any]) -> str:
-    if only in ("image", "audio", "video"):
+    if only in ("image", "audio", "video", "points"):
         return f"{only} by the first bytes of all {len(cells)} cells"
+    if only == "array file":
+        return "arrays in .npy files"
+    if only == "timed":
+        return "records of times and values"
+    if only == "graph":
+        return "records of nodes and edges"
+    if only == "frames":
+        return f"pictures in a row, {min(map(len, cells))} to {max(map(len, cells))} in a cell"
     if only == "sequence":
         lengths = [len(c) for c in cells]
-        width = len(cells[0][0])
-        return f"lists of steps, {width} values each, {min(lengths)} to {max(lengths)} steps"
+        first = next((step for cell in cells for step in cell if step is not None), ())
+        return f"lists of steps, {len(first)} values each, {min(lengths)} to {max(lengths)} steps"
     if only == "symbols":
         return "lists of symbols"
     if only == "record":
@@ -257,34 +346,45 @@ def _evidence(only: str, cells: list[Any]) -> str:
 
 
 def _kind_of_strings(frame: pd.DataFrame, column: str, cells: list[str], name: str) -> tuple[str, str]:
-    media = Counter(media_kind(c) for c in cells)
-    kind, count = media.most_common(1)[0]
-    if kind and count == len(cells):
+    counts = Counter(cells)
+    kind = media_kind(cells[0])
+    kind = kind if kind and all(media_kind(c) == kind for c in counts) else None
+    if kind == "array file":
+        if _sounds_like_points(column):
+            return "points", "paths of .npy files; by its name, points"
+        raise DataError(
+            f"{name}, column {column}: cannot tell what its .npy files are. Say --kind {column}=KIND."
+        )
+    if kind:
         return kind, f"paths that end like {kind} files"
-    numeric = [c for c in cells if _is_number(c)]
-    if len(numeric) == len(cells):
+    numeric = sum(n for c, n in counts.items() if _is_number(c))
+    if numeric == len(cells):
         return "tabular", "numbers written as text"
-    if len(numeric) >= 0.8 * len(cells):
+    if numeric >= 0.8 * len(cells):
         row = next(i for i, c in enumerate(frame[column]) if not is_absent(c) and not _is_number(c))
         raise DataError(
-            f"{name} row {row + 1}, column {column}: the column has two kinds ({len(numeric)} numbers and "
-            f"{len(cells) - len(numeric)} words); this cell is {_short(frame[column].iloc[row])}. "
+            f"{name} row {row + 1}, column {column}: the column has two kinds ({numeric} numbers and "
+            f"{len(cells) - numeric} words); this cell is {_short(frame[column].iloc[row])}. "
             f"Mend the cell, or say --kind {column}=text."
         )
-    distinct = len(set(cells))
-    words = float(np.mean([len(c.split()) for c in cells]))
-    few = distinct <= max(2, 0.5 * len(cells)) and (distinct <= _MANY_LEVELS or words < 1.2)
+    if all(date_of(c) for c in counts):
+        return "tabular", "dates"
+    distinct = len(counts)
+    words = sum(len(c.split()) * n for c, n in counts.items()) / len(cells)
+    evidence = f"strings, {distinct} distinct, {words:.1f} words on average"
+    if _TEXT_WORDS & set(_words_of(column)) and distinct > 1:
+        return "text", f"{evidence}; by its name, text"
+    often = distinct <= _MANY_LEVELS or words < 1.2 or len(cells) >= _OFTEN * distinct
+    few = distinct <= max(2, 0.5 * len(cells)) and often
     if (few and words < 3) or distinct == 1:
         return "tabular", f"a category of {distinct} values"
-    return "text", f"strings, {distinct} distinct, {words:.1f} words on average"
+    if words == 1 and all(any(letter.isdigit() for letter in c) for c in counts):
+        return "tabular", f"a category of {distinct} values, single words with digits"
+    return "text", evidence
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return number_of(text) is not None
 
 
 def _worthless(
@@ -295,8 +395,8 @@ def _worthless(
     distinct = {k for k in keys if k is not None}
     if len(distinct) == 1 and len(cells) == len(column) > 1:
         return "it is constant"
-    words = kind in ("text", "tabular") and all(isinstance(c, str) and len(c.split()) == 1 for c in cells)
-    if words and len(distinct) == len(column) > 20:
+    unique = len(distinct) == len(column) > 20 and kind in ("text", "tabular")
+    if unique and all(isinstance(c, str) and _is_word(c) for c in cells):
         return "it differs in every row, as an id does"
     if labels is None or len(distinct) < 2:
         return None
@@ -310,6 +410,10 @@ def _worthless(
     if repeated and all(len(of_class[label]) == 1 for label in repeated) and len(distinct) > 1:
         return "it is constant within each class: it describes the class, and in a query it would give the label away"
     return None
+
+
+def _is_word(text: str) -> bool:
+    return len(text.split()) == 1 and not _is_number(text) and not date_of(text)
 
 
 def _key(cell: Any) -> Any:

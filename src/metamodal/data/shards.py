@@ -24,16 +24,18 @@ import pyarrow.parquet as pq
 from metamodal.data.cache import cache_folder
 from metamodal.data.dataset import Dataset
 from metamodal.data.digests import digest
-from metamodal.data.encode import fitted_from, raw_cells, read_cells, refused
+from metamodal.data.encode import fit_options, fitted_from
 from metamodal.data.encoders import open_encoders
-from metamodal.data.extraction import Features, Generic
+from metamodal.data.extraction import Features, Generic, content_of
 from metamodal.data.extractors import Extractor
 from metamodal.data.folders import ABOUT
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.reading import raw_cells, read_cells, refused
 from metamodal.data.schema import Roles, Schema, infer
 from metamodal.data.source import Source
 from metamodal.data.table import frame_of_cells
+from metamodal.data.triples import Triples, read_triples
 from metamodal.errors import OptionError
 
 __all__ = ["Encoded", "ShardOptions", "encode_table"]
@@ -108,7 +110,7 @@ def encode_table(
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         part.chmod(0o755)
-        rows, shards = _write_shards(source, sample.schema, features, part, options, watch)
+        rows, shards = _write_shards(source, sample, features, part, options, watch)
         widths = _widths(part, features)
         _write_about(part, source, sample.schema, features, widths)
         if folder.exists():
@@ -143,7 +145,9 @@ def _sampled(source: Source, said: Roles, options: ShardOptions) -> Dataset:
     names = dict.fromkeys(c for _, _, cells in kept for c in cells)
     frame = frame_of_cells({c: [cells.get(c) for _, _, cells in kept] for c in names})
     schema = infer(frame, said, source.name)
-    dataset = Dataset(frame, schema, source.name, source.base, np.array([n for _, n, _ in kept]))
+    dataset = Dataset(
+        frame, schema, source.name, source.base, np.array([n for _, n, _ in kept]), _triples(source, said)
+    )
     if said.target is None:
         return dataset
     roles = Dataset(frame_of_cells(held), schema, source.name, source.base, np.arange(1, count + 1))
@@ -164,15 +168,16 @@ def _encoders(sample: Dataset, options: ShardOptions) -> dict[str, Features]:
 
 def _generic(sample: Dataset, name: str, kind: str, options: ShardOptions) -> Generic | None:
     """The kind's own features, fitted to the sample: once, and kept by what the sample holds."""
-    settings = dict(options.kinds.get(kind, {}))
-    content = [digest(cell) for cell in raw_cells(sample, name)]
+    settings = fit_options(sample, options.kinds).get(kind, {})
+    limits = sample.schema.limits
+    wanted = {name: sample.schema.modalities[name]}
+    content = _digests(sample, kind, raw_cells(sample, *wanted[name]))
     key = hashlib.blake2b(repr((kind, settings, content)).encode(), digest_size=16).hexdigest()
     path = cache_folder() / "fits" / f"{key}.json"
     try:
-        return Generic(kind, fitted_from(kind, json.loads(path.read_text())))
+        return Generic(kind, fitted_from(kind, json.loads(path.read_text())), limits)
     except (OSError, ValueError, TypeError, KeyError):
         pass
-    wanted = {name: sample.schema.modalities[name]}
     values = [v for v in read_cells(sample, wanted, options.unreadable).values[name] if v is not None]
     if not values:
         return None
@@ -183,24 +188,39 @@ def _generic(sample: Dataset, name: str, kind: str, options: ShardOptions) -> Ge
         path.with_suffix(".part").replace(path)
     except OSError:
         pass
-    return Generic(kind, modality)
+    return Generic(kind, modality, limits)
+
+
+def _digests(sample: Dataset, kind: str, cells: list[Any]) -> list[bytes | None]:
+    found: list[bytes | None] = []
+    for cell in cells:
+        try:
+            found.append(None if cell is None else digest(content_of(cell, kind, sample.base)))
+        except CellError:  # told when the cells are read
+            found.append(None)
+    return found
+
+
+def _triples(source: Source, said: Roles) -> Triples | None:
+    return read_triples(said.triples, source.base) if said.triples else None
 
 
 def _write_shards(
     source: Source,
-    schema: Schema,
+    sample: Dataset,
     features: Mapping[str, Features],
     folder: Path,
     options: ShardOptions,
     watch: Callable[[int], None],
 ) -> tuple[int, int]:
     """The features of all rows, and how many rows and files they are."""
+    schema = sample.schema
     modal = {c for _, columns in schema.modalities.values() for c in columns}
     rows = shards = 0
     writer: pq.ParquetWriter | None = None
     try:
         for frame, numbers in source.chunks(min(_CHUNK, options.rows)):
-            data = Dataset(frame, schema, source.name, source.base, numbers)
+            data = Dataset(frame, schema, source.name, source.base, numbers, sample.triples)
             columns = dict(_kept(frame, modal))
             for name, encoder in features.items():
                 columns[name] = _vectors(data, name, encoder, options.unreadable)
@@ -231,7 +251,7 @@ def _vectors(data: Dataset, name: str, encoder: Features, unreadable: str) -> pa
         if unreadable == "error":
             raise refused(data, position, name, error) from None
 
-    vectors = encoder(raw_cells(data, name), data.base, failed)
+    vectors = encoder(raw_cells(data, *data.schema.modalities[name]), data.base, failed)
     present = [v for v in vectors if v is not None]
     width = len(present[0]) if present else 0
     offsets = np.concatenate([[0], np.cumsum([v is not None for v in vectors])]) * width
