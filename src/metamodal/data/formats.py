@@ -217,7 +217,7 @@ def _chunk(held: list[tuple[int, dict[str, Any]]], columns: list[str]) -> Chunk:
     return Chunk(frame, np.array([number for number, _ in held]))
 
 
-def _opened(file: Path | bytes) -> io.BufferedIOBase:
+def _opened(file: Path | bytes) -> io.BytesIO | io.BufferedReader:
     return io.BytesIO(file) if isinstance(file, bytes) else file.open("rb")
 
 
