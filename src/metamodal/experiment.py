@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,8 @@ from metamodal.data.tasks import Task, tasks_of
 from metamodal.errors import DataError
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, initial_model, untrained
-from metamodal.training.loop import Progress, Trained, TrainOptions, meta_train
+from metamodal.training.loop import Progress, Trained, meta_train
+from metamodal.training.options import TrainOptions
 from metamodal.types import Learner
 
 __all__ = ["DataOptions", "Experiment", "ModelOptions", "Run", "run", "untrained_for"]
@@ -218,6 +219,7 @@ def _outcome(trained: Trained, experiment: Experiment, split: Split, began: floa
         "split_by": split.by,
         "unseen_classes": split.unseen_classes,
         "torch": torch.__version__,
+        "balance": [asdict(tally) for tally in trained.balance],
     }
     if best is not None:
         outcome |= {
