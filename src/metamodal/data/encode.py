@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metamodal.data.cells import is_absent
+from metamodal.data.cells import is_absent, number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.modalities import Modality, modalities
 from metamodal.data.modalities.protocol import CellError, Kind
 from metamodal.data.modalities.tabular import infinite
+from metamodal.data.schema import NUMBERS_AS_TEXT
 from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch
 
@@ -98,7 +99,8 @@ def _read_modality(
         except CellError as error:
             if lenient:
                 return None
-            raise _located(dataset, position, ", ".join(columns), error) from None
+            column = next((c for c in columns if str(error).startswith(f"{c} is ")), ", ".join(columns))
+            raise _located(dataset, position, column, error) from None
 
     def read_some(start: int) -> list[Any]:
         return [read(start + i, cell) for i, cell in enumerate(rows[start : start + _READ_CHUNK])]
@@ -135,13 +137,22 @@ def _neighbourhoods(dataset: Dataset, column: str, rows: list[Any]) -> list[Any]
 
 def _joined(dataset: Dataset, columns: list[str], as_records: bool) -> list[Any]:
     """One cell a row: the column's own, or a record of the scalars in several columns."""
-    rows = zip(*(dataset.frame[c].tolist() for c in columns))
     if not as_records:
-        return [None if is_absent(cell) else cell for (cell,) in rows]
+        return [None if is_absent(cell) else cell for cell in dataset.frame[columns[0]]]
+    spelled = {c.name for c in dataset.schema.columns if c.evidence.startswith(NUMBERS_AS_TEXT)}
+    rows = zip(*(map(_number if c in spelled else _same, dataset.frame[c].tolist()) for c in columns))
     records = [
         row[0] if isinstance(row[0], dict) and len(row) == 1 else dict(zip(columns, row)) for row in rows
     ]
     return [None if all(is_absent(c) for c in r.values()) else r for r in records]
+
+
+def _number(cell: Any) -> Any:
+    return number_of(cell) if isinstance(cell, str) else cell
+
+
+def _same(cell: Any) -> Any:
+    return cell
 
 
 def _located(dataset: Dataset, position: int, column: str, error: CellError) -> DataError:
