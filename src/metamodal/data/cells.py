@@ -159,13 +159,14 @@ def _microseconds(found: re.Match[str]) -> str:
 
 
 def number_of(text: str) -> float | None:
-    """The number that a string spells, else `None`; ids such as `1_60` are none."""
+    """The number that a string spells, else `None`; ids such as `1_60` and `024e7871` are none."""
     if "_" in text:
         return None
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return None if math.isinf(number) and "inf" not in text.lower() else number
 
 
 def moment_of(cell: Any) -> float | None:

@@ -16,7 +16,7 @@ import pandas as pd
 from metamodal.data.cells import FORMS, date_of, form, is_absent, media_kind, number_of
 from metamodal.errors import DataError, OptionError, suggestion
 
-__all__ = ["KINDS", "SINGLE", "Column", "Roles", "Schema", "infer"]
+__all__ = ["KINDS", "NUMBERS_AS_TEXT", "SINGLE", "Column", "Roles", "Schema", "infer"]
 
 KINDS = (
     "image",
@@ -163,6 +163,7 @@ _TEXT_WORDS = frozenset(
     ]
 }
 _POINT_WORDS = frozenset({"points", "pointcloud", "cloud", "lidar", "radar"})
+NUMBERS_AS_TEXT = "numbers written as text"
 _RECORDS = "records of named values"
 _ROLE_EVIDENCE = "named so by the caller"
 
@@ -361,7 +362,7 @@ def _kind_of_strings(frame: pd.DataFrame, column: str, cells: list[str], name: s
         return kind, f"paths that end like {kind} files"
     numeric = sum(n for c, n in counts.items() if _is_number(c))
     if numeric == len(cells):
-        return "tabular", "numbers written as text"
+        return "tabular", NUMBERS_AS_TEXT
     if numeric >= 0.8 * len(cells):
         row = next(i for i, c in enumerate(frame[column]) if not is_absent(c) and not _is_number(c))
         raise DataError(
