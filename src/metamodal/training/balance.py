@@ -52,7 +52,7 @@ class Tally:
     what: str
     table: Spread
     seen: Spread
-    options: tuple[tuple[str, str], ...]
+    options: dict[str, str]
 
 
 class Balancer:
@@ -183,8 +183,8 @@ class Balancer:
             )
         return tuple(found)
 
-    def _said(self, *names: str) -> tuple[tuple[str, str], ...]:
-        return tuple((name, str(getattr(self.options, name))) for name in names)
+    def _said(self, *names: str) -> dict[str, str]:
+        return {name: str(getattr(self.options, name)) for name in names}
 
 
 def check_modalities(said: Mapping[str, float], known: Sequence[str], option: str) -> None:
