@@ -14,7 +14,7 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from metamodal.data.modalities import modalities
+from metamodal.data.extractors.protocol import open_cell
 from metamodal.errors import OptionError
 
 __all__ = ["FromCallable", "FromModule", "hashed_words"]
@@ -38,7 +38,7 @@ class FromModule:
         self.identity = _fingerprint(module, kind)
 
     def open(self, cell: Any, base: Path) -> Any:
-        return modalities[self.kind].read(cell, base)
+        return open_cell(self.kind, cell, base)
 
     def vectors(self, values: Sequence[Any]) -> np.ndarray:
         was = self.module.training
@@ -91,7 +91,7 @@ class FromCallable:
         self.identity = f"callable-{digest}" if isinstance(own, str) else None
 
     def open(self, cell: Any, base: Path) -> Any:
-        return modalities[self.kind].read(cell, base)
+        return open_cell(self.kind, cell, base)
 
     def vectors(self, values: Sequence[Any]) -> np.ndarray:
         found = self.function(list(values))

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metamodal.data.modalities import modalities
+from metamodal.data.extractors.protocol import open_cell
 from metamodal.data.modalities.mel import resampled
 from metamodal.errors import OptionError
 
@@ -42,7 +42,7 @@ class PretrainedFolder:
         self.identity = _fingerprint(folder, kind)
 
     def open(self, cell: Any, base: Path) -> Any:
-        return modalities[self.kind].read(cell, base)
+        return open_cell(self.kind, cell, base)
 
     def vectors(self, values: Sequence[Any]) -> np.ndarray:
         network = self._loaded.eval()

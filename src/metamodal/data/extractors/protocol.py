@@ -9,7 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor, nn
 
-__all__ = ["Extractor", "Tunable"]
+from metamodal.data.modalities import modalities
+from metamodal.data.modalities.image import read_image
+
+__all__ = ["Extractor", "Tunable", "open_cell"]
+
+_SIDE = 256  # pixels of an image that reach a network, most of which take 224
 
 
 @runtime_checkable
@@ -51,3 +56,8 @@ class Tunable(Extractor, Protocol):
     def network(self) -> nn.Module:
         """A copy of the network, from prepared cells to `(n, width)`."""
         ...
+
+
+def open_cell(kind: str, cell: Any, base: Path) -> Any:
+    """A cell as its kind reads it, images larger than the kind's own encoder needs them."""
+    return read_image(cell, base, _SIDE) if kind == "image" else modalities[kind].read(cell, base)

@@ -21,7 +21,7 @@ from torch import Generator, Tensor
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.protocol import CellError, modalities
 
-__all__ = ["MAX_PIXELS", "Image", "opened_picture", "pixels_of", "refusing"]
+__all__ = ["MAX_PIXELS", "Image", "opened_picture", "pixels_of", "read_image", "refusing"]
 
 MAX_PIXELS = 64_000_000
 """Images that claim more are refused before they are decoded."""
@@ -49,15 +49,7 @@ class Image:
     @classmethod
     def read(cls, cell: Any, base: Path) -> np.ndarray:
         """An image as `(height, width)` grey or `(height, width, 3)` bytes, at most 128 pixels a side."""
-        if isinstance(cell, np.ndarray):
-            return _reduced(_of_array(cell))
-        if isinstance(cell, PIL.Image.Image):
-            with refusing("picture"):
-                return _reduced(cell)
-        data = file_bytes(cell, base, "image")
-        if data.startswith(NPY_MAGIC):
-            return _reduced(_of_array(array_of_npy(data)))
-        return _reduced(_decoded(data))
+        return read_image(cell, base, _KEPT_SIDE)
 
     @classmethod
     def fit(cls, values: Sequence[np.ndarray], size: int = 32) -> Image:
@@ -151,13 +143,29 @@ def _channelwise(values: tuple[float, ...]) -> Tensor:
     return torch.tensor(values)[:, None, None]
 
 
-def _decoded(data: bytes) -> PIL.Image.Image:
+def read_image(cell: Any, base: Path, side: int) -> np.ndarray:
+    """A cell as grey `(h, w)` or RGB `(h, w, 3)` bytes on white, of at most `side` pixels a side.
+
+    Raises:
+        CellError: no image, a damaged one, or one above the cap.
+    """
+    if isinstance(cell, np.ndarray):
+        return _reduced(_of_array(cell), side)
+    if isinstance(cell, PIL.Image.Image):
+        with refusing("picture"):
+            return _reduced(cell, side)
+    data = file_bytes(cell, base, "image")
+    if data.startswith(NPY_MAGIC):
+        return _reduced(_of_array(array_of_npy(data)), side)
+    return _reduced(_decoded(data, side), side)
+
+
+def _decoded(data: bytes, side: int) -> PIL.Image.Image:
     """A picture, turned as its EXIF says; of an animation the first frame."""
     with refusing(f"{len(data)} bytes"), opened_picture(data) as picture:
-        share = _KEPT_SIDE / max(
-            picture.size
-        )  # a JPEG is decoded at the size that is kept, or the next larger
-        picture.draft(None, (math.ceil(picture.width * share), math.ceil(picture.height * share)))
+        share = side / max(picture.size)  # a JPEG is decoded at the size that is kept, or the next larger
+        size = (math.ceil(picture.width * share), math.ceil(picture.height * share))
+        picture.draft(None, size)
         picture.load()
         PIL.ImageOps.exif_transpose(picture, in_place=True)
         return picture
@@ -221,7 +229,7 @@ def _of_16_bits(values: np.ndarray) -> np.ndarray:
     return np.round(np.clip(values, 0, 65535) / 257).astype(np.uint8)
 
 
-def _reduced(picture: PIL.Image.Image, side: int = _KEPT_SIDE) -> np.ndarray:
+def _reduced(picture: PIL.Image.Image, side: int) -> np.ndarray:
     """Grey or RGB bytes on white, no larger than is kept."""
     if picture.mode.startswith("I"):
         picture = PIL.Image.fromarray(_of_16_bits(np.asarray(picture)))
