@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.cells import FORMS, form, is_absent, media_kind
+from metamodal.data.problems import Problem, Report, short
 from metamodal.errors import DataError, OptionError, suggestion
 
 __all__ = ["KINDS", "Column", "Roles", "Schema", "infer"]
@@ -119,20 +120,26 @@ class Schema:
 _NOT_USED = "not named in --use"
 _JUDGED_ROWS = 50  # in fewer rows a column is constant, or tells the classes apart, by chance or by luck
 _MANY_LEVELS = 100
+_LISTS = {"vector", "sequence", "symbols"}
+_MOST = 0.8  # of a column's strings; what the others are not, is wrong with them
 _RECORDS = "records of named values"
 _ROLE_EVIDENCE = "named so by the caller"
 
 
-def infer(frame: pd.DataFrame, roles: Roles, name: str = "table") -> Schema:
+def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report | None = None) -> Schema:
     """The schema of a table of raw cells.
 
     `roles` wins over inference. Columns that nothing can be learnt from (constant, a new value in
     each row, the same value in all rows of a class) carry a warning; in tables of 50 rows and more
     they are ignored unless `roles.use` names them.
 
+    Args:
+        report: receives every cell that is of another kind than most of its column, which then has
+            the kind of those most; without it the first such cell is an error.
+
     Raises:
         OptionError: a role names a column that is not there, or an unknown kind.
-        DataError: a column mixes two kinds.
+        DataError: a column mixes two kinds, and nobody receives the report.
     """
     if not len(frame):
         raise DataError(f"{name}: the table has no rows. Give a table with at least one labelled row.")
@@ -148,7 +155,7 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table") -> Schema:
             reason = _worthless(frame[column], cells, labels, kind) if kind else None
             columns.append(Column(column, role, kind, _ROLE_EVIDENCE, reason))
         else:
-            columns.append(_inferred(frame, column, cells, roles, labels, name))
+            columns.append(_inferred(frame, column, cells, roles, labels, name, report))
     schema = Schema(tuple(columns))
     if roles.use is not None and not schema.modalities:
         raise OptionError(f"{name}: --use names no column. Name at least one modality.")
@@ -185,6 +192,7 @@ def _inferred(
     roles: Roles,
     labels: pd.Series | None,
     name: str,
+    report: Report | None,
 ) -> Column:
     used = roles.use is None or column in roles.use
     if not cells:
@@ -194,7 +202,9 @@ def _inferred(
         kind: str | None = roles.kinds[column]
         evidence = _RECORDS if records else "kind given by the caller"
     elif used:
-        kind, evidence = _kind(frame, column, cells, name)
+        kind, evidence = _kind(frame, column, cells, name, report)
+        if kind is None:
+            return Column(column, "ignored", None, evidence)
     else:
         kind, evidence = _quiet_kind(frame, column, cells), ""
     reason = _worthless(frame[column], cells, labels, kind)
@@ -212,24 +222,45 @@ def _quiet_kind(frame: pd.DataFrame, column: str, cells: list[Any]) -> str | Non
         return None
 
 
-def _kind(frame: pd.DataFrame, column: str, cells: list[Any], name: str) -> tuple[str, str]:
-    """Kind and evidence of a column by the forms of all its cells."""
+def _kind(
+    frame: pd.DataFrame, column: str, cells: list[Any], name: str, report: Report | None = None
+) -> tuple[str | None, str]:
+    """Kind and evidence of a column by the forms of all its cells; no kind where nothing is known of it."""
     forms = Counter(form(c) for c in cells)
-    if len(forms) > 1 and set(forms) <= {"number", "boolean"}:
-        forms = Counter({"number": len(cells)})
-    if "empty list" in forms and len(forms) > 1:
+    if {"number", "boolean"} <= set(forms):
+        forms["number"] += forms.pop("boolean")
+    if "empty list" in forms and forms.keys() & _LISTS:
         del forms["empty list"]
+        cells = [c for c in cells if form(c) != "empty list"]
     if len(forms) > 1:
-        rare = min(forms, key=forms.__getitem__)
-        row = next(i for i, c in enumerate(frame[column]) if not is_absent(c) and form(c) == rare)
         counts = " and ".join(f"{n} {f}" for f, n in forms.most_common())
-        raise DataError(
-            f"{name} row {row + 1}, column {column}: the column has two kinds ({counts}); this cell is "
-            f"{_short(frame[column].iloc[row])}. Mend the cell, or split the column in two."
-        )
+        usual, rare = max(forms, key=forms.__getitem__), min(forms, key=forms.__getitem__)
+        fits = {usual}
+        fits |= {"boolean"} if usual == "number" else {"empty list"} if usual in _LISTS else set()
+        if report is None:
+            row = next(i for i, c in enumerate(frame[column]) if not is_absent(c) and form(c) == rare)
+            raise DataError(
+                f"{name} row {row + 1}, column {column}: the column has two kinds ({counts}); this cell is "
+                f"{short(frame[column].iloc[row])}. Mend the cell, or split the column in two."
+            )
+        for row, cell in enumerate(frame[column], start=1):
+            if not is_absent(cell) and (found := form(cell)) not in fits:
+                reason = f"{found} where {forms[usual]} cells are {usual}. Mend the cell, or split the column in two"
+                report(Problem(row, column, short(cell), reason))
+        cells = [c for c in cells if form(c) in fits - {"empty list"}]
+        forms = Counter({usual: len(cells)})
     (only,) = forms
     if only == "string":
-        return _kind_of_strings(frame, column, cells, name)
+        return _kind_of_strings(frame, column, cells, name, report)
+    if only not in FORMS and report is not None:
+        for row, cell in enumerate(frame[column], start=1):
+            if not is_absent(cell) and form(cell) == only:
+                report(
+                    Problem(
+                        row, column, short(cell), f"{only}: no kind has such cells. Say --kind {column}=KIND"
+                    )
+                )
+        return None, f"cannot tell what its cells are ({only})"
     if only not in FORMS:
         raise DataError(
             f"{name}, column {column}: cannot tell what its cells are ({only}). Say --kind {column}=KIND."
@@ -256,27 +287,45 @@ def _evidence(only: str, cells: list[Any]) -> str:
     return f"{only}s"
 
 
-def _kind_of_strings(frame: pd.DataFrame, column: str, cells: list[str], name: str) -> tuple[str, str]:
+def _kind_of_strings(
+    frame: pd.DataFrame, column: str, cells: list[str], name: str, report: Report | None = None
+) -> tuple[str, str]:
     media = Counter(media_kind(c) for c in cells)
     kind, count = media.most_common(1)[0]
     if kind and count == len(cells):
         return kind, f"paths that end like {kind} files"
-    numeric = [c for c in cells if _is_number(c)]
-    if len(numeric) == len(cells):
+    if kind and count >= _MOST * len(cells):
+        told = f"paths that end like {kind} files"
+        _odd_strings(frame, column, [media_kind(c) == kind for c in cells], told, name, report)
+        return kind, told
+    fits = [_is_number(c) for c in cells]
+    if all(fits):
         return "tabular", "numbers written as text"
-    if len(numeric) >= 0.8 * len(cells):
-        row = next(i for i, c in enumerate(frame[column]) if not is_absent(c) and not _is_number(c))
-        raise DataError(
-            f"{name} row {row + 1}, column {column}: the column has two kinds ({len(numeric)} numbers and "
-            f"{len(cells) - len(numeric)} words); this cell is {_short(frame[column].iloc[row])}. "
-            f"Mend the cell, or say --kind {column}=text."
-        )
+    if sum(fits) >= _MOST * len(cells):
+        _odd_strings(frame, column, fits, "numbers", name, report)
+        return "tabular", "numbers written as text"
     distinct = len(set(cells))
     words = float(np.mean([len(c.split()) for c in cells]))
     few = distinct <= max(2, 0.5 * len(cells)) and (distinct <= _MANY_LEVELS or words < 1.2)
     if (few and words < 3) or distinct == 1:
         return "tabular", f"a category of {distinct} values"
     return "text", f"strings, {distinct} distinct, {words:.1f} words on average"
+
+
+def _odd_strings(
+    frame: pd.DataFrame, column: str, fits: list[bool], usual: str, name: str, report: Report | None
+) -> None:
+    """Each string that does not look like most of its column goes to `report`, or the first is an error."""
+    there = [row for row, cell in enumerate(frame[column], start=1) if isinstance(cell, str)]
+    mend = f"Mend the cell, or say --kind {column}=text"
+    for row in (row for row, fit in zip(there, fits) if not fit):
+        value = short(frame[column].iloc[row - 1])
+        if report is None:
+            raise DataError(
+                f"{name} row {row}, column {column}: the column has two kinds ({sum(fits)} {usual} and "
+                f"{len(fits) - sum(fits)} words); this cell is {value}. {mend}."
+            )
+        report(Problem(row, column, value, f"a word where {sum(fits)} cells are {usual}. {mend}"))
 
 
 def _is_number(text: str) -> bool:
@@ -320,8 +369,3 @@ def _key(cell: Any) -> Any:
     except TypeError:
         return repr(cell)
     return cell
-
-
-def _short(cell: Any) -> str:
-    text = repr(cell)
-    return text if len(text) <= 40 else text[:37] + "…"
