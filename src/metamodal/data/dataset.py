@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from metamodal.data.cells import is_absent
 from metamodal.data.schema import Roles, Schema, infer
+from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Split, split_rows
-from metamodal.data.table import from_dataframe, read_frame
 from metamodal.errors import DataError, OptionError
 
 __all__ = ["Dataset", "open_table", "read_table"]
@@ -85,7 +86,7 @@ class Dataset:
 
 
 def read_table(
-    source: str | Path | pd.DataFrame,
+    source: Any,
     *,
     target: str | None = None,
     task: str | None = None,
@@ -94,11 +95,14 @@ def read_table(
     describe: str | None = None,
     use: tuple[str, ...] | list[str] | None = None,
     kinds: dict[str, str] | None = None,
+    root: str | Path | None = None,
 ) -> Dataset:
-    """A data set from a table file, a DataFrame, or the word ``glyphs`` for the embedded one.
+    """A data set from a table: a file, a folder, a frame in memory, or the embedded ``"glyphs"``.
 
     Args:
-        source: a Parquet, CSV, TSV or JSONL file, `-` for standard input, a DataFrame, `"glyphs"`.
+        source: what `open_source` takes: a Parquet, Arrow, CSV, TSV, JSONL or WebDataset file, a folder of
+            them, a folder that `datasets` saved, a folder of files sorted by class, `-` for standard
+            input, a DataFrame, an Arrow table.
         target: the column with the label.
         task: the column whose values are the tasks that episodes are drawn within.
         group: the column of the entity whose rows belong together (a patient, a speaker).
@@ -106,6 +110,7 @@ def read_table(
         describe: a text column that describes the class, not the sample.
         use: the columns to use as modalities; by default all that are of use.
         kinds: kinds of columns that should not be inferred, e.g. `{"notes": "text"}`.
+        root: the folder that paths in the table start from; by default the table's own.
 
     >>> import pandas as pd
     >>> pets = pd.DataFrame(
@@ -119,27 +124,23 @@ def read_table(
     {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
     """
     said = Roles(target, task, group, split, describe, tuple(use) if use else None, dict(kinds or {}))
-    return open_table(source, said)
+    return open_table(source, said, root=root)
 
 
-def open_table(source: str | Path | pd.DataFrame, said: Roles, known: Roles | None = None) -> Dataset:
+def open_table(
+    source: Any, said: Roles, known: Roles | None = None, *, root: str | Path | None = None
+) -> Dataset:
     """A table under the roles that a caller said, and those `known` beforehand as far as they fit.
 
     What is said must be there. What is known (the roles a model was trained with) holds where the
     table has the column, and gives way to what is said.
     """
-    if isinstance(source, pd.DataFrame):
-        frame, name, base = from_dataframe(source), "DataFrame", Path.cwd()
-    elif str(source) == "glyphs":
-        from metamodal.data.glyphs import GLYPHS_ROLES, read_glyphs
-
-        frame, name, base = from_dataframe(read_glyphs()), "glyphs", Path.cwd()
-        known = known or Roles(**GLYPHS_ROLES)
-    else:
-        frame, name, base = read_frame(source)
-    roles = said.over(_there(known, frame, name)) if known else said
-    schema = infer(frame, roles, name)
-    return Dataset(frame, schema, name, base, np.arange(1, len(frame) + 1))
+    opened = source if isinstance(source, Source) else open_source(source, root)
+    frame, numbers = opened.whole()
+    known = known or opened.roles
+    roles = said.over(_there(known, frame, opened.name)) if known else said
+    schema = infer(frame, roles, opened.name)
+    return Dataset(frame, schema, opened.name, opened.base, numbers)
 
 
 def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:

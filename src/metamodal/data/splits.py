@@ -9,7 +9,7 @@ import numpy as np
 
 from metamodal.errors import DataError
 
-__all__ = ["PARTS", "Split", "split_rows"]
+__all__ = ["PARTS", "Split", "part_of", "split_rows"]
 
 PARTS = ("train", "valid", "test")
 _SYNONYMS = {
@@ -80,11 +80,17 @@ def split_rows(
     return Split(rows["train"], rows["valid"], rows["test"], by, unseen, tuple(notes))
 
 
+def part_of(word: str) -> str | None:
+    """The part that a word of a split column or a folder's name means, if it means one."""
+    part = _SYNONYMS.get(word.lower(), word.lower())
+    return part if part in PARTS else None
+
+
 def _given_parts(given: np.ndarray, name: str) -> np.ndarray:
     parts = []
     for row, word in enumerate(given, start=1):
-        part = "" if word is None else _SYNONYMS.get(word.lower(), word.lower())
-        if part and part not in PARTS:
+        part = "" if word is None else part_of(word)
+        if part is None:
             raise DataError(
                 f"{name} row {row}, split column: {word!r} is no part. Write train, valid or test, or leave it empty."
             )
@@ -114,9 +120,9 @@ def _assigned(units: np.ndarray, labelled: np.ndarray, seed: int) -> np.ndarray:
     total = len(names)
     n_valid = max(1, round(_SHARES[1] * total)) if total >= 3 else 0
     n_test = max(1, round(_SHARES[2] * total)) if total >= 2 else 0
-    part_of = dict.fromkeys(names[:n_test], "test")
-    part_of |= dict.fromkeys(names[n_test : n_test + n_valid], "valid")
-    return np.array(["" if u is None else part_of.get(u, "train") for u in units], dtype=object)
+    shared_out = dict.fromkeys(names[:n_test], "test")
+    shared_out |= dict.fromkeys(names[n_test : n_test + n_valid], "valid")
+    return np.array(["" if u is None else shared_out.get(u, "train") for u in units], dtype=object)
 
 
 def _rank(unit: str, seed: int) -> str:

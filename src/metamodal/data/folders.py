@@ -1,0 +1,128 @@
+"""Folders as tables: shards, a data set that the `datasets` library saved, or files sorted by class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from metamodal.data.cells import media_kind
+from metamodal.data.formats import FORMATS, Chunk
+from metamodal.data.problems import Problem, Report
+from metamodal.data.schema import Roles
+from metamodal.data.splits import part_of
+from metamodal.errors import DataError
+
+__all__ = ["class_folders", "read_shards", "saved_splits", "shards_of"]
+
+
+def saved_splits(folder: Path) -> dict[str, list[Path]] | None:
+    """The files of each split that `datasets` saved to disk (`""` for a single one), else `None`."""
+    if (folder / "dataset_dict.json").is_file():
+        names = _json(folder / "dataset_dict.json").get("splits", [])
+        return {name: _saved_files(folder / name) for name in names}
+    return {"": _saved_files(folder)} if (folder / "state.json").is_file() else None
+
+
+def _saved_files(folder: Path) -> list[Path]:
+    entries = _json(folder / "state.json").get("_data_files", [])
+    files = [folder / str(entry.get("filename")) for entry in entries if isinstance(entry, dict)]
+    for file in files:
+        if not file.is_file():
+            raise DataError(f"{file}: missing, though state.json names it. Save the data set again.")
+    return files
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable ({error}). Save the data set again.") from None
+    return record if isinstance(record, dict) else {}
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """The table files in a folder, in order of their names.
+
+    Raises:
+        DataError: files of two formats.
+    """
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in FORMATS and not p.name.startswith("."))
+    endings = sorted({p.suffix.lower() for p in files})
+    if len(endings) > 1:
+        raise DataError(
+            f"{folder}: holds tables of two formats ({', '.join(endings)}). Name one file, or sort them out."
+        )
+    return files
+
+
+def read_shards(files: dict[str, list[Path]], rows: int, report: Report) -> Iterator[Chunk]:
+    """Files one after another as one table; a split's name becomes a cell of the column `split`."""
+    first = 0
+    for split, paths in files.items():
+        for path in paths:
+            last = first
+
+            def at(problem: Problem, first: int = first, path: Path = path) -> None:
+                row = None if problem.row is None else first + problem.row
+                report(Problem(row, problem.column, problem.value, f"in {path.name}, {problem.reason}"))
+
+            suffix = path.suffix.lower()
+            for frame, numbers in FORMATS[suffix](path, str(path), rows, at):
+                if split and "split" not in frame.columns:
+                    frame["split"] = [split] * len(frame)
+                last = first + int(numbers[-1])
+                yield Chunk(frame, first + numbers)
+            first = last
+
+
+def class_folders(folder: Path) -> tuple[list[dict[str, str]], Roles]:
+    """Records of the files under a folder, and the roles that its layout gives.
+
+    `dog/001.jpg` is a row with the column `label`; files of one stem and different media
+    (`dog/001.jpg`, `dog/001.wav`) are one row. A folder above the class is the column `split`
+    where all such folders are parts (`train/dog/001.jpg`), else `folder`.
+
+    Raises:
+        DataError: no file of a known kind, or files at different depths.
+    """
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    known = [
+        p for p in sorted(folder.rglob("*")) if p.is_file() and (media_kind(p.name) or p.suffix == ".txt")
+    ]
+    depths = {len(p.relative_to(folder).parts) for p in known}
+    if not depths or min(depths) < 2:
+        raise DataError(
+            f"{folder}: holds neither a table ({', '.join(FORMATS)}) nor folders of images, sounds, videos "
+            "or texts, one a class. Name a table file."
+        )
+    if len(depths) > 1 or max(depths) > 3:
+        odd = max(known, key=lambda p: len(p.parts)).relative_to(folder)
+        raise DataError(
+            f"{folder}: '{odd}' lies deeper than others. Sort files as class/file or part/class/file."
+        )
+    for path in known:
+        *parents, file = path.relative_to(folder).parts
+        kind = media_kind(file) or "text"
+        row = rows.setdefault((*parents, Path(file).stem), {})
+        row[kind if kind not in row else Path(file).suffix[1:]] = _cell(path, folder)
+        row["label"] = parents[-1]
+        if len(parents) == 2:
+            row["folder"] = parents[0]
+    above = {row["folder"] for row in rows.values() if "folder" in row}
+    if above and all(part_of(name) for name in above):
+        for row in rows.values():
+            row["split"] = row.pop("folder")
+        return list(rows.values()), Roles(target="label", split="split")
+    return list(rows.values()), Roles(target="label")
+
+
+def _cell(path: Path, folder: Path) -> str:
+    """A media file by its path, a text by what it says."""
+    if media_kind(path.name):
+        return path.relative_to(folder).as_posix()
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from None

@@ -1,0 +1,166 @@
+"""Where a table comes from, opened but not read: a file, a folder, standard input, or memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metamodal.data.folders import class_folders, read_shards, saved_splits, shards_of
+from metamodal.data.formats import FORMATS, Chunk, chunked, of_arrow, sniffed
+from metamodal.data.problems import Problem, Report
+from metamodal.data.schema import Roles
+from metamodal.data.splits import part_of
+from metamodal.data.table import frame_of_cells, from_dataframe
+from metamodal.errors import DataError, suggestion
+
+__all__ = ["Source", "open_source"]
+
+_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table that can be read from the start as often as one likes.
+
+    `name` is for messages, `base` the folder that its paths start from, `roles` what is known of its
+    columns beforehand (in folders sorted by class).
+    """
+
+    name: str
+    base: Path
+    read: Callable[[int, Report], Iterator[Chunk]]
+    roles: Roles | None = None
+
+    def chunks(self, rows: int = _ROWS, report: Report | None = None) -> Iterator[Chunk]:
+        """The rows in order, at most `rows` at a time; a chunk has the columns that its rows have.
+
+        Args:
+            report: receives rows that cannot be parsed; without it the first one is raised.
+
+        Raises:
+            DataError: no rows, or a file that cannot be read at all.
+        """
+        empty = True
+        told = False
+
+        def raised(problem: Problem) -> None:
+            raise DataError(f"{self.name} {problem}")
+
+        def noted(problem: Problem) -> None:
+            nonlocal told
+            told = True
+            (report or raised)(problem)
+
+        for chunk in self.read(rows, noted):
+            empty = False
+            yield chunk
+        if empty and not told:
+            raise DataError(
+                f"{self.name}: the table has no rows. Give a table with at least one labelled row."
+            )
+
+    def whole(self) -> Chunk:
+        """All rows at once, with the columns of all of them."""
+        chunks = list(self.chunks())
+        if len(chunks) == 1:
+            return chunks[0]
+        names = dict.fromkeys(c for chunk in chunks for c in chunk.frame.columns)
+        cells: dict[str, list[Any]] = {c: [] for c in names}
+        for frame, _ in chunks:
+            for c, column in cells.items():
+                column += frame[c].tolist() if c in frame.columns else [None] * len(frame)
+        return Chunk(frame_of_cells(cells), np.concatenate([numbers for _, numbers in chunks]))
+
+
+def open_source(source: Any, root: str | Path | None = None) -> Source:
+    """What a caller names as a table: a path, `-`, `glyphs`, a DataFrame, an Arrow table.
+
+    Args:
+        source: a file by its ending; a folder of such files, of a data set saved by `datasets`, or of
+            files sorted by class; `-` for standard input, whose format is told from its first bytes;
+            `glyphs`; a DataFrame; an Arrow table, or whatever holds one (a `datasets.Dataset`, a
+            polars frame).
+        root: the folder that paths in the table start from; by default the table's own.
+
+    Raises:
+        DataError: there is no such file, or nothing in it that can be read.
+    """
+    if isinstance(source, (str, Path)):
+        opened = _named(str(source))
+    elif isinstance(source, pd.DataFrame):
+        opened = _of_frame(from_dataframe(source), "DataFrame")
+    else:
+        opened = _of_arrow(source)
+    if root is None:
+        return opened
+    if not Path(root).is_dir():
+        raise DataError(f"{root}: no such folder. Give the folder that the table's paths start from.")
+    return Source(opened.name, Path(root), opened.read, opened.roles)
+
+
+def _named(source: str) -> Source:
+    if source == "-":
+        data = sys.stdin.buffer.read()
+        read = FORMATS[sniffed(data)]
+        return Source(
+            "standard input", Path.cwd(), lambda rows, report: read(data, "standard input", rows, report)
+        )
+    if source == "glyphs":
+        from metamodal.data.glyphs import GLYPHS_ROLES, read_glyphs
+
+        glyphs = _of_frame(from_dataframe(read_glyphs()), "glyphs")
+        return Source(glyphs.name, glyphs.base, glyphs.read, Roles(**GLYPHS_ROLES))
+    path = Path(source)
+    if path.is_dir():
+        return _of_folder(path)
+    if not path.exists():
+        raise DataError(
+            f"{path}: no such file. Give a table ({', '.join(FORMATS)}), a folder or the word glyphs."
+        )
+    suffix, name = path.suffix.lower(), path.name
+    if suffix not in FORMATS:
+        raise DataError(
+            f"{name}: cannot read {suffix or 'a file without ending'}. {suggestion(suffix, FORMATS)}"
+        )
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty. Give a table with a header and rows.")
+    return Source(name, path.parent, lambda rows, report: FORMATS[suffix](path, name, rows, report))
+
+
+def _of_folder(folder: Path) -> Source:
+    name = folder.resolve().name
+    shards = saved_splits(folder) or {"": shards_of(folder)}
+    if any(shards.values()):
+        known = Roles(split="split") if all(map(part_of, shards)) else None
+        return Source(name, folder, lambda rows, report: read_shards(shards, rows, report), known)
+    records, roles = class_folders(folder)
+    return Source(name, folder, lambda rows, report: chunked(enumerate(records, 1), [], rows), roles)
+
+
+def _of_frame(frame: pd.DataFrame, name: str) -> Source:
+    def read(rows: int, report: Report) -> Iterator[Chunk]:
+        for at in range(0, len(frame), rows):
+            part = frame.iloc[at : at + rows].reset_index(drop=True)
+            yield Chunk(part, np.arange(at + 1, at + 1 + len(part)))
+
+    return Source(name, Path.cwd(), read)
+
+
+def _of_arrow(source: Any) -> Source:
+    import pyarrow as pa
+
+    kind = type(source).__name__
+    held = getattr(getattr(source, "data", None), "table", source)  # a `datasets.Dataset` holds its table so
+    if getattr(source, "_indices", None) is not None:
+        held = source.flatten_indices().data.table
+    if not isinstance(held, pa.Table):
+        if not hasattr(held, "__arrow_c_stream__"):
+            raise DataError(f"{kind} is no table. Give a path, a DataFrame or an Arrow table.")
+        held = pa.table(held)
+    return Source(kind, Path.cwd(), lambda rows, report: of_arrow(held, kind, rows, report))
