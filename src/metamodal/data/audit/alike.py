@@ -20,16 +20,17 @@ _RARE = 0.02  # … this small a part of how far a cell's nearest neighbour usua
 _BUCKET = 2048  # thumbnails compared with each other at a time
 _SAMPLE = 500
 _MOST = 2000  # pairs looked at again
-_FINE = 48
+_FINE = 24
+_GREY_LEVELS = 16  # of 255, by which a part of a picture saved anew may differ
 
 
 def alike_pairs(dataset: Dataset, cells: ColumnCells, left_out: set[int]) -> list[tuple[int, ...]]:
     """Pairs of positions whose contents are nearly the same, the nearest first.
 
     Two cells are compared if they share one of four quarters of their perceptual hash, and are alike
-    if their thumbnails correlate, far more than near neighbours of this column usually do, and still
-    do so when both are opened again at three times the size. So the many ones of a table of digits,
-    alike by nature, are no duplicates, and a picture saved anew is one.
+    if their thumbnails correlate, far more than near neighbours of this column usually do, and no part
+    of them differs when both are opened again at a larger size, in colour. So the many ones of a table
+    of digits, alike by nature, are no duplicates, and a picture saved anew is one.
     """
     assert cells.looks is not None
     keep = (cells.states == PRESENT) & ~cells.blank & (cells.hashes > 0)
@@ -47,7 +48,7 @@ def alike_pairs(dataset: Dataset, cells: ColumnCells, left_out: set[int]) -> lis
             found[min(pair), max(pair)] = float(distance[i, j])
     nearest = sorted(found, key=lambda pair: (found[pair], pair))[:_MOST]
     pairs = [(int(at[i]), int(at[j])) for i, j in nearest]
-    return [pair for pair in pairs if _still_alike(dataset, cells, pair, limit)]
+    return [pair for pair in pairs if _still_alike(dataset, cells, pair)]
 
 
 def _centred(looks: np.ndarray) -> np.ndarray:
@@ -79,14 +80,14 @@ def _buckets(hashes: np.ndarray) -> Iterator[np.ndarray]:
                     yield bucket[start : start + _BUCKET]
 
 
-def _still_alike(dataset: Dataset, cells: ColumnCells, pair: tuple[int, int], limit: float) -> bool:
+def _still_alike(dataset: Dataset, cells: ColumnCells, pair: tuple[int, int]) -> bool:
     kind = str(cells.kind)
     column = dataset.frame[cells.column.name]
     squares = []
     for position in pair:
-        square = grid(kind, modalities[kind].read(column.iat[position], dataset.base), _FINE)
+        value = modalities[kind].read(column.iat[position], dataset.base)
+        square = grid(kind, value, _FINE, colour=True)
         if square is None:
             return False
-        squares.append(square.ravel())
-    first, second = _centred(np.stack(squares))
-    return bool(1 - first @ second < limit)
+        squares.append(square)
+    return bool(np.abs(squares[0] - squares[1]).max() < _GREY_LEVELS)

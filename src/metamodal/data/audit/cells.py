@@ -66,7 +66,9 @@ def opened_cells(
         report: receives each cell that cannot be read.
     """
     n = len(dataset)
-    makers = [_Maker(dataset, column, odd.get(column.name, set()), report) for column in dataset.schema.columns]
+    makers = [
+        _Maker(dataset, column, odd.get(column.name, set()), report) for column in dataset.schema.columns
+    ]
     total, done = n * len(makers), 0
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, n, _CHUNK):
@@ -93,6 +95,8 @@ class _Maker:
         self.widths = np.zeros(n, np.int32)
         self.looks = np.zeros((n, LOOK * LOOK), np.uint8) if self.kind in ("image", "audio") else None
         self.infinite: list[int] = []
+        # A label 024e7871 is a word, though it reads as a number beyond all bounds.
+        self.words = self.kind == "tabular" and (column.kind is None or not self._numeric())
 
     def open(self, rows: range, mapped: Callable[..., Iterable[Any]]) -> None:
         cells = self.dataset.frame[self.column.name].iloc[rows.start : rows.stop].tolist()
@@ -117,10 +121,17 @@ class _Maker:
             return None
         if not self.opened:
             return Signature(1)
+        if self.words and isinstance(cell, str):
+            return signature("word", cell)
         if self.kind == "tabular" and _infinite(cell):
             self.infinite.append(position)
             return Signature(2)
         return _read(str(self.kind), self.column.name, cell, self.dataset.base)
+
+    def _numeric(self) -> bool:
+        """Whether every string of the column spells a number."""
+        cells = enumerate(self.dataset.frame[self.column.name])
+        return all(_spells_number(c) for i, c in cells if isinstance(c, str) and i not in self.odd)
 
     def _fail(self, position: int, cell: Any, reason: str) -> None:
         self.states[position], self.digests[position] = UNREADABLE, 0
@@ -131,14 +142,16 @@ class _Maker:
         cells = self.dataset.frame[self.column.name]
         several = tuple(self.infinite) if len(self.infinite) > 1 else ()
         for position in self.infinite if not several else ():
-            self._fail(position, cells.iat[position], f"{self.column.name} is {cells.iat[position]}. {_INFINITE}")
+            self._fail(
+                position, cells.iat[position], f"{self.column.name} is {cells.iat[position]}. {_INFINITE}"
+            )
         there = self.states == PRESENT
         if self.kind in ("series", "embedding") and self.opened and there.any():
             usual, _ = Counter(self.widths[there].tolist()).most_common(1)[0]
             what = "channels" if self.kind == "series" else "values"
-            for position in np.flatnonzero(there & (self.widths != usual)):
+            for position in np.flatnonzero(there & (self.widths != usual)).tolist():
                 reason = f"{self.widths[position]} {what} where the others have {usual}. Mend the cell"
-                self._fail(int(position), cells.iat[position], reason)
+                self._fail(position, cells.iat[position], reason)
         return ColumnCells(
             self.column,
             self.kind,
@@ -168,10 +181,13 @@ def _read(kind: str, name: str, cell: Any, base: Path) -> Signature | str:
 
 def _infinite(cell: Any) -> bool:
     if isinstance(cell, str):
-        if "inf" not in cell.lower():
-            return False
-        try:
-            cell = float(cell)
-        except ValueError:
-            return False
+        return "inf" in cell.lower() and _spells_number(cell) and math.isinf(float(cell))
     return isinstance(cell, (float, np.floating)) and math.isinf(cell)
+
+
+def _spells_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from metamodal.data.audit.alike import alike_pairs
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.findings import Finding, some
-from metamodal.data.audit.signatures import text_key
 from metamodal.data.dataset import Dataset
 
 __all__ = ["Twins", "duplicate_findings", "leak_findings", "twins"]
@@ -20,7 +19,7 @@ Twins = dict[str, list[tuple[int, ...]]]
 
 _CONTENT = ("image", "audio", "video", "series", "embedding", "graph", "points")
 _WORDS = 4  # of a text that nobody writes twice by chance
-_DISTINCT = 0.7  # of a column's texts; where fewer are, texts are shared on purpose
+_DISTINCT = 0.9  # of a column's texts; where fewer are, texts are shared on purpose
 
 
 def duplicate_findings(dataset: Dataset, columns: dict[str, ColumnCells], found: Twins) -> Iterator[Finding]:
@@ -38,7 +37,9 @@ def duplicate_findings(dataset: Dataset, columns: dict[str, ColumnCells], found:
         pairs = _near(dataset, columns[name], groups)
         if pairs:
             rows = _numbers(dataset, pairs)
-            text = f"{_sets(pairs)} nearly identical in {name}: {_shown(rows)}. Look at them; keep one of each"
+            text = (
+                f"{_sets(pairs)} nearly identical in {name}: {_shown(rows)}. Look at them; keep one of each"
+            )
             yield Finding("near_duplicates", name, text, rows, _counts(pairs))
     for cells in columns.values():
         blank = [(int(i),) for i in np.flatnonzero(cells.blank)]
@@ -61,7 +62,11 @@ def twins(dataset: Dataset, columns: dict[str, ColumnCells]) -> Twins:
                 continue
         elif cells.kind not in _CONTENT:
             continue
-        found[name] = _same(cells.digests, keep)
+        sets = _same(cells.digests, keep)
+        if cells.kind == "text":  # that rows of one entity say the same is no news
+            groups = dataset.groups()
+            sets = [at for at in sets if groups[at[0]] is None or len({groups[i] for i in at}) > 1]
+        found[name] = sets
     return found
 
 
@@ -123,14 +128,10 @@ def _same(digests: np.ndarray, keep: np.ndarray) -> list[tuple[int, ...]]:
 def _near(dataset: Dataset, cells: ColumnCells, same: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Pairs that are alike but not the same; of rows that are, only the first takes part."""
     again = {i for group in same for i in group[1:]}
-    if cells.kind == "text":
-        return []
-    if cells.looks is None:
-        return []
-    return alike_pairs(dataset, cells, again)
+    return [] if cells.looks is None else alike_pairs(dataset, cells, again)
 
 
-def _numbers(dataset: Dataset, groups: list[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+def _numbers(dataset: Dataset, groups: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(int(dataset.numbers[i]) for i in group) for group in groups)
 
 
@@ -138,7 +139,7 @@ def _sets(groups: list[tuple[int, ...]]) -> str:
     if all(len(g) == 2 for g in groups):
         return "1 pair of rows is" if len(groups) == 1 else f"{len(groups):,} pairs of rows are"
     rows = sum(map(len, groups))
-    return f"{rows:,} rows are {len(groups):,} sets of rows" if len(groups) > 1 else f"{rows:,} rows are"
+    return f"{rows:,} rows in {len(groups):,} sets are" if len(groups) > 1 else f"{rows:,} rows are"
 
 
 def _shown(rows: tuple[tuple[int, ...], ...]) -> str:

@@ -43,7 +43,13 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         rows = [list(group) for group in self.rows]
-        return {"what": self.what, "column": self.column, "text": self.text, "rows": rows, "facts": self.facts}
+        return {
+            "what": self.what,
+            "column": self.column,
+            "text": self.text,
+            "rows": rows,
+            "facts": self.facts,
+        }
 
 
 @dataclass(frozen=True)

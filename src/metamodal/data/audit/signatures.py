@@ -57,10 +57,10 @@ def text_key(text: str) -> str:
     return " ".join(key.split()) or text
 
 
-def grid(kind: str, value: Any, side: int) -> np.ndarray | None:
-    """A picture or a sound's spectrogram as `side` × `side` grey values, 0 to 255."""
+def grid(kind: str, value: Any, side: int, *, colour: bool = False) -> np.ndarray | None:
+    """A picture or a sound's spectrogram as `side` × `side` grey values (or colours), 0 to 255."""
     if kind == "image":
-        grey = PIL.Image.fromarray(value).convert("L")
+        grey = PIL.Image.fromarray(value).convert("RGB" if colour else "L")
     else:
         wave = _wave(value)
         if wave is None or len(wave) < 2 * _FRAME:
@@ -74,7 +74,9 @@ def _wave(value: Any) -> np.ndarray | None:
     if is_dataclass(value) and not isinstance(value, type):
         value = [getattr(value, f.name) for f in fields(value)]
     parts = value if isinstance(value, (tuple, list)) else [value]
-    arrays = [a.mean(int(np.argmin(a.shape))) if a.ndim == 2 else a for a in parts if isinstance(a, np.ndarray)]
+    arrays = [
+        a.mean(int(np.argmin(a.shape))) if a.ndim == 2 else a for a in parts if isinstance(a, np.ndarray)
+    ]
     waves = [a for a in arrays if a.ndim == 1]
     return max(waves, key=len, default=None)
 
@@ -125,7 +127,9 @@ def _digest(value: Any) -> int:
 def _feed(state: Any, value: Any) -> None:
     if isinstance(value, np.ndarray):
         state.update(f"{value.dtype}{value.shape}".encode())
-        state.update(repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes())
+        state.update(
+            repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes()
+        )
     elif isinstance(value, dict):
         for key in sorted(value, key=str):
             state.update(f"\0{key}\0".encode("utf-8", "surrogatepass"))
