@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from metamodal.data import drawing, glyphs
+from metamodal.data.cache import cache_folder
 from metamodal.errors import DataError
 
 
@@ -279,7 +280,7 @@ def test_the_cache_folder_is_the_most_particular_named(monkeypatch, environment,
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert glyphs._cache_folder() == Path(expected)
+    assert cache_folder() == Path(expected)
 
 
 def test_missing_fonts_are_reported(monkeypatch, tmp_path: Path):

@@ -12,6 +12,7 @@ import pandas as pd
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import override, parse
 from metamodal.data.dataset import Dataset
+from metamodal.data.encoders import open_encoders
 from metamodal.errors import OptionError, suggestion
 from metamodal.evaluation.protocol import Protocol, evaluate
 from metamodal.experiment import DataOptions, Experiment, roles_of, run
@@ -19,6 +20,8 @@ from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
 from metamodal.training.loop import Progress
 
 __all__ = ["MetaLearner", "load"]
+
+_FREE = ("learner", "data__kinds", "model__encoders")  # records whose names are the user's own
 
 
 class MetaLearner:
@@ -50,7 +53,7 @@ class MetaLearner:
         known = self.get_params()
         assignments = _nested(options)
         for name in _flat(assignments):
-            if name not in known and not name.startswith(("learner", "data__kinds")):
+            if name not in known and not name.startswith(_FREE):
                 raise OptionError(f"{name}: no such option. {suggestion(name, known)}")
         self.experiment = parse(Experiment, _merged(self.experiment.model_dump(), assignments))
         return self
@@ -65,12 +68,12 @@ class MetaLearner:
         if self.model is not None:
             return self.model.adapt(support)
         data = self._labelled(support)
-        return untrained(data, self.experiment.build_learner()).adapt(data)
+        return self._untrained(data).adapt(data)
 
     def score(self, data: Dataset, *, episodes: int = 600, way: int = 5, shot: int = 1) -> float:
         """Mean accuracy of few-shot episodes drawn from all rows of `data`, e.g. `table.test`."""
         protocol = Protocol(way, shot, episodes=episodes, seed=self.experiment.seed)
-        model = self.model or untrained(data, self.experiment.build_learner())
+        model = self.model or self._untrained(data)
         (found,) = evaluate(model, data, [protocol], rows=np.arange(len(data)))
         return found.whole.accuracy[0]
 
@@ -88,6 +91,11 @@ class MetaLearner:
         learner = cls(**{k: v for k, v in model.record.items() if k != "outcome"})
         learner.model = model
         return learner
+
+    def _untrained(self, data: Dataset) -> MetaModel:
+        network = self.experiment.model
+        encoders = open_encoders(network.encoders, [], data.schema)
+        return untrained(data, self.experiment.build_learner(), encoders=encoders)
 
     def _trained(self, purpose: str) -> MetaModel:
         if self.model is None:
@@ -129,7 +137,7 @@ def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, value in tree.items():
-        if isinstance(value, Mapping) and value and not prefix.startswith(("learner", "data__kinds")):
+        if isinstance(value, Mapping) and value and not prefix.startswith(_FREE):
             result |= _flat(value, f"{prefix}{name}__")
         else:
             result[f"{prefix}{name}"] = value

@@ -14,6 +14,7 @@ from pydantic import Field
 from metamodal.config import Options, component
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.data.encode import Cells, Preprocessor, read_cells
+from metamodal.data.encoders import Encoders, open_encoders
 from metamodal.data.schema import Roles
 from metamodal.data.splits import Split
 from metamodal.data.tasks import Task, tasks_of
@@ -37,6 +38,7 @@ class DataOptions(Options):
     describe: str | None = Field(None, description="a text column that describes the class")
     use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
+    root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
     unreadable: Literal["error", "absent"] = Field(
         "error", description="what a cell that cannot be read is: an error, or absent"
     )
@@ -56,6 +58,10 @@ class ModelOptions(Options):
     fusion: str = Field("mean", description="mean or attention")
     image_size: int = Field(32, ge=8, le=128, description="side of an image in pixels")
     series_length: int = Field(96, ge=8, description="points that a series is resampled to")
+    encoders: dict[str, Any] = Field(
+        {}, description="pretrained encoders by modality: minilm, a folder, or package.module:name"
+    )
+    tune: list[str] = Field([], description="modalities whose pretrained encoder is trained along")
     text_buckets: int = Field(2048, ge=64, description="hash buckets of a text's n-grams")
 
     def by_kind(self) -> dict[str, dict[str, Any]]:
@@ -105,11 +111,17 @@ def run(
     split = dataset.split(experiment.seed)
     parts = _training_parts(dataset, split)
     learner = experiment.build_learner()
-    cells = read_cells(dataset, unreadable=experiment.data.unreadable)
+    network = experiment.model
+    encoders = (
+        open_encoders(network.encoders, network.tune, dataset.schema)
+        if start is None
+        else start.preprocessor.encoders
+    )
+    cells = read_cells(dataset, unreadable=experiment.data.unreadable, encoders=encoders)
     if start is None:
-        preprocessor = Preprocessor.fit(cells.rows(split.train), experiment.model.by_kind())
+        preprocessor = Preprocessor.fit(cells.rows(split.train), network.by_kind(), encoders)
         torch.manual_seed(experiment.seed)
-        network, roles = experiment.model, dataset.schema.to_roles()
+        roles = dataset.schema.to_roles()
         model = initial_model(preprocessor, learner, roles, fusion=network.fusion, dim=network.dim)
     else:
         model = start
@@ -124,17 +136,22 @@ def run(
         start=start.params if start else None,
         watch=watch,
     )
-    record = experiment.model_dump() | {"outcome": _outcome(trained, experiment, split, began)}
+    record = _plain(experiment.model_dump()) | {"outcome": _outcome(trained, experiment, split, began)}
     model = replace(model, params=trained.params, seen=_seen(dataset, split), record=record)
     return Run(model, cells, split, trained)
 
 
-def untrained_for(dataset: Dataset, learner: Learner | None = None, unreadable: str = "error") -> MetaModel:
+def untrained_for(
+    dataset: Dataset,
+    learner: Learner | None = None,
+    unreadable: str = "error",
+    encoders: Encoders | None = None,
+) -> MetaModel:
     """The model `none` for a table to be evaluated on: scaled by rows outside the test part."""
     split = dataset.split()
     rest = np.concatenate([split.train, split.valid]) if len(split.test) else np.arange(0)
     rows = dataset.rows(rest) if len(rest) else dataset
-    return untrained(rows, learner or learners["per_modality"](), unreadable)
+    return untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
 
 
 def _training_parts(dataset: Dataset, split: Split) -> tuple[list[Task], list[Task]]:
@@ -179,7 +196,15 @@ def _outcome(trained: Trained, experiment: Experiment, split: Split, began: floa
     return outcome
 
 
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """Options as JSON values: of an encoder that is an object, its type."""
+    for name, said in record["model"]["encoders"].items():
+        if not isinstance(said, str):
+            record["model"]["encoders"][name] = f"<{type(said).__name__}>"
+    return record
+
+
 def roles_of(options: DataOptions) -> Roles:
     """The roles that data options name."""
-    said = options.model_dump(exclude={"table", "unreadable"})
+    said = options.model_dump(exclude={"table", "root", "unreadable"})
     return Roles(**said | {"use": tuple(options.use) if options.use else None})

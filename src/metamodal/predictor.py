@@ -13,11 +13,12 @@ from torch import Tensor
 
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.encode import Preprocessor, read_cells
+from metamodal.data.encoders import Encoders
 from metamodal.data.schema import Roles
 from metamodal.errors import DataError, OptionError
 from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
-from metamodal.types import Batch, Learner, Params, Space, one_hot
+from metamodal.types import Batch, Learner, Params, one_hot
 
 __all__ = ["MetaModel", "Predictor", "Seen", "dataset_of", "fingerprint", "initial_model", "untrained"]
 
@@ -138,16 +139,17 @@ def initial_model(
     preprocessor: Preprocessor, learner: Learner, roles: Roles, *, fusion: str, dim: int
 ) -> MetaModel:
     """A model with random weights from torch's generator, ready for meta-training."""
-    spaces = {
-        name: (preprocessor.kinds[name], Space(name, modality.shape))
-        for name, modality in preprocessor.fitted.items()
-    }
-    return _assembled(preprocessor, build_model(spaces, fusion=fusion, dim=dim), learner, roles)
+    networks = {name: encoder.network() for name, encoder in preprocessor.encoders.tuned.items()}
+    network = build_model(preprocessor.spaces, fusion=fusion, dim=dim, pretrained=networks)
+    return _assembled(preprocessor, network, learner, roles)
 
 
-def untrained(rows: Dataset, learner: Learner, unreadable: str = "error") -> MetaModel:
-    """The model `none`: generic features that need no training, scaled by the rows given."""
-    preprocessor = Preprocessor.fit(read_cells(rows, unreadable=unreadable))
+def untrained(
+    rows: Dataset, learner: Learner, unreadable: str = "error", encoders: Encoders | None = None
+) -> MetaModel:
+    """The model `none`: features that need no training here, scaled by the rows given."""
+    cells = read_cells(rows, unreadable=unreadable, encoders=encoders)
+    preprocessor = Preprocessor.fit(cells, encoders=encoders)
     model = untrained_model(preprocessor.modalities)
     return _assembled(preprocessor, model, learner, rows.schema.to_roles(), generic=True)
 

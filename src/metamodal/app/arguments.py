@@ -10,11 +10,13 @@ from typing import Any
 import yaml
 
 from metamodal.config import override, parse
+from metamodal.data.dataset import Dataset, open_table
+from metamodal.data.encoders import Encoders, open_encoders
 from metamodal.data.schema import Roles
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.experiment import Experiment
 
-__all__ = ["said_experiment", "said_roles", "write_roles"]
+__all__ = ["said_encoders", "said_experiment", "said_roles", "said_table", "write_roles"]
 
 
 def said_roles(options: argparse.Namespace) -> Roles:
@@ -26,7 +28,7 @@ def said_roles(options: argparse.Namespace) -> Roles:
         options.split,
         options.describe,
         tuple(options.use) if options.use else None,
-        _kinds(options.kind),
+        assigned(options.kind, "--kind", "COLUMN=KIND"),
     )
     return given.over(_read_roles(Path(options.schema))) if options.schema else given
 
@@ -65,7 +67,7 @@ def said_experiment(options: argparse.Namespace) -> Experiment:
     path = Path(options.table)
     if path.suffix.lower() in (".yaml", ".yml"):
         record = _yaml(path)
-        for branch in ("data", "train"):
+        for branch in ("data", "model", "train"):
             if not isinstance(record.setdefault(branch, {}), dict):
                 raise OptionError(f"{path}: {branch} holds no options. Write name: value lines under it.")
         table = record["data"].get("table")
@@ -75,6 +77,11 @@ def said_experiment(options: argparse.Namespace) -> Experiment:
         record = {"data": {"table": options.table}, "train": {}}
     roles = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(said_roles(options)).items() if v}
     record["data"] |= roles
+    if options.root:
+        record["data"]["root"] = options.root
+    if specs := said_specs(options):
+        model = record.setdefault("model", {})
+        model["encoders"] = {**(model.get("encoders") or {}), **specs}
     if options.unreadable != "error":
         record["data"]["unreadable"] = options.unreadable
     if options.budget:
@@ -84,12 +91,26 @@ def said_experiment(options: argparse.Namespace) -> Experiment:
     return parse(Experiment, override(record, options.overrides))
 
 
-def _kinds(assignments: list[str]) -> dict[str, str]:
-    """`C=KIND` assignments as a record."""
-    kinds = {}
+def assigned(assignments: list[str], option: str, form: str) -> dict[str, str]:
+    """`NAME=VALUE` assignments of a repeated option as a record."""
+    record = {}
     for assignment in assignments:
-        column, separator, kind = assignment.partition("=")
-        if not separator:
-            raise OptionError(f"--kind {assignment}: no assignment. Write --kind COLUMN=KIND.")
-        kinds[column] = kind
-    return kinds
+        name, separator, value = assignment.partition("=")
+        if not separator or not value:
+            raise OptionError(f"{option} {assignment}: no assignment. Write {option} {form}.")
+        record[name] = value
+    return record
+
+
+def said_table(options: argparse.Namespace, known: Roles | None = None) -> Dataset:
+    """The table of a command under the roles it says."""
+    return open_table(options.table, said_roles(options), known, root=options.root)
+
+
+def said_encoders(options: argparse.Namespace, table: Dataset) -> Encoders:
+    """The pretrained encoders said on the command line."""
+    return open_encoders(said_specs(options), [], table.schema)
+
+
+def said_specs(options: argparse.Namespace) -> dict[str, str]:
+    return assigned(options.encoder, "--encoder", "MODALITY=SPEC")

@@ -205,6 +205,16 @@ def _roles(command: argparse.ArgumentParser) -> None:
     roles.add_argument("--describe", metavar="C", help="a text that describes the class, not the sample")
     roles.add_argument("--schema", metavar="FILE", help="all of these, as YAML")
     roles.add_argument(
+        "--root", metavar="DIR", help="the folder that paths in the table start from (the table's own)"
+    )
+    roles.add_argument(
+        "--encoder",
+        metavar="C=SPEC",
+        action="append",
+        default=[],
+        help="a pretrained encoder: minilm, a folder, or package.module:name",
+    )
+    roles.add_argument(
         "--unreadable",
         choices=("error", "absent"),
         default="error",

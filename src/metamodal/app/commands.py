@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from metamodal.app.arguments import said_experiment, said_roles, write_roles
+from metamodal.app.arguments import said_encoders, said_experiment, said_table, write_roles
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import parse
 from metamodal.data.dataset import Dataset, open_table
@@ -69,7 +69,7 @@ def demo(options: Options) -> None:
 
 def schema(options: Options) -> None:
     """Roles and kinds as inferred."""
-    table = open_table(options.table, said_roles(options))
+    table = said_table(options)
     found = table.schema
     if options.out:
         write_roles(found.to_roles(), Path(options.out))
@@ -148,11 +148,13 @@ def evaluate(options: Options) -> None:
 def adapt(options: Options) -> None:
     """Labelled rows to a predictor."""
     if options.model == "none":
-        table = open_table(options.table, said_roles(options))
-        model = untrained(table, _default_learner())
+        table = said_table(options)
+        model = untrained(
+            table, _default_learner(), options.unreadable, encoders=said_encoders(options, table)
+        )
     else:
         model = _loaded_model(options.model)
-        table = open_table(options.table, said_roles(options), model.roles)
+        table = said_table(options, model.roles)
     predictor = model.adapt(table, unreadable=options.unreadable)
     folder = save_artifact(predictor, options.out)
     _speaker(options)(
@@ -292,10 +294,13 @@ def _report_evaluations(done: Run, table: Dataset, seed: int, say: Callable[[str
 
 def _model_and_table(options: Options) -> tuple[MetaModel, Dataset]:
     if options.model == "none":
-        table = open_table(options.table, said_roles(options))
-        return untrained_for(table, unreadable=options.unreadable), table
+        table = said_table(options)
+        encoders = said_encoders(options, table)
+        return untrained_for(table, unreadable=options.unreadable, encoders=encoders), table
     model = _loaded_model(options.model)
-    return model, open_table(options.table, said_roles(options), model.roles)
+    if options.encoder:
+        raise OptionError("--encoder: a trained model has its encoders. Leave it out.")
+    return model, said_table(options, model.roles)
 
 
 def _loaded_model(folder: str) -> MetaModel:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from datetime import date, datetime
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
-__all__ = ["FORMS", "canonical", "form", "is_absent", "media_kind"]
+__all__ = ["FORMS", "TIME_KEYS", "canonical", "date_of", "form", "is_absent", "media_kind", "parsed"]
 
 FORMS = {
     "number": "tabular",
     "boolean": "tabular",
+    "date": "tabular",
     "record": "tabular",
     "image": "image",
     "audio": "audio",
     "video": "video",
+    "frames": "video",
+    "points": "points",
+    "graph": "graph",
     "vector": "embedding",
     "sequence": "series",
+    "timed": "series",
     "symbols": "series",
 }
 """The kind that a column of cells of one form has; strings are told apart by their content."""
@@ -35,13 +42,26 @@ _MAGIC = (
     (b"OggS", "audio"),
     (b"ID3", "audio"),
     (b"\xff\xfb", "audio"),
+    (b"\xff\xf3", "audio"),
+    (b"\xff\xf2", "audio"),
+    (b"\xff\xe3", "audio"),
     (b"\x1aE\xdf\xa3", "video"),
+    (b"\x00\x00\x01\xba", "video"),
+    (b"ply", "points"),
+    (b"OFF", "points"),
+    (b"\x93NUMPY", "array file"),
 )
 _SUFFIXES = {
     "image": {".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp"},
     "audio": {".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus"},
-    "video": {".mp4", ".avi", ".mov", ".mkv", ".webm"},
+    "video": {".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg"},
+    "points": {".ply", ".off", ".obj", ".stl", ".xyz"},
+    "array file": {".npy"},
 }
+_STILL_BRANDS = (b"avif", b"avis", b"heic", b"mif1")
+_LISTS = (list, tuple, np.ndarray)
+TIME_KEYS = ("time", "times", "t")
+"""What the times of a series in a record may be called."""
 
 
 def is_absent(cell: Any) -> bool:
@@ -55,6 +75,8 @@ def is_absent(cell: Any) -> bool:
 
 def canonical(cell: Any) -> Any:
     """A DataFrame's cell as the readers know it: NaN becomes `None`, numpy scalars Python's own."""
+    if isinstance(cell, np.datetime64):
+        cell = cell.astype("datetime64[us]")
     if isinstance(cell, np.generic):
         cell = cell.item()
     if is_absent(cell) or (isinstance(cell, float) and math.isnan(cell)):
@@ -63,14 +85,19 @@ def canonical(cell: Any) -> Any:
 
 
 def media_kind(cell: str | bytes) -> str | None:
-    """`image`, `audio` or `video`, by the first bytes or by the ending of a path; else `None`."""
+    """`image`, `audio`, `video` or `points` by the first bytes or the ending of a path; else `None`.
+
+    A `.npy` file may hold any of them, and is an `array file`.
+    """
     if isinstance(cell, str):
         suffix = PurePath(cell).suffix.lower()
         return next((kind for kind, known in _SUFFIXES.items() if suffix in known), None)
     if cell[:4] == b"RIFF":
         return {b"WAVE": "audio", b"WEBP": "image", b"AVI ": "video"}.get(cell[8:12])
+    if cell[:4] == b"FORM" and cell[8:11] == b"AIF":
+        return "audio"
     if cell[4:8] == b"ftyp":
-        return "video"
+        return "image" if cell[8:12] in _STILL_BRANDS else "video"
     return next((kind for magic, kind in _MAGIC if cell.startswith(magic)), None)
 
 
@@ -85,7 +112,9 @@ def form(cell: Any) -> str:
     if isinstance(cell, (int, float, np.number)):
         return "number"
     if isinstance(cell, dict):
-        return "record"
+        return _form_of_record(cell)
+    if isinstance(cell, (date, np.datetime64)):
+        return "date"
     if isinstance(cell, np.ndarray):
         return _form_of_array(cell)
     if isinstance(cell, (list, tuple)):
@@ -93,6 +122,28 @@ def form(cell: Any) -> str:
     if type(cell).__module__.startswith("PIL."):
         return "image"
     return f"unknown type {type(cell).__name__}"
+
+
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?( ?(Z|[+-]\d\d(:?\d\d)?))?)?")
+
+
+def date_of(text: str) -> datetime | None:
+    """The time that an ISO 8601 string names (`2024-05-31`, `2024-05-31T12:30:00Z`), else `None`."""
+    if not _ISO_DATE.fullmatch(text):
+        return None
+    day, clock = text[:10], text[11:].replace(",", ".").replace(" ", "").replace("Z", "+00:00")
+    clock, sign, zone = re.sub(r"\.(\d+)", _microseconds, clock).partition("+" if "+" in clock else "-")
+    zone = zone.replace(":", "").ljust(4, "0") if zone else ""
+    try:
+        return datetime.fromisoformat(
+            f"{day} {clock or '00:00'}{sign}{zone[:2]}{':' if zone else ''}{zone[2:]}"
+        )
+    except ValueError:  # the 31st of February
+        return None
+
+
+def _microseconds(found: re.Match[str]) -> str:
+    return "." + found[1][:6].ljust(6, "0")
 
 
 def parsed(cell: str) -> Any:
@@ -105,9 +156,27 @@ def parsed(cell: str) -> Any:
     return cell
 
 
+def _form_of_record(cell: dict) -> str:
+    if "edges" in cell:
+        return "graph"
+    if cell.keys() <= {"bytes", "path"} and (cell.get("bytes") or cell.get("path")):
+        held = cell.get("bytes") or cell["path"]
+        known = media_kind(held if isinstance(held, str) else bytes(held[:16]))
+        return known or "record of unknown bytes"
+    if "array" in cell and "sampling_rate" in cell:
+        return "audio"
+    if isinstance(cell.get("values"), _LISTS) and any(isinstance(cell.get(k), _LISTS) for k in TIME_KEYS):
+        return "timed"
+    return "record"
+
+
 def _form_of_array(cell: np.ndarray) -> str:
     if cell.dtype == object:
         return _form_of_list(cell.tolist())
+    if cell.dtype.kind == "U":
+        return "symbols"
+    if cell.ndim == 4:
+        return "frames"
     if cell.ndim == 1:
         return "vector"
     if cell.ndim == 2:
@@ -116,13 +185,17 @@ def _form_of_array(cell: np.ndarray) -> str:
 
 
 def _form_of_list(cell: list | tuple) -> str:
-    if not cell:
+    if not len(cell):
         return "empty list"
-    first = cell[0]
+    first = next((c for c in cell if c is not None), None)
+    if first is None or isinstance(first, (int, float, np.number)):
+        return "vector"
     if isinstance(first, str):
         return "symbols"
-    if isinstance(first, (list, tuple, np.ndarray)):
+    if isinstance(first, np.ndarray) and (first.ndim > 2 or (first.ndim == 2 and first.dtype == np.uint8)):
+        return "frames"
+    if isinstance(first, _LISTS):
         return "sequence"
-    if isinstance(first, (int, float, np.number)) or first is None:
-        return "vector"
+    if form(first) == "image":
+        return "frames"
     return f"list of {type(first).__name__}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from torch import Tensor
 
 from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
-from metamodal.data.modalities import Modality, modalities
-from metamodal.data.modalities.protocol import CellError, Kind
+from metamodal.data.encoders import Encoders, Tuned
+from metamodal.data.extraction import Features
+from metamodal.data.extractors import Extractor
+from metamodal.data.modalities import modalities
+from metamodal.data.modalities.protocol import CellError, Fitted, Kind
 from metamodal.errors import DataError, OptionError
-from metamodal.types import Batch
+from metamodal.types import Batch, Space
 
 __all__ = ["Cells", "Preprocessor", "read_cells"]
 
@@ -44,12 +48,14 @@ def read_cells(
     dataset: Dataset,
     wanted: dict[str, tuple[str, tuple[str, ...]]] | None = None,
     unreadable: str = "error",
+    encoders: Encoders | None = None,
 ) -> Cells:
     """Every cell of the wanted modalities, opened and read; by default those of the schema.
 
     A wanted modality whose columns are not in the table, or not in use, is absent in every row.
 
     Args:
+        encoders: the encoders that some modalities' cells go through, by modality.
         unreadable: `"error"`, or `"absent"` to treat a cell that cannot be read as an empty one.
 
     Raises:
@@ -65,12 +71,24 @@ def read_cells(
                 f"Name other columns with --use (readable kinds: {', '.join(modalities)})."
             )
         there = [c for c in columns if c in dataset.frame.columns and c not in dataset.schema.unused]
-        kinds[name] = kind
-        values[name] = _read_modality(dataset, modalities[kind], there, unreadable == "absent")
+        kinds[name], lenient = kind, unreadable == "absent"
+        if encoders and name in encoders.frozen:
+            kinds[name] = "embedding"
+            values[name] = _encoded(dataset, encoders.frozen[name], there, lenient)
+        else:
+            opener = encoders.tuned[name].open if encoders and name in encoders.tuned else None
+            values[name] = _read_modality(dataset, modalities[kind], there, lenient, opener)
     return Cells(values, kinds, dataset)
 
 
-def _read_modality(dataset: Dataset, kind: Kind, columns: list[str], lenient: bool) -> list[Any]:
+def _read_modality(
+    dataset: Dataset,
+    kind: Kind,
+    columns: list[str],
+    lenient: bool,
+    opener: Callable[[Any, Path], Any] | None = None,
+) -> list[Any]:
+    opened = opener or kind.read
     if not columns:
         return [None] * len(dataset)
     rows = _joined(dataset, columns, as_records=kind is modalities["tabular"])
@@ -80,7 +98,7 @@ def _read_modality(dataset: Dataset, kind: Kind, columns: list[str], lenient: bo
         if cell is None:
             return None
         try:
-            return kind.read(cell, dataset.base)
+            return opened(cell, dataset.base)
         except CellError as error:
             if lenient:
                 return None
@@ -90,6 +108,18 @@ def _read_modality(dataset: Dataset, kind: Kind, columns: list[str], lenient: bo
         with ThreadPoolExecutor(4) as pool:
             return list(pool.map(read, enumerate(rows)))
     return [read(item) for item in enumerate(rows)]
+
+
+def _encoded(dataset: Dataset, encoder: Extractor, columns: list[str], lenient: bool) -> list[Any]:
+    """The cells' vectors by an encoder, computed or found where they are kept."""
+    if not columns:
+        return [None] * len(dataset)
+
+    def failed(position: int, error: CellError) -> None:
+        if not lenient:
+            raise _located(dataset, position, ", ".join(columns), error) from None
+
+    return Features(encoder)(_joined(dataset, columns, as_records=False), dataset.base, failed)
 
 
 def _joined(dataset: Dataset, columns: list[str], as_records: bool) -> list[Any]:
@@ -111,17 +141,31 @@ def _located(dataset: Dataset, position: int, column: str, error: CellError) -> 
 class Preprocessor:
     """The fitted modalities of a model, in order, with the columns each is read from."""
 
-    fitted: dict[str, Modality]
+    fitted: dict[str, Fitted]
     wanted: dict[str, tuple[str, tuple[str, ...]]]
+    encoders: Encoders = field(default_factory=Encoders)
 
     @classmethod
-    def fit(cls, cells: Cells, options: dict[str, dict[str, Any]] | None = None) -> Preprocessor:
-        """Each modality fitted to the cells that are present; one that never is, is left out."""
+    def fit(
+        cls,
+        cells: Cells,
+        options: dict[str, dict[str, Any]] | None = None,
+        encoders: Encoders | None = None,
+    ) -> Preprocessor:
+        """Each modality fitted to the cells that are present; one that never is, is left out.
+
+        Args:
+            options: of each kind's `fit`.
+            encoders: those that the cells were read with.
+        """
         wanted = cells.dataset.schema.modalities
-        fitted = {}
+        encoders = encoders or Encoders()
+        fitted: dict[str, Fitted] = {}
         for name, values in cells.values.items():
             present = [v for v in values if v is not None]
-            if present:
+            if present and name in encoders.tuned:
+                fitted[name] = Tuned.of(encoders.tuned[name], present)
+            elif present:
                 kind = cells.kinds[name]
                 with _explained(cells, name, values):
                     fitted[name] = modalities[kind].fit(present, **(options or {}).get(kind, {}))
@@ -129,19 +173,26 @@ class Preprocessor:
             raise DataError(
                 f"{cells.dataset.name}: every modality is empty in the rows to learn from. Name others with --use."
             )
-        return cls(fitted, {name: wanted[name] for name in fitted})
+        return cls(fitted, {name: wanted[name] for name in fitted}, encoders)
 
     @property
     def modalities(self) -> tuple[str, ...]:
         return tuple(self.fitted)
 
     @property
-    def kinds(self) -> dict[str, str]:
-        return {name: kind for name, (kind, _) in self.wanted.items()}
+    def spaces(self) -> dict[str, tuple[str, Space]]:
+        """Kind and space of each modality's tensor: `embedding` behind a frozen encoder."""
+        return {
+            name: (
+                "embedding" if name in self.encoders.frozen else kind,
+                Space(name, self.fitted[name].shape),
+            )
+            for name, (kind, _) in self.wanted.items()
+        }
 
     def read(self, dataset: Dataset, unreadable: str = "error") -> Cells:
         """The cells of this model's modalities in any table that has some of their columns."""
-        return read_cells(dataset, self.wanted, unreadable)
+        return read_cells(dataset, self.wanted, unreadable, self.encoders)
 
     def encode(self, cells: Cells) -> Batch:
         """All rows as tensors, zeros where a cell is absent; `targets` is `(n, 0)`."""
@@ -178,7 +229,7 @@ class Preprocessor:
             return batch
         return self._mapped(batch, lambda m, x: m.variant(x, number) if number < m.variants else x)
 
-    def _mapped(self, batch: Batch, change: Callable[[Modality, Tensor], Tensor]) -> Batch:
+    def _mapped(self, batch: Batch, change: Callable[[Fitted, Tensor], Tensor]) -> Batch:
         inputs = {}
         for name, x in batch.inputs.items():
             there = batch.present[name].view(-1, *[1] * (x.dim() - 1))
@@ -187,20 +238,35 @@ class Preprocessor:
         return batch._replace(inputs=inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything fitted, as JSON values."""
-        return {
-            name: {"kind": kind, "columns": list(columns), "fitted": asdict(self.fitted[name])}  # type: ignore[call-overload]
-            for name, (kind, columns) in self.wanted.items()
-        }
+        """Everything fitted, as JSON values; of an encoder its name and what tells whether it is the same.
+
+        Raises:
+            OptionError: an encoder that is an object of this process alone.
+        """
+        record: dict[str, Any] = {}
+        for name, (kind, columns) in self.wanted.items():
+            entry: dict[str, Any] = {"kind": kind, "columns": list(columns)}
+            if name in self.encoders:
+                entry["encoder"] = self.encoders.record(name)
+            modality = self.fitted[name]
+            tuned = isinstance(modality, Tuned)
+            entry["fitted"] = {"shape": list(modality.shape)} if tuned else asdict(modality)  # type: ignore[call-overload]
+            record[name] = entry
+        return record
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Preprocessor:
         """The inverse of `to_dict`."""
-        fitted, wanted = {}, {}
+        fitted: dict[str, Fitted] = {}
+        wanted = {name: (entry["kind"], tuple(entry["columns"])) for name, entry in record.items()}
+        encoders = Encoders.from_record(record)
         for name, entry in record.items():
-            fitted[name] = modalities[entry["kind"]](**_tuples(entry["fitted"]))
-            wanted[name] = (entry["kind"], tuple(entry["columns"]))
-        return cls(fitted, wanted)
+            if name in encoders.tuned:
+                fitted[name] = Tuned(encoders.tuned[name], tuple(entry["fitted"]["shape"]))
+            else:
+                kind = "embedding" if name in encoders.frozen else entry["kind"]
+                fitted[name] = modalities[kind](**_tuples(entry["fitted"]))
+        return cls(fitted, wanted, encoders)
 
 
 def _tuples(value: Any) -> Any:
@@ -211,9 +277,7 @@ def _tuples(value: Any) -> Any:
 
 
 @contextmanager
-def _explained(
-    cells: Cells, name: str, values: list[Any], modality: Modality | None = None
-) -> Iterator[None]:
+def _explained(cells: Cells, name: str, values: list[Any], modality: Fitted | None = None) -> Iterator[None]:
     """A cell that reads but does not fit the others, named by its row and column."""
     try:
         yield

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metamodal.data.cache import cache_folder
 from metamodal.data.drawing import CLOSE, METRICS, Glyph, samples
 from metamodal.data.table import frame_of
 from metamodal.errors import DataError
@@ -104,15 +105,7 @@ def _cache_path(seed: int, cache: Path | None) -> Path:
 
     key = f"{_VERSION} {seed} {matplotlib.__version__}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return (cache or _cache_folder()) / f"glyphs-{digest}.parquet"
-
-
-def _cache_folder() -> Path:
-    if own := os.environ.get("METAMODAL_CACHE"):
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    # A user without a home leaves "~" as it is. Nothing can be kept under devnull, and nothing is.
-    return Path(shared if os.path.isabs(shared) else os.devnull, "metamodal")
+    return (cache or cache_folder()) / f"glyphs-{digest}.parquet"
 
 
 def _cached(path: Path) -> pa.Table | None:

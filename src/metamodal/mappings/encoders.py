@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from metamodal.registry import Registry
 
-__all__ = ["ConvEncoder", "Identity", "TemporalEncoder", "VectorEncoder", "encoders"]
+__all__ = ["ConvEncoder", "Identity", "PretrainedEncoder", "TemporalEncoder", "VectorEncoder", "encoders"]
 
 encoders: Registry[Callable[[tuple[int, ...], int], nn.Module]] = Registry("encoder")
 """Builders of encoders by modality kind: `(shape of a sample, dim) -> module`."""
@@ -115,6 +115,23 @@ class VectorEncoder(nn.Module):
 
 for _kind in ("text", "tabular", "embedding"):
     encoders.register(_kind)(VectorEncoder)
+
+
+class PretrainedEncoder(nn.Module):
+    """A network that came trained, and a linear map from what it gives to the shared width.
+
+    It stays in evaluation mode: no dropout, and batch statistics as they came.
+    """
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], dim: int) -> None:
+        super().__init__()
+        self.pretrained = network.eval()
+        with torch.no_grad():
+            width = network(torch.ones(1, *shape)).shape[1]
+        self.out = nn.Linear(width, dim)
+
+    def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
+        return self.out(self.pretrained(x))
 
 
 class Identity(nn.Module):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metamodal.mappings.encoders import Identity, encoders
+from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
 from metamodal.mappings.fusion import Concatenation, fusions
 from metamodal.types import Batch, Space
 
@@ -61,10 +63,26 @@ class Model(nn.Module):
         return self.fuse(batch if stage == "fuse" else self.encode(batch))
 
 
-def build_model(spaces: dict[str, tuple[str, Space]], *, fusion: str, dim: int) -> Model:
-    """A model for modalities given by name as (kind, space), with weights from torch's generator."""
+def build_model(
+    spaces: dict[str, tuple[str, Space]],
+    *,
+    fusion: str,
+    dim: int,
+    pretrained: Mapping[str, nn.Module] | None = None,
+) -> Model:
+    """A model for modalities given by name as (kind, space), with weights from torch's generator.
+
+    Args:
+        pretrained: networks that some modalities' encoders start from, instead of their kind's own.
+    """
     names = tuple(spaces)
-    networks = [encoders[kind](space.shape, dim) for kind, space in spaces.values()]
+    given = pretrained or {}
+    networks = [
+        PretrainedEncoder(given[name], space.shape, dim)
+        if name in given
+        else encoders[kind](space.shape, dim)
+        for name, (kind, space) in spaces.items()
+    ]
     return Model(names, networks, fusions[fusion](names, dim), dim)
 
 

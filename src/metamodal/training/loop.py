@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,7 @@ class TrainOptions(Options):
     missing: float = Field(0.5, ge=0, le=1, description="share of episodes with cells missing at random")
     alone: float = Field(1.0, ge=0, description="weight of each modality's loss by itself")
     lr: float = Field(1e-3, gt=0, description="highest learning rate; it falls to zero as a cosine")
+    pretrained_lr: float = Field(2e-5, gt=0, description="the same for networks that came trained")
     weight_decay: float = Field(0.02, ge=0)
     clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     averaging: float = Field(0.995, ge=0, lt=1, description="decay of the running mean of the weights")
@@ -150,15 +152,7 @@ class _Course:
         self.generator = torch.Generator().manual_seed(seed)
         self.params = {k: v.detach().clone().requires_grad_() for k, v in (start or engine.initial()).items()}
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
-        decayed = [v for k, v in self.params.items() if v.dim() > 1]
-        plain = [v for k, v in self.params.items() if v.dim() <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": options.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=options.lr,
-        )
+        self.optimiser = torch.optim.AdamW(_groups(self.params, options))
         self.pools = (tasks, _together(tasks))
         self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
 
@@ -166,9 +160,8 @@ class _Course:
         """One optimiser step after another, each with whether a validation is due."""
         validated = 0
         while self._share() < 1:
-            rate = self.options.lr * 0.5 * (1 + math.cos(math.pi * self._share()))
             for group in self.optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = group["highest"] * 0.5 * (1 + math.cos(math.pi * self._share()))
             self._take_step()
             due = int(self._share() * self.options.validations) > validated or self._share() >= 1
             if due:
@@ -242,6 +235,21 @@ class _Course:
         rates = rates * some
         widths = torch.tensor([draw.support.shape[1], draw.query.shape[1]])
         return torch.repeat_interleave(rates, widths, dim=1)
+
+
+def _groups(params: Params, options: TrainOptions) -> list[dict[str, Any]]:
+    """Parameters by whether they decay and by whether they came trained."""
+    groups = []
+    for pretrained, highest in ((False, options.lr), (True, options.pretrained_lr)):
+        for decayed, decay in ((True, options.weight_decay), (False, 0.0)):
+            chosen = [
+                v
+                for k, v in params.items()
+                if (".pretrained." in k) == pretrained and (v.dim() > 1) == decayed
+            ]
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest})
+    return groups
 
 
 class _Judge:

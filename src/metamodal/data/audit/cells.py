@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ __all__ = ["ABSENT", "PRESENT", "UNREADABLE", "ColumnCells", "column_kind", "ope
 
 ABSENT, PRESENT, UNREADABLE = 0, 1, 2
 _CHUNK = 512  # rows that are open at a time
-_DECODED = ("image", "audio", "video", "graph", "points")  # worth a thread; bytes or files
 _INFINITE = "Give a finite number, or leave the cell empty"
 
 
@@ -74,7 +73,7 @@ def opened_cells(
         for start in range(0, n, _CHUNK):
             rows = range(start, min(start + _CHUNK, n))
             for maker in makers:
-                maker.open(rows, pool.map if maker.kind in _DECODED else map)
+                maker.open(rows, pool.map if maker.threaded else map)
                 done += len(rows)
                 if watch is not None:
                     watch(done, total)
@@ -89,6 +88,7 @@ class _Maker:
         self.kind = column_kind(column)
         unused = column.name in dataset.schema.unused
         self.opened = not unused and self.kind is not None and self.kind in modalities
+        self.threaded = self.opened and getattr(modalities[str(self.kind)], "threaded", False)
         n = len(dataset)
         self.states, self.digests = np.zeros(n, np.uint8), np.zeros(n, np.uint64)
         self.hashes, self.blank = np.zeros(n, np.uint64), np.zeros(n, bool)
@@ -166,8 +166,6 @@ class _Maker:
 
 
 def _read(kind: str, name: str, cell: Any, base: Path) -> Signature | str:
-    if isinstance(cell, str) and kind in _DECODED and ".." in PurePath(cell).parts:
-        return f"{cell!r} leaves the table's folder. Move the file beside the table and mend the path"
     scalar = kind == "tabular" and form(cell) != "record"
     try:
         found = signature(kind, modalities[kind].read({name: cell} if scalar else cell, base))

@@ -151,7 +151,9 @@ def _telling_levels(
     if not 1 < len(levels) <= _FEW_LEVELS or sum(levels.values()) < len(words):
         return []
     found = []
-    of = {word: Counter(which[[w == word for w in words]].tolist()) for word in levels}
+    of: dict[str, Counter[int]] = {word: Counter() for word in levels}
+    for word, k in zip(words, which.tolist()):
+        of[str(word)][k] += 1
     for word, m in levels.most_common():
         k, n = of[word].most_common(1)[0]
         p = float(stats.binom.sf(n - 1, m, shares[k])) * len(levels) * len(shares)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
+
+from metamodal.data.digests import digest
 
 __all__ = ["LOOK", "Signature", "grid", "signature", "text_key"]
 
@@ -119,28 +120,6 @@ def _blank(value: Any) -> bool:
 
 def _digest(value: Any) -> int:
     """64 bits of a content; never 0, which stands for no content."""
-    state = hashlib.blake2b(digest_size=8)
-    _feed(state, value)
-    return int.from_bytes(state.digest(), "big") or 1
-
-
-def _feed(state: Any, value: Any) -> None:
-    if isinstance(value, np.ndarray):
-        state.update(f"{value.dtype}{value.shape}".encode())
-        state.update(
-            repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes()
-        )
-    elif isinstance(value, dict):
-        for key in sorted(value, key=str):
-            state.update(f"\0{key}\0".encode("utf-8", "surrogatepass"))
-            _feed(state, value[key])
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            state.update(b"\1")
-            _feed(state, part)
-    elif is_dataclass(value) and not isinstance(value, type):
-        _feed(state, [getattr(value, f.name) for f in fields(value)])
-    elif isinstance(value, (bytes, bytearray)):
-        state.update(value)
-    else:
-        state.update(f"{type(value).__name__}{value!r}".encode("utf-8", "surrogatepass"))
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in fields(value)}
+    return int.from_bytes(digest(value)[:8], "big") or 1

@@ -9,6 +9,7 @@
 | `embedding` | vector | `(n, width)` |
 """
 
+from metamodal.data.modalities.audio import Audio
 from metamodal.data.modalities.embedding import Embedding
 from metamodal.data.modalities.image import Image
 from metamodal.data.modalities.protocol import Modality, modalities
@@ -16,4 +17,4 @@ from metamodal.data.modalities.series import Series
 from metamodal.data.modalities.tabular import Tabular
 from metamodal.data.modalities.text import Text
 
-__all__ = ["Embedding", "Image", "Modality", "Series", "Tabular", "Text", "modalities"]
+__all__ = ["Audio", "Embedding", "Image", "Modality", "Series", "Tabular", "Text", "modalities"]

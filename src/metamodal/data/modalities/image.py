@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.protocol import CellError, modalities
 
 __all__ = ["Image"]
@@ -34,8 +36,11 @@ _CELLS = 7
 class Image:
     """Square images of `size` pixels; `border` fills what a narrow picture leaves open.
 
-    Pixel values are standardised by the training images' `mean` and `std` per channel.
+    Pixel values are standardised by the training images' `mean` and `std` per channel. Pictures of
+    16 bits a pixel are scaled by that range, whatever their brightest value: 65535 is white.
     """
+
+    threaded = True
 
     size: int
     mean: tuple[float, ...]
@@ -48,15 +53,12 @@ class Image:
         if isinstance(cell, np.ndarray):
             return _reduced(_of_array(cell))
         if isinstance(cell, PIL.Image.Image):
-            return _reduced(cell)
-        if isinstance(cell, str):
-            path = base / cell
-            if not path.is_file():
-                raise CellError(f"{cell!r} does not exist (paths are relative to the table). Mend the path")
-            cell = path.read_bytes()
-        if not isinstance(cell, (bytes, bytearray)):
-            raise CellError(f"{type(cell).__name__} is no image. Give bytes, a path or an array")
-        return _reduced(_decoded(bytes(cell)))
+            with _refusing("picture"):
+                return _reduced(cell)
+        data = file_bytes(cell, base, "image")
+        if data.startswith(NPY_MAGIC):
+            return _reduced(_of_array(array_of_npy(data)))
+        return _reduced(_decoded(data))
 
     @classmethod
     def fit(cls, values: Sequence[np.ndarray], size: int = 32) -> Image:
@@ -151,25 +153,41 @@ def _channelwise(values: tuple[float, ...]) -> Tensor:
 
 
 def _decoded(data: bytes) -> PIL.Image.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            picture = PIL.Image.open(io.BytesIO(data))
-        if picture.width * picture.height > MAX_PIXELS:
-            raise CellError(
-                f"an image of {picture.width}×{picture.height} pixels is above the cap of {MAX_PIXELS}. Shrink it"
-            )
+    """A picture, turned as its EXIF says; of an animation the first frame."""
+    with _refusing(f"{len(data)} bytes"), opened_picture(data) as picture:
         picture.draft(None, (2 * _KEPT_SIDE, 2 * _KEPT_SIDE))
         picture.load()
         return PIL.ImageOps.exif_transpose(picture)
+
+
+def opened_picture(data: bytes) -> PIL.Image.Image:
+    """A picture whose header is read and whose pixels are not, within the cap."""
+    try:
+        picture = PIL.Image.open(io.BytesIO(data))
     except PIL.Image.DecompressionBombError:
         raise CellError(f"an image above the cap of {MAX_PIXELS} pixels. Shrink it") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        reason = str(error).rstrip(".") or type(error).__name__
+    if picture.width * picture.height > MAX_PIXELS:
+        raise CellError(
+            f"an image of {picture.width}×{picture.height} pixels is above the cap of {MAX_PIXELS}. Shrink it"
+        )
+    return picture
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            yield
+    except CellError:
+        raise
+    except Exception as error:  # damaged files make Pillow's decoders raise almost anything
+        reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
         if "cannot identify" in reason:
             reason = "the bytes are no image that Pillow knows"
         raise CellError(
-            f"not a readable image ({len(data)} bytes): {reason}. Replace the cell or leave it empty"
+            f"not a readable image ({what}): {reason}. Replace the cell or leave it empty"
         ) from None
 
 
@@ -178,7 +196,13 @@ def _of_array(cell: np.ndarray) -> PIL.Image.Image:
         cell = cell[..., 0]
     if cell.ndim not in (2, 3) or 0 in cell.shape or (cell.ndim == 3 and cell.shape[2] not in (3, 4)):
         raise CellError(f"an array of shape {cell.shape} is no image. Give height × width [× 1, 3 or 4]")
-    if cell.dtype != np.uint8:
+    if cell.dtype == np.bool_:
+        cell = cell.astype(np.uint8) * 255
+    elif cell.dtype == np.uint16:
+        cell = _of_16_bits(cell)
+    elif cell.dtype.kind not in "fiu":
+        raise CellError(f"an array of {cell.dtype} is no image. Give numbers")
+    elif cell.dtype != np.uint8:
         if not np.isfinite(cell).all() or cell.min() < 0 or cell.max() > 255:
             raise CellError("image values must lie in 0..255, or 0..1 as floats. Rescale the array")
         unit = np.issubdtype(cell.dtype, np.floating) and cell.max() <= 1
@@ -186,12 +210,17 @@ def _of_array(cell: np.ndarray) -> PIL.Image.Image:
     return PIL.Image.fromarray(cell)
 
 
+def _of_16_bits(values: np.ndarray) -> np.ndarray:
+    """16-bit grey levels as 8-bit ones by their range, not by the brightest value: 65535 is white."""
+    return np.round(np.clip(values, 0, 65535) / 257).astype(np.uint8)
+
+
 def _reduced(picture: PIL.Image.Image) -> np.ndarray:
     """Grey or RGB bytes on white, no larger than is kept."""
-    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        values = np.asarray(picture, dtype=np.float64)
-        top = 65535 if values.max() > 255 else 255
-        picture = PIL.Image.fromarray(np.clip(values * (255 / top), 0, 255).astype(np.uint8))
+    if picture.mode.startswith("I"):
+        picture = PIL.Image.fromarray(_of_16_bits(np.asarray(picture)))
+    elif picture.mode == "F":
+        picture = _of_array(np.asarray(picture))
     if "A" in picture.mode or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         picture = PIL.Image.new("RGBA", layer.size, "white")

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from metamodal.errors import DataError
 from metamodal.registry import Registry
 
-__all__ = ["CellError", "Kind", "Modality", "modalities"]
+__all__ = ["CellError", "Fitted", "Kind", "Modality", "modalities"]
 
 
 class CellError(DataError):
@@ -20,22 +20,8 @@ class CellError(DataError):
 
 
 @runtime_checkable
-class Modality(Protocol):
-    """A fitted kind: a frozen dataclass whose fields are all that training learned of the cells.
-
-    `read` and `fit` are class-level; the rest works on a fitted value. Tensors of absent cells never
-    come here.
-    """
-
-    @classmethod
-    def read(cls, cell: Any, base: Path) -> Any:
-        """One raw cell as a plain value (arrays, strings, dicts), or `CellError`."""
-        ...
-
-    @classmethod
-    def fit(cls, values: Sequence[Any]) -> Modality:
-        """What has to be known of the training cells: sizes, scales, categories."""
-        ...
+class Fitted(Protocol):
+    """What was learned of a modality's training cells. Tensors of absent cells never come here."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,6 +47,24 @@ class Modality(Protocol):
 
     def variant(self, x: Float[Tensor, "n *shape"], number: int) -> Float[Tensor, "n *shape"]:
         """The samples under symmetry `number`; 0 is the identity."""
+        ...
+
+
+@runtime_checkable
+class Modality(Fitted, Protocol):
+    """A kind: a frozen dataclass whose fields are all that training learned of the cells.
+
+    `read` and `fit` are class-level; the rest works on a fitted value.
+    """
+
+    @classmethod
+    def read(cls, cell: Any, base: Path) -> Any:
+        """One raw cell as a plain value (arrays, strings, dicts), or `CellError`."""
+        ...
+
+    @classmethod
+    def fit(cls, values: Sequence[Any]) -> Modality:
+        """What has to be known of the training cells: sizes, scales, categories."""
         ...
 
 

@@ -1,0 +1,129 @@
+"""Which modalities go through which pretrained encoders, frozen or trained along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from metamodal.data.extractors import Extractor, Tunable, open_extractor
+from metamodal.data.modalities.protocol import CellError
+from metamodal.data.schema import Schema
+from metamodal.errors import ArtifactError, OptionError, suggestion
+
+__all__ = ["Encoders", "Tuned", "open_encoders"]
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Encoders by modality: the cells of `frozen` ones become vectors, `tuned` ones are part of the model."""
+
+    frozen: Mapping[str, Extractor] = field(default_factory=dict)
+    tuned: Mapping[str, Tunable] = field(default_factory=dict)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.frozen or name in self.tuned
+
+    def record(self, name: str) -> dict[str, Any]:
+        """What an artifact keeps of an encoder."""
+        encoder = self.frozen.get(name) or self.tuned[name]
+        if encoder.spec is None:
+            raise OptionError(
+                f"encoder of {name}: an object of this process cannot be saved. "
+                "Put it into a module and name it as 'package.module:name'."
+            )
+        return {"spec": encoder.spec, "identity": encoder.identity, "tuned": name in self.tuned}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Encoders:
+        """The encoders that a saved preprocessor names, if they are still what they were.
+
+        Of those trained along the artifact has the weights.
+
+        Raises:
+            ArtifactError: a frozen encoder's weights or settings are others than in training.
+        """
+        found: dict[bool, dict[str, Any]] = {False: {}, True: {}}
+        for name, entry in record.items():
+            if said := entry.get("encoder"):
+                encoder = open_extractor(said["spec"], entry["kind"], name)
+                if not said["tuned"] and encoder.identity != said["identity"]:
+                    raise ArtifactError(
+                        f"encoder of {name}: {said['spec']} is not what it was in training. Restore it, or train again."
+                    )
+                found[said["tuned"]][name] = encoder
+        return cls(found[False], found[True])
+
+
+def open_encoders(said: Mapping[str, Any], tune: Sequence[str], schema: Schema) -> Encoders:
+    """The encoders that a caller said for some of a table's modalities.
+
+    Raises:
+        OptionError: no such modality, nothing that encodes, or an encoder to tune that has no network.
+    """
+    known = schema.modalities
+    for name in said:
+        if name not in known:
+            raise OptionError(f"--encoder {name}: no such modality. {suggestion(name, known)}")
+    for name in tune:
+        if name not in said:
+            raise OptionError(f"model.tune: {name!r} has no encoder. {suggestion(name, said)}")
+    opened = {name: open_extractor(spec, known[name][0], name) for name, spec in said.items()}
+    tuned: dict[str, Tunable] = {}
+    for name in tune:
+        encoder = opened[name]
+        if not isinstance(encoder, Tunable):
+            raise OptionError(f"model.tune: the encoder of {name} has no network to train. Leave it frozen.")
+        tuned[name] = encoder
+    return Encoders({n: e for n, e in opened.items() if n not in tuned}, tuned)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fitted modality whose tensors are the input of a network that is trained along.
+
+    The network brings its own preparation of cells: nothing is scaled or augmented here.
+    """
+
+    encoder: Tunable
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, encoder: Tunable, values: Sequence[Any]) -> Tuned:
+        return cls(encoder, tuple(encoder.prepare(values[:1]).shape[1:]))
+
+    @cached_property
+    def _frozen(self) -> nn.Module:
+        return self.encoder.network().eval()
+
+    def tensor(self, values: Sequence[Any]) -> Float[Tensor, "n *shape"]:
+        parts = [self.encoder.prepare(values[at : at + _CHUNK]) for at in range(0, len(values), _CHUNK)]
+        for part in parts:
+            if tuple(part.shape[1:]) != self.shape:
+                raise CellError(
+                    f"prepared to shape {tuple(part.shape[1:])}, in training {self.shape}. Mend the encoder"
+                )
+        return torch.cat(parts)
+
+    def features(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n f"]:
+        """What the network gives before it is trained along."""
+        with torch.no_grad():
+            return F.normalize(self._frozen(x), dim=1)
+
+    def augment(self, x: Float[Tensor, "n *shape"], generator: Generator) -> Float[Tensor, "n *shape"]:
+        return x
+
+    @property
+    def variants(self) -> int:
+        return 1
+
+    def variant(self, x: Float[Tensor, "n *shape"], number: int) -> Float[Tensor, "n *shape"]:
+        return x

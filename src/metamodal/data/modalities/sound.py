@@ -1,0 +1,138 @@
+"""Sound files decoded to one channel, and never half of one for a whole."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from metamodal.data.modalities.protocol import CellError
+
+__all__ = ["MAX_SECONDS", "Sound", "decoded"]
+
+MAX_SECONDS = 600
+"""Recordings that claim to be longer are refused before they are decoded."""
+_RATES = (500, 768_000)
+_BLOCK = 1 << 18
+_STREAMED = (0, 0xFFFFFFFF)  # sizes that a program writes when it cannot go back to fill them in
+_REMEDY = "Replace the cell or leave it empty"
+
+
+class Sound(NamedTuple):
+    """One channel of samples, and how many there are a second; `None` where the cell does not say."""
+
+    samples: np.ndarray
+    rate: int | None
+
+    def __str__(self) -> str:
+        if self.rate is None:
+            return f"{len(self.samples)} samples"
+        return f"{len(self.samples) / self.rate:.2f} s at {self.rate} Hz"
+
+
+def decoded(data: bytes) -> Sound:
+    """The mean of all channels of a WAV, FLAC, OGG, MP3 or AIFF file, as float32.
+
+    Raises:
+        CellError: no sound file; cut short; no samples; longer than the cap; a value not finite.
+    """
+    _check_whole(data)
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            check_rate(file.samplerate)
+            claimed, limit = file.frames, MAX_SECONDS * file.samplerate
+            unknown = claimed >= 2**62
+            if claimed > limit and not unknown:
+                raise CellError(
+                    f"{claimed / file.samplerate:.0f} s of sound are above the cap of {MAX_SECONDS} s. Cut it into parts"
+                )
+            parts, read = [], 0
+            while read <= limit:
+                block = file.read(_BLOCK, dtype="float32", always_2d=True)
+                if not len(block):
+                    break
+                parts.append(block.mean(1) if block.shape[1] > 1 else block[:, 0])
+                read += len(block)
+            rate = int(file.samplerate)
+    except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError, OverflowError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = "the file is damaged or of no known format" if "BytesIO" in reason else reason
+        raise CellError(f"not a readable sound ({len(data)} bytes): {reason}. {_REMEDY}") from None
+    if read > limit:
+        raise CellError(f"more than {MAX_SECONDS} s of sound. Cut it into parts")
+    if not unknown and read < claimed:
+        raise CellError(f"the sound is cut short: {read} of {claimed} samples are there. {_REMEDY}")
+    if not read:
+        raise CellError(f"the sound has no samples. {_REMEDY}")
+    samples = np.concatenate(parts)
+    check_finite(samples)
+    return Sound(samples, rate)
+
+
+def check_finite(samples: np.ndarray) -> None:
+    if not np.isfinite(samples).all():
+        at = int(np.flatnonzero(~np.isfinite(samples))[0])
+        raise CellError(f"sample {at} is {samples[at]}. Give finite numbers")
+
+
+def check_rate(rate: int) -> None:
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise CellError(f"a sampling rate of {rate} Hz. Give one of {_RATES[0]} to {_RATES[1]} Hz")
+
+
+def _check_whole(data: bytes) -> None:
+    """Refuse what libsndfile would read as a shorter sound than the file says it is."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        claimed, there = _wav_bytes(data)
+    elif data[:4] == b"OggS":
+        claimed, there = _ogg_pages(data)
+    else:
+        claimed, there = _mp3_bytes(data)
+    if there < claimed:
+        raise CellError(f"the sound is cut short: {there} of {claimed} bytes are there. {_REMEDY}")
+
+
+def _wav_bytes(data: bytes) -> tuple[int, int]:
+    """Bytes of sound that the `data` chunk claims, and those that follow it."""
+    at = 12
+    while at + 8 <= len(data):
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if name == b"data":
+            return (0 if size in _STREAMED else size), len(data) - at - 8
+        at += 8 + size + size % 2
+    return 0, 0
+
+
+def _ogg_pages(data: bytes) -> tuple[int, int]:
+    """Bytes up to the end of the last page begun, one more where it does not end the stream."""
+    at, last = 0, False
+    while data[at : at + 4] == b"OggS" and at + 27 <= len(data):
+        last = bool(data[at + 5] & 4)
+        segments = data[at + 27 : at + 27 + data[at + 26]]
+        at += 27 + data[at + 26] + sum(segments)
+    return at + (not last), len(data)
+
+
+_MPEG_1_SIDE = {False: 32, True: 17}
+_MPEG_2_SIDE = {False: 17, True: 9}
+
+
+def _mp3_bytes(data: bytes) -> tuple[int, int]:
+    """Bytes that the Xing or Info header of an MP3 claims, and those that there are; else zeros."""
+    at = 0
+    if data[:3] == b"ID3" and len(data) > 10:
+        a, b, c, d = (byte & 0x7F for byte in data[6:10])
+        at = 10 + (a << 21 | b << 14 | c << 7 | d)
+    if len(data) < at + 4 or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
+        return 0, 0
+    mono = data[at + 3] >> 6 == 3
+    side = (_MPEG_1_SIDE if data[at + 1] & 0x18 == 0x18 else _MPEG_2_SIDE)[mono]
+    tag = data[at + 4 + side : at + 20 + side]
+    if tag[:4] not in (b"Xing", b"Info") or len(tag) < 16:
+        return 0, 0
+    flags, first, second = struct.unpack(">III", tag[4:16])
+    size = second if flags & 1 else first
+    return (size if flags & 2 else 0), len(data) - at
