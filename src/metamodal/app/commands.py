@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from metamodal.app.arguments import said_encoders, said_experiment, said_table, write_roles
+from metamodal.app.auditing import audit
+from metamodal.app.speaking import print_json, speaker
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import parse
 from metamodal.data.dataset import Dataset, open_table
@@ -26,7 +28,7 @@ from metamodal.experiment import Experiment, Run, run, untrained_for
 from metamodal.predictor import MetaModel, Predictor, untrained
 from metamodal.training.loop import Progress
 
-__all__ = ["adapt", "demo", "doctor", "evaluate", "predict", "schema", "train"]
+__all__ = ["adapt", "audit", "demo", "doctor", "evaluate", "predict", "schema", "train"]
 
 Options = argparse.Namespace
 
@@ -35,7 +37,7 @@ def demo(options: Options) -> None:
     """Meta-train on the glyphs of Latin and Greek, evaluate on Georgian and Armenian, report."""
 
     out = Path(options.out)
-    say = _speaker(options)
+    say = speaker(options)
     say(
         "Drawing the glyphs: Latin and Greek to train on, Cyrillic to choose by, Georgian and Armenian to test."
     )
@@ -64,7 +66,7 @@ def demo(options: Options) -> None:
     }
     (out / "evaluation.json").write_text(json.dumps(document, ensure_ascii=False))
     if options.json:
-        _print_json(document)
+        print_json(document)
 
 
 def schema(options: Options) -> None:
@@ -74,9 +76,9 @@ def schema(options: Options) -> None:
     if options.out:
         write_roles(found.to_roles(), Path(options.out))
     if options.json:
-        _print_json({"columns": [asdict(c) for c in found.columns]})
+        print_json({"columns": [asdict(c) for c in found.columns]})
         return
-    say = _speaker(options)
+    say = speaker(options)
     width = max(len(c.name) for c in found.columns)
     for c in found.columns:
         say(f"{c.name:{width}}  {c.role:8}  {c.kind or '-':9}  {c.evidence}")
@@ -94,7 +96,7 @@ def train(options: Options) -> int:
         raise OptionError(
             f"--out {out}: holds a model already. Say --resume to go on from it, or name another folder."
         )
-    say = _speaker(options)
+    say = speaker(options)
     table = experiment.data.read()
     _warn(table, say)
     done = _trained(experiment, table, out, options)
@@ -106,7 +108,7 @@ def train(options: Options) -> int:
         say("\n" + evaluation_table(evaluation))
     say(f"report {report}")
     if options.json:
-        _print_json(
+        print_json(
             {
                 "model": str(out / "model"),
                 "report": str(report),
@@ -119,7 +121,7 @@ def train(options: Options) -> int:
 
 def evaluate(options: Options) -> None:
     """Few-shot evaluation of a model, or of none, on a table's test rows."""
-    say = _speaker(options)
+    say = speaker(options)
     model, table = _model_and_table(options)
     _warn(table, say)
     way = widest_way(model, table, options.shot, 5) if options.way is None else options.way
@@ -140,7 +142,7 @@ def evaluate(options: Options) -> None:
         report = write_report(Path(options.report), table, [found], None)
         say(f"report {report}")
     if options.json:
-        _print_json(found.to_dict())
+        print_json(found.to_dict())
     else:
         say(evaluation_table(found))
 
@@ -157,11 +159,11 @@ def adapt(options: Options) -> None:
         table = said_table(options, model.roles)
     predictor = model.adapt(table, unreadable=options.unreadable)
     folder = save_artifact(predictor, options.out)
-    _speaker(options)(
+    speaker(options)(
         f"predictor {folder}: {len(predictor.labels)} labels from {len(table)} rows of {', '.join(model.modalities)}"
     )
     if options.json:
-        _print_json({"predictor": str(folder), "labels": list(predictor.labels), "rows": len(table)})
+        print_json({"predictor": str(folder), "labels": list(predictor.labels), "rows": len(table)})
 
 
 def predict(options: Options) -> None:
@@ -187,7 +189,7 @@ def predict(options: Options) -> None:
             {"label": labels[i], "probabilities": dict(zip(labels, map(float, row)))}
             for i, row in zip(best, probabilities.to_numpy())
         ]
-        _print_json({"labels": list(labels), "rows": rows})
+        print_json({"labels": list(labels), "rows": rows})
     if options.out != "-" or not options.json:
         write_frame(frame, options.out)
 
@@ -198,9 +200,9 @@ def doctor(options: Options) -> None:
 
     found = findings()
     if options.json:
-        _print_json(found)
+        print_json(found)
         return
-    say = _speaker(options)
+    say = speaker(options)
     for name, version in found["versions"].items():
         say(f"{name:14} {version}")
     say(f"{'devices':14} {', '.join(found['devices'])}")
@@ -320,17 +322,3 @@ def _warn(table: Dataset, say: Callable[[str], None]) -> None:
     for column in table.schema.columns:
         if column.warning and column.role == "modality":
             say(f"warning: column {column.name!r}: {column.warning}")
-
-
-def _speaker(options: Options) -> Callable[[str], None]:
-    """Prints for people: to stderr, unless quiet."""
-
-    def say(text: str) -> None:
-        if not options.quiet:
-            print(text, file=sys.stderr, flush=True)
-
-    return say
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, ensure_ascii=False, default=float))

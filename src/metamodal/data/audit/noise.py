@@ -20,7 +20,7 @@ _FITTED = 2000  # rows that the generic features are fitted on
 _CHUNK = 512
 _PROJECTED, _WIDTH = 512, 128
 _FOLDS = 5
-_SKILL = 0.5  # of the way from chance to all right; below, a doubt says more of the model than of the label
+_SKILL = 0.7  # of the way from chance to all right; below, a doubt says more of the model than of the label
 _DOUBT, _SURE = 0.1, 0.6  # probability of the given label at most, of another at least
 
 
@@ -69,7 +69,8 @@ def label_noise(dataset: Dataset, left_out: set[str], seed: int) -> Finding | st
     )
     rest = f" and {len(doubtful) - 4:,} more" if len(doubtful) > 4 else ""
     others = {str(rows[j][0]): str(names[called[i]]) for j, i in enumerate(doubtful)}
-    text = f"{len(doubtful):,} labels are in doubt ({shown}{rest}). Look at them; most doubtful first"
+    are = "label is" if len(doubtful) == 1 else "labels are"
+    text = f"{len(doubtful):,} {are} in doubt ({shown}{rest}). Look at them, the most doubtful first"
     facts = {"labels": len(doubtful), "mean_recall": skill, "suggested": others}
     return Finding("label_noise", dataset.schema.target, text, rows, facts)
 

@@ -1,0 +1,25 @@
+"""What goes where: words for people to stderr, documents to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["print_json", "speaker"]
+
+
+def speaker(options: argparse.Namespace) -> Callable[[str], None]:
+    """Prints for people: to stderr, unless quiet."""
+
+    def say(text: str) -> None:
+        if not options.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    return say
+
+
+def print_json(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False, default=float))
