@@ -353,6 +353,7 @@ def _worthless(
     rows: Counter[Any] = Counter()
     for key, label in zip(keys, labels):
         if not is_absent(label) and key is not None:
+            label = _key(label)
             of_class.setdefault(label, set()).add(key)
             rows[label] += 1
     repeated = [label for label, n in rows.items() if n > 1]

@@ -20,8 +20,9 @@ _RARE = 0.02  # … this small a part of how far a cell's nearest neighbour usua
 _BUCKET = 2048  # thumbnails compared with each other at a time
 _SAMPLE = 500
 _MOST = 2000  # pairs looked at again
-_FINE = 24
-_GREY_LEVELS = 16  # of 255, by which a part of a picture saved anew may differ
+_FINE = 32
+_LEVELS, _MEAN = 16, 8  # of 255, by which a picture saved anew may differ at one point, and in the mean
+_SPREAD = 20  # times the mean: more at one point is another drawing, not a loss spread all over
 
 
 def alike_pairs(dataset: Dataset, cells: ColumnCells, left_out: set[int]) -> list[tuple[int, ...]]:
@@ -29,8 +30,9 @@ def alike_pairs(dataset: Dataset, cells: ColumnCells, left_out: set[int]) -> lis
 
     Two cells are compared if they share one of four quarters of their perceptual hash, and are alike
     if their thumbnails correlate, far more than near neighbours of this column usually do, and no part
-    of them differs when both are opened again at a larger size, in colour. So the many ones of a table
-    of digits, alike by nature, are no duplicates, and a picture saved anew is one.
+    of them stands out when both are opened again at a larger size, in colour. So the many ones of a
+    table of digits, alike by nature, are no duplicates, nor is a face that smiles one that frowns; a
+    picture saved anew is.
     """
     assert cells.looks is not None
     keep = (cells.states == PRESENT) & ~cells.blank & (cells.hashes > 0)
@@ -90,4 +92,6 @@ def _still_alike(dataset: Dataset, cells: ColumnCells, pair: tuple[int, int]) ->
         if square is None:
             return False
         squares.append(square)
-    return bool(np.abs(squares[0] - squares[1]).max() < _GREY_LEVELS)
+    difference = np.abs(squares[0] - squares[1])
+    mean, most = float(difference.mean()), float(difference.max())
+    return mean < _MEAN and most < max(_LEVELS, _SPREAD * mean)

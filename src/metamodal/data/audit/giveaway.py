@@ -80,7 +80,7 @@ def _by_presence(
         k, m, n = int(classes[0]), int(mask.sum()), len(mask)
         log_p = _log_choose(int(rows[k]), m) - _log_choose(n, m)
         if log_p + math.log(len(rows)) < math.log(chance):
-            return k, m == rows[k], present
+            return k, bool(m == rows[k]), present
     return None
 
 

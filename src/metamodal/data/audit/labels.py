@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -136,7 +136,7 @@ def coverage(dataset: Dataset, columns: dict[str, ColumnCells], seed: int) -> li
     corrected = _holm([t.p for _, _, t in found if t])
     told = []
     for name, counts, test in found:
-        classes = {c: (int(n), int(of)) for c, n, of in zip(names, counts, rows)}
+        classes = {str(c): (int(n), int(of)) for c, n, of in zip(names, counts, rows)}
         p_holm = corrected.pop(0) if test else None
         told.append(Coverage(name, classes, *((test.name, test.p, p_holm, test.v) if test else (None,) * 4)))
     return told
@@ -187,7 +187,8 @@ def _tested(there: np.ndarray, rows: np.ndarray, seed: int) -> _Test:
     return _Test("permutation", (above + 1) / (_DRAWS + 1), v)
 
 
-def _chi_square(there: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _chi_square(there: np.ndarray, rows: np.ndarray) -> Any:
+    """The statistic of each of several tables, of which the last axis is the class."""
     share = there.sum(-1, keepdims=True) / rows.sum()
     return (np.square(there - rows * share) / (rows * share * (1 - share))).sum(-1)
 

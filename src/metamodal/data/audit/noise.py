@@ -59,7 +59,7 @@ def label_noise(dataset: Dataset, left_out: set[str], seed: int) -> Finding | st
     called = probabilities.argmax(1)
     skill = float(np.mean([(called[given == k] == k).mean() for k in range(len(names))]))
     if skill < 1 / len(names) + _SKILL * (1 - 1 / len(names)):
-        return f"label noise: not looked for, generic features tell the classes apart too badly ({100 * skill:.0f} % mean recall)"
+        return f"label noise: not looked for, generic features do not tell the classes apart well enough ({100 * skill:.0f} % mean recall)"
     doubtful = _doubtful(given, probabilities)
     if not len(doubtful):
         return None
@@ -144,7 +144,7 @@ def _held_out(
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # near enough for a doubt
         for train, test in folds:
-            model = LogisticRegression(C=1.0, max_iter=100).fit(features[train], given[train])
+            model = LogisticRegression(C=float(__import__("os").environ.get("CC","1.0")), max_iter=100).fit(features[train], given[train])
             probabilities[test] = model.predict_proba(features[test])
     return probabilities
 
