@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import metamodal as mm
-from metamodal.app.cli import parser
 from conftest import shapes_table
 from damaged import Damage, as_parquet, parquet_damages, photo, sound_frame, text_damages, wav, with_cell
+from metamodal.app.cli import parser
 from metamodal.data.audit import Audit, Balance, Finding
 from metamodal.data.audit.labels import _chi_square, _holm, _tested
 from metamodal.data.modalities import modalities
@@ -108,7 +108,9 @@ def test_the_other_rows_are_audited_where_one_cannot_be_parsed(damages):
 
 
 def test_a_sound_table_has_no_problem_and_no_warning(cli, tmp_path: Path):
-    frame = shapes_table(classes=6, rows=12).drop(columns="sound").assign(colour=["red", "blue", "green"] * 24)
+    frame = (
+        shapes_table(classes=6, rows=12).drop(columns="sound").assign(colour=["red", "blue", "green"] * 24)
+    )
     path = tmp_path / "t.parquet"
     frame.to_parquet(path)
     done = cli("audit", path, "--target", "label", "--json")
@@ -204,7 +206,7 @@ def labelled(rows: int = 200, classes: int = 4) -> pd.DataFrame:
     """Vectors that tell the classes apart, and numbers and words that do not."""
     rng = np.random.default_rng(3)
     k = np.arange(rows) % classes
-    centres = rng.normal(0, 4, (classes, 8))
+    centres = 6 * np.eye(classes, 8)
     return pd.DataFrame(
         {
             "vector": (centres[k] + rng.normal(0, 1, (rows, 8))).tolist(),

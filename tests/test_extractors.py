@@ -16,11 +16,11 @@ from torch import nn
 from metamodal.data.cache import FeatureStore
 from metamodal.data.dataset import read_table
 from metamodal.data.digests import DIGEST, digest
-from metamodal.data.encode import read_cells
 from metamodal.data.encoders import open_encoders
 from metamodal.data.extraction import Features
 from metamodal.data.extractors import Extractor, Tunable, hashed_words, open_extractor
 from metamodal.data.modalities import modalities
+from metamodal.data.reading import read_cells
 from metamodal.errors import ArtifactError, DataError, OptionError
 from metamodal.estimator import MetaLearner, load
 

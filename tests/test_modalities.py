@@ -17,9 +17,10 @@ from hypothesis.extra import numpy as hnp
 
 from conftest import png
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import Preprocessor, _tuples, read_cells
+from metamodal.data.encode import Preprocessor, _tuples
 from metamodal.data.modalities import Embedding, Image, Series, Tabular, Text, modalities
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.reading import read_cells
 from metamodal.errors import DataError, MetamodalError, OptionError
 
 RNG = np.random.default_rng(0)

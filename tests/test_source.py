@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from conftest import png
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import read_cells
 from metamodal.data.formats import FORMATS
 from metamodal.data.problems import Problem
+from metamodal.data.reading import read_cells
 from metamodal.data.source import open_source
 from metamodal.errors import DataError, MetamodalError
 

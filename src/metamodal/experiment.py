@@ -13,8 +13,9 @@ from pydantic import Field
 
 from metamodal.config import Options, component
 from metamodal.data.dataset import Dataset, read_table
-from metamodal.data.encode import Cells, Preprocessor, read_cells
+from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders, open_encoders
+from metamodal.data.reading import Cells, read_cells
 from metamodal.data.schema import Roles
 from metamodal.data.splits import Split
 from metamodal.data.tasks import Task, tasks_of
@@ -39,6 +40,7 @@ class DataOptions(Options):
     use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
     root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
+    triples: str | None = Field(None, description="a table of head, relation, tail for entities in graphs")
     unreadable: Literal["error", "absent"] = Field(
         "error", description="what a cell that cannot be read is: an error, or absent"
     )
@@ -63,6 +65,13 @@ class ModelOptions(Options):
     )
     tune: list[str] = Field([], description="modalities whose pretrained encoder is trained along")
     text_buckets: int = Field(2048, ge=64, description="hash buckets of a text's n-grams")
+    audio_rate: int = Field(16000, ge=2000, le=96000, description="highest samples a second of a sound")
+    audio_seconds: float = Field(5.0, gt=0, le=600, description="longest part of a sound that is heard")
+    audio_mels: int = Field(48, ge=8, le=256, description="mel bands of a sound")
+    video_frames: int = Field(8, ge=2, le=32, description="frames of a clip, evenly spaced")
+    video_size: int = Field(32, ge=8, le=64, description="side of a clip's frame in pixels")
+    graph_nodes: int = Field(32, ge=2, le=512, description="most nodes of a graph that are kept")
+    points: int = Field(256, ge=8, le=4096, description="most points of a cloud that are kept")
 
     def by_kind(self) -> dict[str, dict[str, Any]]:
         """The options of each kind's `fit`."""
@@ -70,6 +79,10 @@ class ModelOptions(Options):
             "image": {"size": self.image_size},
             "series": {"length": self.series_length},
             "text": {"buckets": self.text_buckets},
+            "audio": {"rate": self.audio_rate, "seconds": self.audio_seconds, "mels": self.audio_mels},
+            "video": {"frames": self.video_frames, "size": self.video_size},
+            "graph": {"nodes": self.graph_nodes},
+            "points": {"count": self.points},
         }
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from metamodal.data.dataset import Dataset, open_table
-from metamodal.data.encode import Preprocessor, read_cells
+from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders
+from metamodal.data.reading import read_cells
 from metamodal.data.schema import Roles
 from metamodal.errors import DataError, OptionError
 from metamodal.mappings.model import Model, build_model, untrained_model

@@ -16,7 +16,7 @@ from metamodal.data.schema import Roles
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.experiment import Experiment
 
-__all__ = ["said_encoders", "said_experiment", "said_roles", "said_table", "write_roles"]
+__all__ = ["said_encoders", "said_experiment", "said_roles", "said_specs", "said_table", "write_roles"]
 
 
 def said_roles(options: argparse.Namespace) -> Roles:
@@ -29,13 +29,14 @@ def said_roles(options: argparse.Namespace) -> Roles:
         options.describe,
         tuple(options.use) if options.use else None,
         assigned(options.kind, "--kind", "COLUMN=KIND"),
+        options.triples,
     )
     return given.over(_read_roles(Path(options.schema))) if options.schema else given
 
 
 def _read_roles(path: Path) -> Roles:
     record = _yaml(path)
-    known = ("target", "task", "group", "split", "describe", "use", "kinds")
+    known = ("target", "task", "group", "split", "describe", "use", "kinds", "triples")
     for name in record:
         if name not in known:
             raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")
@@ -113,4 +114,5 @@ def said_encoders(options: argparse.Namespace, table: Dataset) -> Encoders:
 
 
 def said_specs(options: argparse.Namespace) -> dict[str, str]:
+    """Pretrained encoders by modality, as they were named."""
     return assigned(options.encoder, "--encoder", "MODALITY=SPEC")

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from metamodal.app.arguments import said_roles
-from metamodal.app.speaking import print_json, speaker
+from metamodal.app.speech import print_json, speaker
 from metamodal.data.audit import audited
 from metamodal.data.source import open_source
 from metamodal.errors import DataError

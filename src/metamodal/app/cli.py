@@ -18,7 +18,10 @@ from metamodal.errors import MetamodalError, OptionError
 
 __all__ = ["main", "parsed", "parser"]
 
-_TABLE = "a Parquet, CSV, TSV or JSONL file, - for standard input, or the word glyphs (embedded data)"
+_TABLE = (
+    "a Parquet, Arrow, CSV, TSV, JSONL or WebDataset file; a folder of them, of files sorted by class, or that "
+    "the datasets library saved; - for standard input; or the word glyphs (embedded data)"
+)
 _MODEL = "a folder that train wrote, or the word none: generic features, no training"
 
 
@@ -119,6 +122,17 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--html", metavar="FILE", help="write a page with pictures of what is wrong")
     _roles(audit, model=False)
 
+    encode = _command(
+        commands,
+        "encode",
+        "features of every modality, computed once, as a folder of shards that is a table again",
+        "metamodal encode glyphs --out encoded",
+    )
+    encode.add_argument("table", metavar="TABLE", help=_TABLE)
+    encode.add_argument("--out", metavar="DIR", required=True, help="folder for the shards")
+    encode.add_argument("--rows", type=int, default=4096, help="rows of a shard (%(default)s)")
+    _roles(encode)
+
     train = _command(
         commands,
         "train",
@@ -213,6 +227,9 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
         "--kind", metavar="C=KIND", action="append", default=[], help="a kind not to be inferred"
     )
     roles.add_argument("--describe", metavar="C", help="a text that describes the class, not the sample")
+    roles.add_argument(
+        "--triples", metavar="FILE", help="head, relation and tail of entities that graph columns name"
+    )
     roles.add_argument("--schema", metavar="FILE", help="all of these, as YAML")
     roles.add_argument(
         "--root", metavar="DIR", help="the folder that paths in the table start from (the table's own)"

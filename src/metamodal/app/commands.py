@@ -7,13 +7,14 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from metamodal.app.arguments import said_encoders, said_experiment, said_table, write_roles
+from metamodal.app.arguments import said_encoders, said_experiment, said_table
 from metamodal.app.auditing import audit
-from metamodal.app.speaking import print_json, speaker
+from metamodal.app.speech import print_json, speaker
+from metamodal.app.tables import encode, schema
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import parse
 from metamodal.data.dataset import Dataset, open_table
@@ -28,7 +29,7 @@ from metamodal.experiment import Experiment, Run, run, untrained_for
 from metamodal.predictor import MetaModel, Predictor, untrained
 from metamodal.training.loop import Progress
 
-__all__ = ["adapt", "audit", "demo", "doctor", "evaluate", "predict", "schema", "train"]
+__all__ = ["adapt", "audit", "demo", "doctor", "encode", "evaluate", "predict", "schema", "train"]
 
 Options = argparse.Namespace
 
@@ -67,25 +68,6 @@ def demo(options: Options) -> None:
     (out / "evaluation.json").write_text(json.dumps(document, ensure_ascii=False))
     if options.json:
         print_json(document)
-
-
-def schema(options: Options) -> None:
-    """Roles and kinds as inferred."""
-    table = said_table(options)
-    found = table.schema
-    if options.out:
-        write_roles(found.to_roles(), Path(options.out))
-    if options.json:
-        print_json({"columns": [asdict(c) for c in found.columns]})
-        return
-    say = speaker(options)
-    width = max(len(c.name) for c in found.columns)
-    for c in found.columns:
-        say(f"{c.name:{width}}  {c.role:8}  {c.kind or '-':9}  {c.evidence}")
-    for warning in found.warnings:
-        say(f"warning: {warning}")
-    if found.target is None:
-        say("warning: no target column is named; training needs one: --target C")
 
 
 def train(options: Options) -> int:

@@ -6,12 +6,21 @@ import json
 import math
 import re
 from datetime import date, datetime
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
-__all__ = ["FORMS", "TIME_KEYS", "canonical", "date_of", "form", "is_absent", "media_kind", "parsed"]
+__all__ = [
+    "FORMS",
+    "TIME_KEYS",
+    "canonical",
+    "date_of",
+    "form",
+    "is_absent",
+    "media_kind",
+    "number_of",
+    "parsed",
+]
 
 FORMS = {
     "number": "tabular",
@@ -52,12 +61,13 @@ _MAGIC = (
     (b"\x93NUMPY", "array file"),
 )
 _SUFFIXES = {
-    "image": {".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp"},
-    "audio": {".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus"},
-    "video": {".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg"},
-    "points": {".ply", ".off", ".obj", ".stl", ".xyz"},
-    "array file": {".npy"},
+    "image": "png jpg jpeg webp gif tif tiff bmp",
+    "audio": "wav flac ogg mp3 aiff opus",
+    "video": "mp4 avi mov mkv webm mpg",
+    "points": "ply off obj stl xyz",
+    "array file": "npy",
 }
+_KIND_OF_SUFFIX = {suffix: kind for kind, known in _SUFFIXES.items() for suffix in known.split()}
 _STILL_BRANDS = (b"avif", b"avis", b"heic", b"mif1")
 _LISTS = (list, tuple, np.ndarray)
 TIME_KEYS = ("time", "times", "t")
@@ -90,12 +100,13 @@ def media_kind(cell: str | bytes) -> str | None:
     A `.npy` file may hold any of them, and is an `array file`.
     """
     if isinstance(cell, str):
-        suffix = PurePath(cell).suffix.lower()
-        return next((kind for kind, known in _SUFFIXES.items() if suffix in known), None)
+        return _KIND_OF_SUFFIX.get(cell[-8:].rpartition(".")[2].lower()) if "." in cell[-8:] else None
     if cell[:4] == b"RIFF":
         return {b"WAVE": "audio", b"WEBP": "image", b"AVI ": "video"}.get(cell[8:12])
     if cell[:4] == b"FORM" and cell[8:11] == b"AIF":
         return "audio"
+    if cell[4:8] in (b"moov", b"wide", b"mdat"):
+        return "video"
     if cell[4:8] == b"ftyp":
         return "image" if cell[8:12] in _STILL_BRANDS else "video"
     return next((kind for magic, kind in _MAGIC if cell.startswith(magic)), None)
@@ -144,6 +155,16 @@ def date_of(text: str) -> datetime | None:
 
 def _microseconds(found: re.Match[str]) -> str:
     return "." + found[1][:6].ljust(6, "0")
+
+
+def number_of(text: str) -> float | None:
+    """The number that a string spells, else `None`; ids such as `1_60` are none."""
+    if "_" in text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def parsed(cell: str) -> Any:

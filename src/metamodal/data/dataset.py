@@ -14,6 +14,7 @@ from metamodal.data.cells import is_absent
 from metamodal.data.schema import Roles, Schema, infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Split, split_rows
+from metamodal.data.triples import Triples, read_triples
 from metamodal.errors import DataError, OptionError
 
 __all__ = ["Dataset", "open_table", "read_table"]
@@ -24,7 +25,8 @@ class Dataset:
     """A table and its schema. `name` is for messages, `base` the folder that paths start from.
 
     `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
-    reports an error where the user can find it.
+    reports an error where the user can find it. `triples` say how the entities of graph columns are
+    related.
     """
 
     frame: pd.DataFrame
@@ -32,6 +34,7 @@ class Dataset:
     name: str
     base: Path
     numbers: np.ndarray
+    triples: Triples | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -95,6 +98,7 @@ def read_table(
     describe: str | None = None,
     use: tuple[str, ...] | list[str] | None = None,
     kinds: dict[str, str] | None = None,
+    triples: str | None = None,
     root: str | Path | None = None,
 ) -> Dataset:
     """A data set from a table: a file, a folder, a frame in memory, or the embedded ``"glyphs"``.
@@ -111,6 +115,7 @@ def read_table(
         use: the columns to use as modalities; by default all that are of use.
         kinds: kinds of columns that should not be inferred, e.g. `{"notes": "text"}`.
         root: the folder that paths in the table start from; by default the table's own.
+        triples: a table with columns head, relation and tail, for columns of kind graph that name entities.
 
     >>> import pandas as pd
     >>> pets = pd.DataFrame(
@@ -123,7 +128,9 @@ def read_table(
     >>> read_table(pets, target="pet").schema.modalities
     {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
     """
-    said = Roles(target, task, group, split, describe, tuple(use) if use else None, dict(kinds or {}))
+    said = Roles(
+        target, task, group, split, describe, tuple(use) if use else None, dict(kinds or {}), triples
+    )
     return open_table(source, said, root=root)
 
 
@@ -140,7 +147,8 @@ def open_table(
     known = known or opened.roles
     roles = said.over(_there(known, frame, opened.name)) if known else said
     schema = infer(frame, roles, opened.name)
-    return Dataset(frame, schema, opened.name, opened.base, numbers)
+    triples = read_triples(roles.triples, opened.base) if roles.triples else None
+    return Dataset(frame, schema, opened.name, opened.base, numbers, triples)
 
 
 def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
@@ -152,8 +160,10 @@ def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
             f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
         )
     single = {r: getattr(known, r) for r in ("target", "task", "group", "split", "describe")}
+    kinds = {c: k for c, k in known.kinds.items() if c in columns}
     return Roles(
         **{r: c if c in columns else None for r, c in single.items()},
         use=use or None,
-        kinds={c: k for c, k in known.kinds.items() if c in columns},
+        kinds=kinds,
+        triples=known.triples if "graph" in kinds.values() else None,
     )

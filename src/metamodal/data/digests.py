@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import os
+import time
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -43,8 +47,14 @@ def _feed(state: Any, cell: Any) -> None:
     elif hasattr(cell, "tobytes") and hasattr(cell, "mode"):  # a picture of Pillow
         state.update(f"picture:{cell.mode}{cell.size}".encode())
         state.update(cell.tobytes())
-    else:
-        state.update(f"{type(cell).__name__}:{cell!r}".encode("utf-8", "surrogatepass"))
+    elif dataclasses.is_dataclass(cell):
+        state.update(type(cell).__name__.encode())
+        for part in dataclasses.fields(cell):
+            _feed(state, getattr(cell, part.name))
+    elif cell is None or isinstance(cell, (bool, int, float, np.generic, date)):
+        state.update(f"{type(cell).__name__}:{cell!r}".encode())
+    else:  # no knowing what it holds: like nothing else
+        state.update(f"{type(cell).__name__} {id(cell)} {os.getpid()} {time.time_ns()}".encode())
 
 
 def _feed_list(state: Any, cell: Any) -> None:

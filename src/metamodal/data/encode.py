@@ -1,140 +1,26 @@
-"""From raw cells to tensors: what each modality learned of the training cells, applied to any rows."""
+"""From read cells to tensors: what each modality learned of the training cells, applied to any rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders, Tuned
-from metamodal.data.extraction import Features
-from metamodal.data.extractors import Extractor
-from metamodal.data.modalities import modalities
-from metamodal.data.modalities.protocol import CellError, Fitted, Kind
-from metamodal.errors import DataError, OptionError
+from metamodal.data.modalities import Modality, modalities
+from metamodal.data.modalities.protocol import CellError, Fitted
+from metamodal.data.reading import Cells, read_cells, refused
+from metamodal.errors import DataError
 from metamodal.types import Batch, Space
 
-__all__ = ["Cells", "Preprocessor", "read_cells"]
-
+__all__ = ["Preprocessor", "fit_options", "fitted_from"]
 
 _CHUNK = 1024  # rows that features are computed of at a time
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The read cells of a data set: values by modality, `None` where absent."""
-
-    values: dict[str, list[Any]]
-    kinds: dict[str, str]
-    dataset: Dataset
-
-    def rows(self, index: np.ndarray) -> Cells:
-        """Some of the rows, nothing read again."""
-        at = np.arange(len(self.dataset))[index]
-        values = {m: [cells[i] for i in at] for m, cells in self.values.items()}
-        return Cells(values, self.kinds, self.dataset.rows(index))
-
-
-def read_cells(
-    dataset: Dataset,
-    wanted: dict[str, tuple[str, tuple[str, ...]]] | None = None,
-    unreadable: str = "error",
-    encoders: Encoders | None = None,
-) -> Cells:
-    """Every cell of the wanted modalities, opened and read; by default those of the schema.
-
-    A wanted modality whose columns are not in the table, or not in use, is absent in every row.
-
-    Args:
-        encoders: the encoders that some modalities' cells go through, by modality.
-        unreadable: `"error"`, or `"absent"` to treat a cell that cannot be read as an empty one.
-
-    Raises:
-        DataError: a cell cannot be read, naming its file, row, column and the remedy.
-    """
-    if unreadable not in ("error", "absent"):
-        raise OptionError(f"unreadable={unreadable!r}: no such choice. Say error or absent.")
-    values, kinds = {}, {}
-    for name, (kind, columns) in (dataset.schema.modalities if wanted is None else wanted).items():
-        if kind not in modalities:
-            raise OptionError(
-                f"{dataset.name}, column {columns[0]}: {kind} cannot be read by this version. "
-                f"Name other columns with --use (readable kinds: {', '.join(modalities)})."
-            )
-        there = [c for c in columns if c in dataset.frame.columns and c not in dataset.schema.unused]
-        kinds[name], lenient = kind, unreadable == "absent"
-        if encoders and name in encoders.frozen:
-            kinds[name] = "embedding"
-            values[name] = _encoded(dataset, encoders.frozen[name], there, lenient)
-        else:
-            opener = encoders.tuned[name].open if encoders and name in encoders.tuned else None
-            values[name] = _read_modality(dataset, modalities[kind], there, lenient, opener)
-    return Cells(values, kinds, dataset)
-
-
-def _read_modality(
-    dataset: Dataset,
-    kind: Kind,
-    columns: list[str],
-    lenient: bool,
-    opener: Callable[[Any, Path], Any] | None = None,
-) -> list[Any]:
-    opened = opener or kind.read
-    if not columns:
-        return [None] * len(dataset)
-    rows = _joined(dataset, columns, as_records=kind is modalities["tabular"])
-
-    def read(item: tuple[int, Any]) -> Any:
-        position, cell = item
-        if cell is None:
-            return None
-        try:
-            return opened(cell, dataset.base)
-        except CellError as error:
-            if lenient:
-                return None
-            raise _located(dataset, position, ", ".join(columns), error) from None
-
-    if kind is modalities["image"]:
-        with ThreadPoolExecutor(4) as pool:
-            return list(pool.map(read, enumerate(rows)))
-    return [read(item) for item in enumerate(rows)]
-
-
-def _encoded(dataset: Dataset, encoder: Extractor, columns: list[str], lenient: bool) -> list[Any]:
-    """The cells' vectors by an encoder, computed or found where they are kept."""
-    if not columns:
-        return [None] * len(dataset)
-
-    def failed(position: int, error: CellError) -> None:
-        if not lenient:
-            raise _located(dataset, position, ", ".join(columns), error) from None
-
-    return Features(encoder)(_joined(dataset, columns, as_records=False), dataset.base, failed)
-
-
-def _joined(dataset: Dataset, columns: list[str], as_records: bool) -> list[Any]:
-    """One cell a row: the column's own, or a record of the scalars in several columns."""
-    rows = zip(*(dataset.frame[c].tolist() for c in columns))
-    if not as_records:
-        return [None if is_absent(cell) else cell for (cell,) in rows]
-    records = [
-        row[0] if isinstance(row[0], dict) and len(row) == 1 else dict(zip(columns, row)) for row in rows
-    ]
-    return [None if all(is_absent(c) for c in r.values()) else r for r in records]
-
-
-def _located(dataset: Dataset, position: int, column: str, error: CellError) -> DataError:
-    return DataError(f"{dataset.name} row {dataset.numbers[position]}, column {column}: {error}.")
 
 
 @dataclass(frozen=True)
@@ -149,7 +35,7 @@ class Preprocessor:
     def fit(
         cls,
         cells: Cells,
-        options: dict[str, dict[str, Any]] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
         encoders: Encoders | None = None,
     ) -> Preprocessor:
         """Each modality fitted to the cells that are present; one that never is, is left out.
@@ -160,6 +46,7 @@ class Preprocessor:
         """
         wanted = cells.dataset.schema.modalities
         encoders = encoders or Encoders()
+        settings = fit_options(cells.dataset, options)
         fitted: dict[str, Fitted] = {}
         for name, values in cells.values.items():
             present = [v for v in values if v is not None]
@@ -168,7 +55,7 @@ class Preprocessor:
             elif present:
                 kind = cells.kinds[name]
                 with _explained(cells, name, values):
-                    fitted[name] = modalities[kind].fit(present, **(options or {}).get(kind, {}))
+                    fitted[name] = modalities[kind].fit(present, **settings.get(kind, {}))
         if not fitted:
             raise DataError(
                 f"{cells.dataset.name}: every modality is empty in the rows to learn from. Name others with --use."
@@ -192,7 +79,8 @@ class Preprocessor:
 
     def read(self, dataset: Dataset, unreadable: str = "error") -> Cells:
         """The cells of this model's modalities in any table that has some of their columns."""
-        return read_cells(dataset, self.wanted, unreadable, self.encoders)
+        limits = frozenset(c for m in self.fitted.values() for c in getattr(m, "limits", ()))
+        return read_cells(dataset, self.wanted, unreadable, encoders=self.encoders, limits=limits)
 
     def encode(self, cells: Cells) -> Batch:
         """All rows as tensors, zeros where a cell is absent; `targets` is `(n, 0)`."""
@@ -265,8 +153,21 @@ class Preprocessor:
                 fitted[name] = Tuned(encoders.tuned[name], tuple(entry["fitted"]["shape"]))
             else:
                 kind = "embedding" if name in encoders.frozen else entry["kind"]
-                fitted[name] = modalities[kind](**_tuples(entry["fitted"]))
+                fitted[name] = fitted_from(kind, entry["fitted"])
         return cls(fitted, wanted, encoders)
+
+
+def fit_options(
+    dataset: Dataset, options: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, dict[str, Any]]:
+    """Options of each kind's `fit`, with what the schema says of the whole columns."""
+    limits = {"limits": tuple(sorted(dataset.schema.limits))}
+    return {kind: dict(said) for kind, said in (options or {}).items()} | {"tabular": limits}
+
+
+def fitted_from(kind: str, record: dict[str, Any]) -> Modality:
+    """A fitted modality from its fields as JSON values."""
+    return modalities[kind](**_tuples(record))
 
 
 def _tuples(value: Any) -> Any:
@@ -287,5 +188,5 @@ def _explained(cells: Cells, name: str, values: list[Any], modality: Fitted | No
                 if value is not None and modality is not None:
                     modality.tensor([value])
             except CellError as found:
-                raise _located(cells.dataset, position, name, found) from None
+                raise refused(cells.dataset, position, name, found) from None
         raise DataError(f"{cells.dataset.name}, column {name}: {error}.") from None

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import torch
 from metamodal.data.cache import FeatureStore
 from metamodal.data.digests import DIGEST, digest
 from metamodal.data.extractors.protocol import Extractor
-from metamodal.data.modalities import Modality, modalities
+from metamodal.data.modalities import Modality
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.opening import opener
 
-__all__ = ["Features", "Generic"]
+__all__ = ["Features", "Generic", "content_of"]
 
 _VERSION = 1  # of the features of the kinds themselves: what was kept under another is computed again
 _BATCH = 256
@@ -33,17 +35,27 @@ class Generic:
 
     spec = None
 
-    def __init__(self, kind: str, modality: Modality) -> None:
+    def __init__(self, kind: str, modality: Modality, limits: frozenset[str] = frozenset()) -> None:
         self.kind, self.modality = kind, modality
+        self.open = opener(kind, limits)
         record = json.dumps([_VERSION, kind, asdict(modality)])  # type: ignore[call-overload]
         self.identity = f"{kind}-{hashlib.blake2b(record.encode(), digest_size=12).hexdigest()}"
-
-    def open(self, cell: Any, base: Path) -> Any:
-        return modalities[self.kind].read(cell, base)
 
     def vectors(self, values: Sequence[Any]) -> np.ndarray:
         with torch.no_grad():
             return self.modality.features(self.modality.tensor(values)).numpy()
+
+
+@dataclass
+class _Part:
+    """A batch of cells on its way to vectors: those found or computed, and what is still to do."""
+
+    vectors: list[np.ndarray | None]
+    errors: list[tuple[int, CellError]] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    new: np.ndarray | None = None
 
 
 class Features:
@@ -62,67 +74,75 @@ class Features:
         self, cells: Sequence[Any], base: Path, failed: Callable[[int, CellError], None]
     ) -> list[np.ndarray | None]:
         """One vector a cell, `None` for an empty cell and for one that `failed` was told of."""
-        result: list[np.ndarray | None] = [None] * len(cells)
-        with ThreadPoolExecutor(_THREADS) as pool:
-            jobs = (cells[at : at + _BATCH] for at in range(0, len(cells), _BATCH))
-            ahead = _ahead(pool, lambda part: self._opened(part, base), jobs)
-            for at, (places, values, digests) in zip(range(0, len(cells), _BATCH), ahead):
-                self._fill(result, at, places, values, digests, failed)
+        result: list[np.ndarray | None] = []
+        parts = (cells[at : at + _BATCH] for at in range(0, len(cells), _BATCH))
+        with ThreadPoolExecutor(_THREADS) as pool, _one_torch_thread():
+            for part in _ahead(pool, lambda part: self._worked(part, base), parts):
+                self._finish(part)
+                for i, error in part.errors:
+                    failed(len(result) + i, error)
+                result += part.vectors
         return result
 
-    def _opened(self, cells: Sequence[Any], base: Path) -> tuple[np.ndarray, list[Any], np.ndarray]:
-        """Of each cell its place in the store, its value if it has none there (or why not), its digest."""
-        digests = np.zeros(len(cells), DIGEST)
-        values: list[Any] = [None] * len(cells)
+    def _worked(self, cells: Sequence[Any], base: Path) -> _Part:
+        """A batch as far as a thread of its own may go: opened, and encoded if the encoder allows it."""
+        part = _Part([None] * len(cells))
+        contents: list[tuple[int, Any]] = []
         for i, cell in enumerate(cells):
             try:
                 if cell is not None:
-                    values[i] = self._content(cell, base)
-                    digests[i] = digest(values[i])
+                    contents.append((i, content_of(cell, self.encoder.kind, base)))
             except CellError as error:
-                values[i] = error
-        places = self.store.find(digests) if self.store is not None else np.full(len(cells), -1)
-        for i, value in enumerate(values):
-            if value is None or isinstance(value, CellError) or places[i] >= 0:
-                continue
+                part.errors.append((i, error))
+        digests = np.array([digest(content) for _, content in contents], DIGEST)
+        places = self.store.find(digests) if self.store is not None else np.full(len(contents), -1)
+        if (places >= 0).any() and self.store is not None:
+            held = np.flatnonzero(places >= 0)
+            for at, vector in zip(held, self.store.take(places[held])):
+                part.vectors[contents[at][0]] = vector
+        for at in np.flatnonzero(places < 0):
+            i, content = contents[at]
             try:
-                values[i] = self.encoder.open(value, base)
+                part.values.append(self.encoder.open(content, base))
+                part.places.append(i)
+                part.digests.append(digests[at])
             except CellError as error:
-                values[i] = error
-        return places, values, digests
+                part.errors.append((i, error))
+        part.errors.sort(key=lambda found: found[0])
+        if isinstance(self.encoder, Generic):
+            self._encode(part)
+        return part
 
-    def _content(self, cell: Any, base: Path) -> Any:
-        named = isinstance(cell, (str, dict)) and self.encoder.kind in _FILES
-        if named and not (isinstance(cell, dict) and "array" in cell):
-            return file_bytes(cell, base, self.encoder.kind)
-        return cell
+    def _encode(self, part: _Part) -> None:
+        """Vectors of what is opened and not found; it is let go of."""
+        if part.values:
+            part.new = self.encoder.vectors(part.values)
+            part.values = []
 
-    def _fill(
-        self,
-        result: list[np.ndarray | None],
-        at: int,
-        places: np.ndarray,
-        values: list[Any],
-        digests: np.ndarray,
-        failed: Callable[[int, CellError], None],
-    ) -> None:
-        there = [i for i, v in enumerate(values) if v is not None and not isinstance(v, CellError)]
-        for i, value in enumerate(values):
-            if isinstance(value, CellError):
-                failed(at + i, value)
-        held = [i for i in there if places[i] >= 0]
-        if held and self.store is not None:
-            for i, vector in zip(held, self.store.take(places[held])):
-                result[at + i] = vector
-        new = [i for i in there if places[i] < 0]
-        if new:
-            vectors = self.encoder.vectors([values[i] for i in new])
-            for i, vector in zip(new, vectors):
-                result[at + i] = vector
-            if self.store is not None:
-                self.store.add(digests[new], vectors)
-        self.found += len(held)
-        self.computed += len(new)
+    def _finish(self, part: _Part) -> None:
+        """What must happen in one thread."""
+        self._encode(part)
+        self.found += sum(v is not None for v in part.vectors)
+        if part.new is None:
+            return
+        self.computed += len(part.places)
+        for i, vector in zip(part.places, part.new):
+            part.vectors[i] = vector
+        if self.store is not None:
+            self.store.add(np.array(part.digests, DIGEST), part.new)
+
+
+def content_of(cell: Any, kind: str, base: Path) -> Any:
+    """What a cell holds, whatever it is named by: a path's bytes, an entity's neighbourhood.
+
+    Raises:
+        CellError: no such file, no such entity.
+    """
+    cell = cell() if callable(cell) else cell
+    named = isinstance(cell, (str, dict)) and kind in _FILES
+    if named and not (isinstance(cell, dict) and "array" in cell):
+        return file_bytes(cell, base, kind)
+    return cell
 
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable[[Any], Any], jobs: Iterator[Any]) -> Iterator[Any]:
@@ -134,3 +154,14 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable[[Any], Any], jobs: Iterator[
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """The threads here share the cores; torch's own would get in their way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

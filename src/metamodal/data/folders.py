@@ -14,7 +14,10 @@ from metamodal.data.schema import Roles
 from metamodal.data.splits import part_of
 from metamodal.errors import DataError
 
-__all__ = ["class_folders", "read_shards", "saved_splits", "shards_of"]
+__all__ = ["ABOUT", "class_folders", "read_shards", "roles_beside", "saved_splits", "shards_of"]
+
+ABOUT = "metamodal.json"
+"""Beside shards that `encode` wrote: what their columns are, and the roles that go without saying."""
 
 
 def saved_splits(folder: Path) -> dict[str, list[Path]] | None:
@@ -55,6 +58,15 @@ def shards_of(folder: Path) -> list[Path]:
             f"{folder}: holds tables of two formats ({', '.join(endings)}). Name one file, or sort them out."
         )
     return files
+
+
+def roles_beside(folder: Path) -> Roles | None:
+    """The roles that `encode` wrote beside its shards."""
+    path = folder / ABOUT
+    if not path.is_file():
+        return None
+    said = _json(path).get("roles", {})
+    return Roles(**said | {"use": tuple(said["use"])})
 
 
 def read_shards(files: dict[str, list[Path]], rows: int, report: Report) -> Iterator[Chunk]:

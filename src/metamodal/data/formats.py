@@ -96,6 +96,7 @@ def _of_batches(batches: Iterable[Any], schema: pa.Schema, name: str) -> Iterato
     levels = _class_names(schema)
     first = 1
     for batch in batches:
+        batch.validate(full=True)  # a damaged file's offsets and texts are not to be trusted
         frame = frame_of(pa.Table.from_batches([batch]))
         for column, names in levels.items():
             frame[column] = [_level(code, names) for code in frame[column]]

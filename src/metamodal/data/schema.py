@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.data.cells import FORMS, form, is_absent, media_kind
+from metamodal.data.cells import FORMS, date_of, form, is_absent, media_kind, number_of
 from metamodal.data.problems import Problem, Report, short
 from metamodal.errors import DataError, OptionError, suggestion
 
@@ -44,6 +46,7 @@ class Roles:
     describe: str | None = None
     use: tuple[str, ...] | None = None
     kinds: dict[str, str] = field(default_factory=dict)
+    triples: str | None = None
 
     def over(self, other: Roles) -> Roles:
         """These roles, with `other` answering where these are silent about role and column."""
@@ -53,25 +56,39 @@ class Roles:
             for name in _SINGLE
         }
         use = tuple(c for c in other.use or () if c not in taken) or None
-        return Roles(**single, use=self.use or use, kinds=self.kinds or other.kinds)
+        return Roles(
+            **single,
+            use=self.use or use,
+            kinds=self.kinds or other.kinds,
+            triples=self.triples or other.triples,
+        )
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its role, its kind, why, and what to beware of."""
+    """One column: its role, its kind, why, and what to beware of.
+
+    `limits` are the numbers in it, by name, whose infinities stand for values beyond the limits of
+    detection: two or more of its cells are infinite.
+    """
 
     name: str
     role: str
     kind: str | None
     evidence: str
     warning: str | None = None
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a table; a modality is one of them, or all scalar ones together."""
+    """The columns of a table; a modality is one of them, or all scalar ones together.
+
+    `triples` names the file that says how the entities in graph columns are related.
+    """
 
     columns: tuple[Column, ...]
+    triples: str | None = None
 
     def role(self, role: str) -> str | None:
         """The name of the column with this role, if there is one."""
@@ -104,6 +121,11 @@ class Schema:
         return frozenset(c.name for c in self.columns if c.evidence == _NOT_USED)
 
     @property
+    def limits(self) -> frozenset[str]:
+        """The numbers that may be infinite."""
+        return frozenset(name for c in self.columns for name in c.limits)
+
+    @property
     def warnings(self) -> list[str]:
         return [f"column {c.name!r}: {c.warning}" for c in self.columns if c.warning]
 
@@ -114,6 +136,7 @@ class Schema:
             **{r: self.role(r) for r in ("target", "task", "group", "split", "describe")},
             use=tuple(c.name for c in used),
             kinds={c.name: str(c.kind) for c in used},
+            triples=self.triples,
         )
 
 
@@ -122,6 +145,25 @@ _JUDGED_ROWS = 50  # in fewer rows a column is constant, or tells the classes ap
 _MANY_LEVELS = 100
 _LISTS = {"vector", "sequence", "symbols"}
 _MOST = 0.8  # of a column's strings; what the others are not, is wrong with them
+_OFTEN = 10  # rows a value, with which many values are a category all the same
+_TEXT_WORDS = frozenset(
+    ["text", "title", "description", "caption", "comment", "comments", "author", "licence", "license"]
+) | {
+    *[
+        "english",
+        "german",
+        "french",
+        "spanish",
+        "italian",
+        "portuguese",
+        "dutch",
+        "russian",
+        "chinese",
+        "japanese",
+        "korean",
+    ]
+}
+_POINT_WORDS = frozenset({"points", "pointcloud", "cloud", "lidar", "radar"})
 _RECORDS = "records of named values"
 _ROLE_EVIDENCE = "named so by the caller"
 
@@ -156,7 +198,9 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
             columns.append(Column(column, role, kind, _ROLE_EVIDENCE, reason))
         else:
             columns.append(_inferred(frame, column, cells, roles, labels, name, report))
-    schema = Schema(tuple(columns))
+    schema = Schema(tuple(columns), roles.triples)
+    if roles.triples and not any(c.kind == "graph" for c in columns):
+        raise OptionError(f"{name}: --triples, and no column is a graph. Say --kind COLUMN=graph.")
     if roles.use is not None and not schema.modalities:
         raise OptionError(f"{name}: --use names no column. Name at least one modality.")
     return schema
@@ -207,12 +251,38 @@ def _inferred(
             return Column(column, "ignored", None, evidence)
     else:
         kind, evidence = _quiet_kind(frame, column, cells), ""
+    limits, note = _beyond_limits(column, cells) if kind == "tabular" else ((), None)
     reason = _worthless(frame[column], cells, labels, kind)
     if not used:
         return Column(column, "ignored", kind, _NOT_USED, reason)
     if reason and roles.use is None and len(frame) >= _JUDGED_ROWS:
         return Column(column, "ignored", kind, f"{evidence}; left out because {reason}", reason)
-    return Column(column, "modality", kind, evidence, reason)
+    warning = "; ".join(filter(None, [note, reason])) or None
+    evidence = f"{evidence}, {note.partition(':')[0]}" if note and evidence != _RECORDS else evidence
+    return Column(column, "modality", kind, evidence, warning, limits)
+
+
+def _beyond_limits(column: str, cells: list[Any]) -> tuple[tuple[str, ...], str | None]:
+    """The numbers of a column of which two or more are infinite, and what is made of them."""
+    found: dict[str, list[float]] = {}
+    for cell in cells:
+        for name, value in cell.items() if isinstance(cell, dict) else ((column, cell),):
+            infinity = _infinity(value)
+            if infinity:
+                found.setdefault(str(name), []).append(infinity)
+    limits = tuple(name for name, values in found.items() if len(values) > 1)
+    below = sum(value < 0 for name in limits for value in found[name])
+    above = sum(len(found[name]) for name in limits) - below
+    note = f"{below} values are -inf and {above} are +inf: they are read as beyond the limits of detection"
+    return limits, note if limits else None
+
+
+def _infinity(value: Any) -> float | None:
+    if isinstance(value, str):
+        if value.strip().lstrip("+-").lower() not in ("inf", "infinity"):
+            return None
+        value = float(value)
+    return float(value) if isinstance(value, (float, np.floating)) and math.isinf(value) else None
 
 
 def _quiet_kind(frame: pd.DataFrame, column: str, cells: list[Any]) -> str | None:
@@ -250,6 +320,8 @@ def _kind(
         cells = [c for c in cells if form(c) in fits - {"empty list"}]
         forms = Counter({usual: len(cells)})
     (only,) = forms
+    if only in ("sequence", "points", "array file") and _sounds_like_points(column):
+        return "points", f"{_evidence(only, cells)}; by its name, points"
     if only == "string":
         return _kind_of_strings(frame, column, cells, name, report)
     if only not in FORMS and report is not None:
@@ -273,13 +345,30 @@ def _kind(
     return FORMS[only], _evidence(only, cells)
 
 
+def _sounds_like_points(column: str) -> bool:
+    words = _words_of(column)
+    return any(word in _POINT_WORDS for word in words) or "point_cloud" in "_".join(words)
+
+
+def _words_of(column: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z]+", column.lower()) if word]
+
+
 def _evidence(only: str, cells: list[Any]) -> str:
-    if only in ("image", "audio", "video"):
+    if only in ("image", "audio", "video", "points"):
         return f"{only} by the first bytes of all {len(cells)} cells"
+    if only == "array file":
+        return "arrays in .npy files"
+    if only == "timed":
+        return "records of times and values"
+    if only == "graph":
+        return "records of nodes and edges"
+    if only == "frames":
+        return f"pictures in a row, {min(map(len, cells))} to {max(map(len, cells))} in a cell"
     if only == "sequence":
         lengths = [len(c) for c in cells]
-        width = len(cells[0][0])
-        return f"lists of steps, {width} values each, {min(lengths)} to {max(lengths)} steps"
+        first = next((step for cell in cells for step in cell if step is not None), ())
+        return f"lists of steps, {len(first)} values each, {min(lengths)} to {max(lengths)} steps"
     if only == "symbols":
         return "lists of symbols"
     if only == "record":
@@ -290,50 +379,69 @@ def _evidence(only: str, cells: list[Any]) -> str:
 def _kind_of_strings(
     frame: pd.DataFrame, column: str, cells: list[str], name: str, report: Report | None = None
 ) -> tuple[str, str]:
-    media = Counter(media_kind(c) for c in cells)
-    kind, count = media.most_common(1)[0]
-    if kind and count == len(cells):
+    counts = Counter(cells)
+    kind = _usual([media_kind(c) or "" for c in cells])
+    if kind:
+        fits = {c: media_kind(c) == kind for c in counts}
+        _odd_strings(frame, column, fits, f"paths that end like {kind} files", name, report)
+    if kind == "array file":
+        if _sounds_like_points(column):
+            return "points", "paths of .npy files; by its name, points"
+        raise DataError(
+            f"{name}, column {column}: cannot tell what its .npy files are. Say --kind {column}=KIND."
+        )
+    if kind:
         return kind, f"paths that end like {kind} files"
-    if kind and count >= _MOST * len(cells):
-        told = f"paths that end like {kind} files"
-        _odd_strings(frame, column, [media_kind(c) == kind for c in cells], told, name, report)
-        return kind, told
-    fits = [_is_number(c) for c in cells]
-    if all(fits):
-        return "tabular", "numbers written as text"
-    if sum(fits) >= _MOST * len(cells):
-        _odd_strings(frame, column, fits, "numbers", name, report)
-        return "tabular", "numbers written as text"
-    distinct = len(set(cells))
-    words = float(np.mean([len(c.split()) for c in cells]))
-    few = distinct <= max(2, 0.5 * len(cells)) and (distinct <= _MANY_LEVELS or words < 1.2)
+    for told, fitting in (("numbers", _is_number), ("dates", _is_date)):
+        fits = {c: fitting(c) for c in counts}
+        if sum(n for c, n in counts.items() if fits[c]) >= _MOST * len(cells):
+            _odd_strings(frame, column, fits, told, name, report)
+            return "tabular", "numbers written as text" if told == "numbers" else told
+    distinct = len(counts)
+    words = sum(len(c.split()) * n for c, n in counts.items()) / len(cells)
+    evidence = f"strings, {distinct} distinct, {words:.1f} words on average"
+    if _TEXT_WORDS & set(_words_of(column)) and distinct > 1:
+        return "text", f"{evidence}; by its name, text"
+    often = distinct <= _MANY_LEVELS or words < 1.2 or len(cells) >= _OFTEN * distinct
+    few = distinct <= max(2, 0.5 * len(cells)) and often
     if (few and words < 3) or distinct == 1:
         return "tabular", f"a category of {distinct} values"
-    return "text", f"strings, {distinct} distinct, {words:.1f} words on average"
+    if words == 1 and all(any(letter.isdigit() for letter in c) for c in counts):
+        return "tabular", f"a category of {distinct} values, single words with digits"
+    return "text", evidence
+
+
+def _usual(kinds: list[str]) -> str | None:
+    """What most of a column's strings are, if it is anything."""
+    kind, count = Counter(kinds).most_common(1)[0]
+    return kind if kind and count >= _MOST * len(kinds) else None
 
 
 def _odd_strings(
-    frame: pd.DataFrame, column: str, fits: list[bool], usual: str, name: str, report: Report | None
+    frame: pd.DataFrame, column: str, fits: dict[str, bool], usual: str, name: str, report: Report | None
 ) -> None:
     """Each string that does not look like most of its column goes to `report`, or the first is an error."""
-    there = [row for row, cell in enumerate(frame[column], start=1) if isinstance(cell, str)]
+    if all(fits.values()):
+        return
     mend = f"Mend the cell, or say --kind {column}=text"
-    for row in (row for row, fit in zip(there, fits) if not fit):
-        value = short(frame[column].iloc[row - 1])
+    there = [(row, c) for row, c in enumerate(frame[column], start=1) if isinstance(c, str)]
+    odd = [(row, c) for row, c in there if not fits[c]]
+    for row, cell in odd:
         if report is None:
             raise DataError(
-                f"{name} row {row}, column {column}: the column has two kinds ({sum(fits)} {usual} and "
-                f"{len(fits) - sum(fits)} words); this cell is {value}. {mend}."
+                f"{name} row {row}, column {column}: the column has two kinds ({len(there) - len(odd)} {usual} and "
+                f"{len(odd)} words); this cell is {short(cell)}. {mend}."
             )
-        report(Problem(row, column, value, f"a word where {sum(fits)} cells are {usual}. {mend}"))
+        reason = f"a word where {len(there) - len(odd)} cells are {usual}. {mend}"
+        report(Problem(row, column, short(cell), reason))
+
+
+def _is_date(text: str) -> bool:
+    return bool(date_of(text))
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return number_of(text) is not None
 
 
 def _worthless(
@@ -344,8 +452,8 @@ def _worthless(
     distinct = {k for k in keys if k is not None}
     if len(distinct) == 1 and len(cells) == len(column) > 1:
         return "it is constant"
-    words = kind in ("text", "tabular") and all(isinstance(c, str) and len(c.split()) == 1 for c in cells)
-    if words and len(distinct) == len(column) > 20:
+    unique = len(distinct) == len(column) > 20 and kind in ("text", "tabular")
+    if unique and all(isinstance(c, str) and _is_word(c) for c in cells):
         return "it differs in every row, as an id does"
     if labels is None or len(distinct) < 2:
         return None
@@ -360,6 +468,10 @@ def _worthless(
     if repeated and all(len(of_class[label]) == 1 for label in repeated) and len(distinct) > 1:
         return "it is constant within each class: it describes the class, and in a query it would give the label away"
     return None
+
+
+def _is_word(text: str) -> bool:
+    return len(text.split()) == 1 and not _is_number(text) and not date_of(text)
 
 
 def _key(cell: Any) -> Any:

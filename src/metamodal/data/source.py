@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.data.folders import class_folders, read_shards, saved_splits, shards_of
+from metamodal.data.folders import class_folders, read_shards, roles_beside, saved_splits, shards_of
 from metamodal.data.formats import FORMATS, Chunk, chunked, of_arrow, sniffed
 from metamodal.data.problems import Problem, Report
 from metamodal.data.schema import Roles
@@ -137,7 +137,7 @@ def _of_folder(folder: Path) -> Source:
     name = folder.resolve().name
     shards = saved_splits(folder) or {"": shards_of(folder)}
     if any(shards.values()):
-        known = Roles(split="split") if all(map(part_of, shards)) else None
+        known = roles_beside(folder) or (Roles(split="split") if all(map(part_of, shards)) else None)
         return Source(name, folder, lambda rows, report: read_shards(shards, rows, report), known)
     records, roles = class_folders(folder)
     return Source(name, folder, lambda rows, report: chunked(enumerate(records, 1), [], rows), roles)

@@ -70,7 +70,10 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 
 
 def _arrow_cells(column: Any) -> list[Any]:
-    """Python cells of an Arrow array; nested lists of numbers become numpy arrays, fast."""
+    """Python cells of an Arrow array; nested lists of numbers become numpy arrays, fast.
+
+    Where a null is among the numbers they stay lists, in which `None` is not a NaN.
+    """
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
@@ -78,13 +81,15 @@ def _arrow_cells(column: Any) -> list[Any]:
     if _is_list(column.type):
         inner = column.type.value_type
         if _is_numeric(inner):
-            return _split(column, _numbers(column.flatten()))
+            flat = column.flatten()
+            return column.to_pylist() if flat.null_count else _split(column, _numbers(flat))
         if _is_list(inner) and _is_numeric(inner.value_type):
             steps = column.flatten()
             widths = set(np.diff(steps.offsets.to_numpy()).tolist())
             if len(widths) == 1 and steps.null_count == 0 and (width := widths.pop()) > 0:
                 flat = steps.flatten()
-                return _split(column, _numbers(flat).reshape(-1, width))
+                if not flat.null_count:
+                    return _split(column, _numbers(flat).reshape(-1, width))
     return column.to_pylist()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metamodal.config import component_record
 from metamodal.data.dataset import Dataset
-from metamodal.data.encode import Cells
+from metamodal.data.reading import Cells
 from metamodal.data.tasks import Draw, Shape, draw_episodes, episodes_of, random_missing, tasks_of
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import BASELINES, baseline_logits

@@ -29,6 +29,7 @@ from metamodal.data.schema import Roles, infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import part_of, split_rows
 from metamodal.data.table import frame_of_cells
+from metamodal.data.triples import read_triples
 from metamodal.errors import DataError
 
 __all__ = ["Audit", "Balance", "Coverage", "Fault", "Finding", "States", "audit", "audited"]
@@ -44,6 +45,7 @@ def audit(
     describe: str | None = None,
     use: tuple[str, ...] | list[str] | None = None,
     kinds: dict[str, str] | None = None,
+    triples: str | None = None,
     root: str | Path | None = None,
     seed: int = 0,
 ) -> Audit:
@@ -62,7 +64,9 @@ def audit(
     row 2, column weight: weight is inf. Give a finite number, or leave the cell empty.
     row 2, column pet: 'NA' is read as the name of a class, but may mean that there is no label. Leave the cell empty if so, else write another word.
     """
-    said = Roles(target, task, group, split, describe, tuple(use) if use else None, dict(kinds or {}))
+    said = Roles(
+        target, task, group, split, describe, tuple(use) if use else None, dict(kinds or {}), triples
+    )
     return audited(open_source(source, root), said, seed)
 
 
@@ -119,9 +123,10 @@ def _opened(
         odd.setdefault(str(problem.column), set()).add(position)
         bad_cell(replace(problem, row=int(numbers[position])))
 
-    known = source.roles
-    schema = infer(frame, said.over(known) if known else said, source.name, note)
-    return Dataset(frame, schema, source.name, source.base, numbers), odd
+    roles = said.over(source.roles) if source.roles else said
+    schema = infer(frame, roles, source.name, note)
+    triples = read_triples(roles.triples, source.base) if roles.triples else None
+    return Dataset(frame, schema, source.name, source.base, numbers, triples), odd
 
 
 def _states(cells: ColumnCells) -> States:

@@ -9,7 +9,7 @@ import numpy as np
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.signatures import grid
 from metamodal.data.dataset import Dataset
-from metamodal.data.modalities import modalities
+from metamodal.data.opening import opener
 
 __all__ = ["alike_pairs"]
 
@@ -87,7 +87,7 @@ def _still_alike(dataset: Dataset, cells: ColumnCells, pair: tuple[int, int]) ->
     column = dataset.frame[cells.column.name]
     squares = []
     for position in pair:
-        value = modalities[kind].read(column.iat[position], dataset.base)
+        value = opener(kind)(column.iat[position], dataset.base)
         square = grid(kind, value, _FINE, colour=True)
         if square is None:
             return False

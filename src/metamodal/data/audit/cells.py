@@ -7,17 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from metamodal.data.audit.findings import Watch
 from metamodal.data.audit.signatures import LOOK, Signature, signature
-from metamodal.data.cells import form, is_absent
+from metamodal.data.cells import form, is_absent, number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.modalities import modalities
+from metamodal.data.opening import opener
 from metamodal.data.problems import Problem, Report, short
+from metamodal.data.reading import raw_cells
 from metamodal.data.schema import Column
 from metamodal.errors import MetamodalError
 
@@ -25,7 +26,6 @@ __all__ = ["ABSENT", "PRESENT", "UNREADABLE", "ColumnCells", "column_kind", "ope
 
 ABSENT, PRESENT, UNREADABLE = 0, 1, 2
 _CHUNK = 512  # rows that are open at a time
-_INFINITE = "Give a finite number, or leave the cell empty"
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,11 @@ class _Maker:
         unused = column.name in dataset.schema.unused
         self.opened = not unused and self.kind is not None and self.kind in modalities
         self.threaded = self.opened and getattr(modalities[str(self.kind)], "threaded", False)
+        self.limits = dataset.schema.limits
+        if self.kind == "graph" and self.opened:
+            self.cells = raw_cells(dataset, "graph", (column.name,))
+        else:
+            self.cells = dataset.frame[column.name].tolist()
         n = len(dataset)
         self.states, self.digests = np.zeros(n, np.uint8), np.zeros(n, np.uint64)
         self.hashes, self.blank = np.zeros(n, np.uint64), np.zeros(n, bool)
@@ -99,7 +104,7 @@ class _Maker:
         self.words = self.kind == "tabular" and (column.kind is None or not self._numeric())
 
     def open(self, rows: range, mapped: Callable[..., Iterable[Any]]) -> None:
-        cells = self.dataset.frame[self.column.name].iloc[rows.start : rows.stop].tolist()
+        cells = self.cells[rows.start : rows.stop]
         for position, cell, found in zip(rows, cells, mapped(self._seen, rows, cells)):
             if found is None:
                 continue
@@ -126,12 +131,24 @@ class _Maker:
         if self.kind == "tabular" and _infinite(cell):
             self.infinite.append(position)
             return Signature(2)
-        return _read(str(self.kind), self.column.name, cell, self.dataset.base)
+        return self._read(cell)
+
+    def _read(self, cell: Any) -> Signature | str:
+        kind = str(self.kind)
+        scalar = kind == "tabular" and form(cell) != "record"
+        try:
+            value = opener(kind, self.limits)({self.column.name: cell} if scalar else cell, self.dataset.base)
+            return signature(kind, value)
+        except MetamodalError as error:
+            return str(error).rstrip(".")
+        except Exception as error:  # a reader that breaks on one cell must not hide the others
+            reason = (str(error).splitlines() or [""])[0].rstrip(".")
+            return f"reading failed ({type(error).__name__}: {reason}). Replace the cell or leave it empty"
 
     def _numeric(self) -> bool:
         """Whether every string of the column spells a number."""
-        cells = enumerate(self.dataset.frame[self.column.name])
-        return all(_spells_number(c) for i, c in cells if isinstance(c, str) and i not in self.odd)
+        words = (c for i, c in enumerate(self.cells) if isinstance(c, str) and i not in self.odd)
+        return all(number_of(c) is not None for c in words)
 
     def _fail(self, position: int, cell: Any, reason: str) -> None:
         self.states[position], self.digests[position] = UNREADABLE, 0
@@ -139,19 +156,17 @@ class _Maker:
         self.report(Problem(number, self.column.name, short(cell), reason))
 
     def finished(self) -> ColumnCells:
-        cells = self.dataset.frame[self.column.name]
+        cells, mend = self.cells, "Give a finite number, or leave the cell empty"
         several = tuple(self.infinite) if len(self.infinite) > 1 else ()
         for position in self.infinite if not several else ():
-            self._fail(
-                position, cells.iat[position], f"{self.column.name} is {cells.iat[position]}. {_INFINITE}"
-            )
+            self._fail(position, cells[position], f"{self.column.name} is {cells[position]}. {mend}")
         there = self.states == PRESENT
         if self.kind in ("series", "embedding") and self.opened and there.any():
             usual, _ = Counter(self.widths[there].tolist()).most_common(1)[0]
             what = "channels" if self.kind == "series" else "values"
             for position in np.flatnonzero(there & (self.widths != usual)).tolist():
                 reason = f"{self.widths[position]} {what} where the others have {usual}. Mend the cell"
-                self._fail(position, cells.iat[position], reason)
+                self._fail(position, cells[position], reason)
         return ColumnCells(
             self.column,
             self.kind,
@@ -165,27 +180,7 @@ class _Maker:
         )
 
 
-def _read(kind: str, name: str, cell: Any, base: Path) -> Signature | str:
-    scalar = kind == "tabular" and form(cell) != "record"
-    try:
-        found = signature(kind, modalities[kind].read({name: cell} if scalar else cell, base))
-    except MetamodalError as error:
-        return str(error).rstrip(".")
-    except Exception as error:  # a reader that breaks on one cell must not hide the others
-        reason = (str(error).splitlines() or [""])[0].rstrip(".")
-        return f"reading failed ({type(error).__name__}: {reason}). Replace the cell or leave it empty"
-    return found if found.finite else f"a value is infinite. {_INFINITE}"
-
-
 def _infinite(cell: Any) -> bool:
     if isinstance(cell, str):
-        return "inf" in cell.lower() and _spells_number(cell) and math.isinf(float(cell))
+        return "inf" in cell.lower() and math.isinf(number_of(cell) or 0.0)
     return isinstance(cell, (float, np.floating)) and math.isinf(cell)
-
-
-def _spells_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -10,7 +10,8 @@ import numpy as np
 from metamodal.data.audit.findings import Finding
 from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
-from metamodal.data.encode import Preprocessor, read_cells
+from metamodal.data.encode import Preprocessor
+from metamodal.data.reading import read_cells
 
 __all__ = ["label_noise"]
 
@@ -21,7 +22,7 @@ _CHUNK = 512
 _PROJECTED, _WIDTH = 512, 128
 _FOLDS = 5
 _SKILL = 0.7  # of the way from chance to all right; below, a doubt says more of the model than of the label
-_DOUBT, _SURE = 0.1, 0.6  # probability of the given label at most, of another at least
+_DOUBT, _SURE = 0.15, 0.6  # probability of the given label at most, of another at least
 
 
 def label_noise(dataset: Dataset, left_out: set[str], seed: int) -> Finding | str | None:
@@ -144,7 +145,7 @@ def _held_out(
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # near enough for a doubt
         for train, test in folds:
-            model = LogisticRegression(C=float(__import__("os").environ.get("CC","1.0")), max_iter=100).fit(features[train], given[train])
+            model = LogisticRegression(C=0.3, max_iter=100).fit(features[train], given[train])
             probabilities[test] = model.predict_proba(features[test])
     return probabilities
 

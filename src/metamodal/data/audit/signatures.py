@@ -23,7 +23,7 @@ class Signature(NamedTuple):
     """A content's digest, and of pictures and sounds a thumbnail and its perceptual hash.
 
     `width` is the number of channels of a series or values of a vector; `blank` says that the cell
-    holds nothing but one value; `finite` is false where a value in it is infinite or NaN.
+    holds nothing but one value.
     """
 
     digest: int
@@ -31,7 +31,6 @@ class Signature(NamedTuple):
     hash: int = 0
     width: int = 0
     blank: bool = False
-    finite: bool = True
 
 
 def signature(kind: str, value: Any) -> Signature:
@@ -44,11 +43,7 @@ def signature(kind: str, value: Any) -> Signature:
         look = square.reshape(LOOK, _SIDE // LOOK, LOOK, _SIDE // LOOK).mean((1, 3))
         return Signature(_digest(value), look.round().astype(np.uint8), _perceptual_hash(square))
     if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind == "f":
-        finite = bool(np.isfinite(value).all())
-        return Signature(_digest(value), width=value.shape[-1], blank=_blank(value), finite=finite)
-    if isinstance(value, dict):
-        finite = not any(isinstance(v, float) and not np.isfinite(v) for v in value.values())
-        return Signature(_digest(value), finite=finite)
+        return Signature(_digest(value), width=value.shape[-1], blank=_blank(value))
     return Signature(_digest(text_key(value) if kind == "text" else value))
 
 

@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.protocol import CellError, modalities
 
-__all__ = ["Image"]
+__all__ = ["MAX_PIXELS", "Image", "opened_picture", "pixels_of", "refusing"]
 
 MAX_PIXELS = 64_000_000
 """Images that claim more are refused before they are decoded."""
@@ -53,7 +53,7 @@ class Image:
         if isinstance(cell, np.ndarray):
             return _reduced(_of_array(cell))
         if isinstance(cell, PIL.Image.Image):
-            with _refusing("picture"):
+            with refusing("picture"):
                 return _reduced(cell)
         data = file_bytes(cell, base, "image")
         if data.startswith(NPY_MAGIC):
@@ -88,7 +88,7 @@ class Image:
         kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
         padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
         gradient = F.conv2d(padded, torch.stack([kernel, kernel.T])[:, None])
-        strength = gradient.norm(dim=1)
+        strength = torch.hypot(gradient[:, 0], gradient[:, 1])
         angle = torch.atan2(gradient[:, 1], gradient[:, 0]) % math.pi
         turn = angle * (_ORIENTATIONS / math.pi)
         bins = torch.arange(_ORIENTATIONS)[:, None, None]
@@ -154,10 +154,15 @@ def _channelwise(values: tuple[float, ...]) -> Tensor:
 
 def _decoded(data: bytes) -> PIL.Image.Image:
     """A picture, turned as its EXIF says; of an animation the first frame."""
-    with _refusing(f"{len(data)} bytes"), opened_picture(data) as picture:
+    with refusing(f"{len(data)} bytes"), opened_picture(data) as picture:
         picture.draft(None, (2 * _KEPT_SIDE, 2 * _KEPT_SIDE))
         picture.load()
         return PIL.ImageOps.exif_transpose(picture)
+
+
+def pixels_of(picture: PIL.Image.Image | np.ndarray, side: int) -> np.ndarray:
+    """A picture, or the pixels of one, as grey or RGB bytes of at most `side` pixels a side."""
+    return _reduced(PIL.Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture, side)
 
 
 def opened_picture(data: bytes) -> PIL.Image.Image:
@@ -174,7 +179,7 @@ def opened_picture(data: bytes) -> PIL.Image.Image:
 
 
 @contextmanager
-def _refusing(what: str) -> Iterator[None]:
+def refusing(what: str) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -215,7 +220,7 @@ def _of_16_bits(values: np.ndarray) -> np.ndarray:
     return np.round(np.clip(values, 0, 65535) / 257).astype(np.uint8)
 
 
-def _reduced(picture: PIL.Image.Image) -> np.ndarray:
+def _reduced(picture: PIL.Image.Image, side: int = _KEPT_SIDE) -> np.ndarray:
     """Grey or RGB bytes on white, no larger than is kept."""
     if picture.mode.startswith("I"):
         picture = PIL.Image.fromarray(_of_16_bits(np.asarray(picture)))
@@ -228,8 +233,8 @@ def _reduced(picture: PIL.Image.Image) -> np.ndarray:
         picture = picture.convert("RGB")
     if picture.mode not in ("L", "RGB"):
         picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    if max(picture.size) > _KEPT_SIDE:
-        factor = _KEPT_SIDE / max(picture.size)
+    if max(picture.size) > side:
+        factor = side / max(picture.size)
         size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
         picture = picture.resize(size, PIL.Image.Resampling.BOX)
     pixels = np.array(picture)

@@ -54,7 +54,8 @@ class Fitted(Protocol):
 class Modality(Fitted, Protocol):
     """A kind: a frozen dataclass whose fields are all that training learned of the cells.
 
-    `read` and `fit` are class-level; the rest works on a fitted value.
+    `read` and `fit` are class-level; the rest works on a fitted value. A class attribute
+    `threaded = True` says that `read` spends its time in decoders that let other threads run.
     """
 
     @classmethod

@@ -1,8 +1,9 @@
-"""Series: steps of one or more channels, of any length, resampled to one."""
+"""Series: steps of one or more channels, or symbols, of any length and pace, resampled to one."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,13 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.modalities.steps import Steps, read_steps
 
 __all__ = ["Series"]
 
 _CLIP = 4.0
 _OUTLINE = 16
+_MOST_SYMBOLS = 64
 
 
 @modalities.register("series")
@@ -28,64 +31,61 @@ class Series:
     """Series of `length` points: each channel less its `centre`, over its `scale`, cut at ±4.
 
     Centre and scale are the training steps' median and interquartile range, so that a few wild
-    values do not flatten the rest. A last channel, constant in time, holds the logarithm of the
-    number of steps, standardised.
+    values do not flatten the rest. Where training cells are sequences of symbols there is a channel
+    for each of the `symbols` (the 64 most common), one for all others, and the nearest step counts.
+    If training cells have `gaps`, one more channel says what share of the values around a point was
+    observed. A last channel, constant in time, holds the logarithm of the duration, standardised:
+    of the number of steps, or of the time they span if the cells are `timed`.
     """
 
     length: int
     centre: tuple[float, ...]
     scale: tuple[float, ...]
     log_steps: tuple[float, float]
+    symbols: tuple[str, ...] = ()
+    gaps: bool = False
+    timed: bool = False
 
     @classmethod
-    def read(cls, cell: Any, base: Path) -> np.ndarray:
-        """A series as `(steps, channels)` floats; a plain list of numbers is one channel."""
-        try:
-            steps = [np.asarray(step) for step in cell]
-            value = np.stack(steps) if steps else np.zeros((0, 1))
-        except (TypeError, ValueError):
-            raise CellError("the steps of a series must have one length. Mend the cell") from None
-        if value.dtype.kind in "US":
-            raise CellError(f"steps are words ({str(value.flat[0])!r}). Say --kind COLUMN=text")
-        if value.dtype.kind not in "fiub":
-            raise CellError("a step has an empty or non-numeric value. Fill it or leave the whole cell empty")
-        with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
-            value = value.astype(np.float32)
-        value = value[:, None] if value.ndim == 1 else value
-        if value.ndim != 2 or value.shape[0] == 0:
-            raise CellError(f"an array of shape {value.shape} is no series. Give steps × channels")
-        if not np.isfinite(value).all():
-            step, channel = map(int, np.argwhere(~np.isfinite(value))[0])
-            raise CellError(f"step {step}, channel {channel} is {value[step, channel]}. Give a finite number")
-        return value
+    def read(cls, cell: Any, base: Path) -> Steps:
+        return read_steps(cell)
 
     @classmethod
-    def fit(cls, values: Sequence[np.ndarray], length: int = 96) -> Series:
+    def fit(cls, values: Sequence[Steps], length: int = 96) -> Series:
+        timed = sum(v.times is not None for v in values) > len(values) / 2
+        logs = np.log([_extent(v, timed) for v in values])
+        fitted: dict[str, Any] = {
+            "length": int(min(length, max(8, max(len(v) for v in values)))),
+            "log_steps": (float(logs.mean()), float(logs.std()) or 1.0),
+            "timed": timed,
+        }
+        if values[0].dtype.kind == "U":
+            counted = Counter(str(s) for v in values for s in v.ravel() if v.dtype.kind == "U")
+            known = sorted(counted, key=lambda s: (-counted[s], s))[:_MOST_SYMBOLS]
+            zeros, ones = (0.0,) * (len(known) + 1), (1.0,) * (len(known) + 1)
+            return cls(centre=zeros, scale=ones, symbols=tuple(known), **fitted)
         channels = values[0].shape[1]
-        steps = np.concatenate([v for v in values if v.shape[1] == channels])
-        low, centre, high = np.quantile(steps, [0.25, 0.5, 0.75], axis=0)
-        spread = np.where(high - low > 0, high - low, steps.std(0))
+        alike = [v for v in values if v.shape[1] == channels and v.dtype.kind == "f"]
+        steps = np.concatenate(alike)
+        gaps = bool(np.isnan(steps).any())
+        observed = [c[~np.isnan(c)] for c in steps.T] if gaps else list(steps.T)
+        low, centre, high = np.array(
+            [np.quantile(c, [0.25, 0.5, 0.75]) if len(c) else [0.0] * 3 for c in observed]
+        ).T
+        spread = np.where(high - low > 0, high - low, [c.std() if len(c) else 0.0 for c in observed])
         scale = np.where(spread > 0, spread, 1.0)
-        logs = np.log([len(v) for v in values])
-        return cls(
-            length=int(min(length, max(8, max(len(v) for v in values)))),
-            centre=tuple(map(float, centre)),
-            scale=tuple(map(float, scale)),
-            log_steps=(float(logs.mean()), float(logs.std() or 1.0)),
-        )
+        return cls(centre=tuple(map(float, centre)), scale=tuple(map(float, scale)), gaps=gaps, **fitted)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self.centre) + 1, self.length)
+        return (len(self.centre) + self.gaps + 1, self.length)
 
-    def tensor(self, values: Sequence[np.ndarray]) -> Float[Tensor, "n c l"]:
+    def tensor(self, values: Sequence[Steps]) -> Float[Tensor, "n c l"]:
         rows = np.stack([self._resampled(v) for v in values])
         mean, std = self.log_steps
-        duration = np.array([(math.log(len(v)) - mean) / std for v in values], dtype=np.float32)
-        rows = (rows - np.array(self.centre)[:, None]) / np.array(self.scale)[:, None]
-        x = torch.from_numpy(rows.clip(-_CLIP, _CLIP)).float()
-        last = torch.from_numpy(duration.clip(-_CLIP, _CLIP))[:, None, None].expand(-1, 1, self.length)
-        return torch.cat([x, last], 1)
+        logs = np.array([(math.log(_extent(v, self.timed)) - mean) / std for v in values], dtype=np.float32)
+        duration = torch.from_numpy(logs.clip(-_CLIP, _CLIP))[:, None, None]
+        return torch.cat([torch.from_numpy(rows), duration.expand(-1, 1, self.length)], 1)
 
     def features(self, x: Float[Tensor, "n c l"]) -> Float[Tensor, "n f"]:
         """The course of each channel in 16 points, as it is and less its mean, its spread and speed."""
@@ -110,29 +110,73 @@ class Series:
         warp = (warp + 0.05 * normal(n, 1) * torch.sin(2 * math.pi * u)).clamp(0, 1)
         grid = torch.stack([warp * 2 - 1, torch.zeros_like(warp)], -1)[:, None]
         x = F.grid_sample(x[:, :, None], grid, align_corners=True)[:, :, 0]
+        if self.symbols:
+            return torch.cat([x[:, :-1], x[:, -1:] + 0.25 * normal(n, 1, 1)], 1)
         mixing = torch.eye(channels) * (1 + 0.25 * normal(n, channels, 1))
         mixing = mixing + 0.15 * normal(n, channels, channels) * (1 - torch.eye(channels))
         mixing[:, -1, :-1] = 0
-        return mixing @ x + 0.25 * normal(n, channels, 1)
+        offset = 0.25 * normal(n, channels, 1)
+        if self.gaps:
+            mixing[:, -2], mixing[:, :-2, -2], mixing[:, -2, -2], offset[:, -2] = 0, 0, 1, 0
+        return mixing @ x + offset
 
     @property
     def variants(self) -> int:
-        return 8
+        return 2 * min(4, len(self.symbols)) if self.symbols else 8
 
     def variant(self, x: Float[Tensor, "n c l"], number: int) -> Float[Tensor, "n c l"]:
-        """Channels mirrored at their centre, time reversed."""
+        """Channels mirrored at their centre, or symbols in each other's place; time reversed."""
+        if self.symbols:
+            turns = self.variants // 2
+            moved = x[:, : len(self.symbols)].roll(number % turns, 1)
+            x = torch.cat([moved, x[:, len(self.symbols) :]], 1)
+            return x.flip(2) if number >= turns else x
         signs = torch.tensor([-1.0 if number >> (c % 2) & 1 else 1.0 for c in range(x.shape[1])])
-        signs[-1] = 1.0
+        signs[len(self.centre) :] = 1.0
         x = x * signs[:, None]
         return x.flip(2) if number & 4 else x
 
-    def _resampled(self, value: np.ndarray) -> np.ndarray:
-        if value.shape[1] != len(self.centre):
+    def _resampled(self, value: Steps) -> np.ndarray:
+        if (value.dtype.kind == "U") != bool(self.symbols):
+            found, wanted = ("symbols", "numbers") if value.dtype.kind == "U" else ("numbers", "symbols")
+            raise CellError(f"steps are {found} where the others have {wanted}. Mend the cell")
+        if not self.symbols and value.shape[1] != len(self.centre):
             raise CellError(
                 f"{value.shape[1]} channels where the others have {len(self.centre)}. Mend the cell"
             )
-        if len(value) == self.length:
-            return value.T
-        at = np.linspace(0, len(value) - 1, self.length)
-        steps = np.arange(len(value))
-        return np.stack([np.interp(at, steps, channel) for channel in value.T]).astype(np.float32)
+        steps = np.arange(len(value)) if value.times is None else value.times
+        at = np.linspace(steps[0], steps[-1], self.length)
+        plain = np.asarray(value)
+        if self.symbols:
+            nearest = np.abs(at[:, None] - steps).argmin(1)
+            place = {symbol: i for i, symbol in enumerate(self.symbols)}
+            codes = np.array([place.get(str(s), len(place)) for s in plain[:, 0]])[nearest]
+            return np.eye(len(place) + 1, dtype=np.float32)[codes].T
+        if value.times is None and len(value) == self.length and not self.gaps:
+            filled = plain.T if not np.isnan(plain).any() else self._filled(plain, steps, at)
+        else:
+            filled = self._filled(plain, steps, at)
+        rows = (filled - np.array(self.centre)[:, None]) / np.array(self.scale)[:, None]
+        rows = rows.clip(-_CLIP, _CLIP)
+        if self.gaps:
+            share = np.interp(at, steps, (~np.isnan(plain)).mean(1))
+            rows = np.concatenate([rows, share[None]])
+        return rows.astype(np.float32)
+
+    def _filled(self, steps: np.ndarray, times: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Each channel at the times `at`, straight lines between what was observed."""
+        rows = []
+        for channel, centre in zip(steps.T, self.centre):
+            there = ~np.isnan(channel)
+            rows.append(
+                np.interp(at, times[there], channel[there]) if there.any() else np.full(len(at), centre)
+            )
+        return np.stack(rows)
+
+
+def _extent(value: Steps, timed: bool) -> float:
+    """How long a series is, in steps or in its own time; never 0."""
+    if not timed:
+        return float(len(value))
+    span = float(value.times[-1] - value.times[0]) if value.times is not None else 0.0
+    return span if span > 0 else 1e-3

@@ -1,10 +1,12 @@
-"""Rows of scalars: numbers, categories and booleans side by side, with room for missing ones."""
+"""Rows of scalars: numbers, dates, categories and booleans side by side, with room for missing ones."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from metamodal.data.cells import date_of, is_absent, number_of
+from metamodal.data.modalities.dates import DateColumn
 from metamodal.data.modalities.protocol import CellError, modalities
 
-__all__ = ["Tabular"]
+__all__ = ["Tabular", "infinite"]
 
 _CLIP = 4.0
 _MAX_LEVELS = 50
@@ -28,39 +32,60 @@ class Tabular:
     """Named scalars as one vector.
 
     A number is `(x - centre) / scale` cut at ±4, with an indicator beside it that says it is there
-    (an absent one is 0, 0). A category is one-hot over the training levels; an unseen level and an
-    absent one are both all zeros.
+    (an absent one is 0, 0). An infinite number in one of the columns `limits` was beyond what could
+    be measured, and is ±4. A date column is described by `DateColumn`; its record is
+    (name, centre, scale, cycles). A category is one-hot over the training levels; an unseen level
+    and an absent one are both all zeros.
     """
 
     numbers: tuple[tuple[str, float, float], ...]
     categories: tuple[tuple[str, tuple[str, ...]], ...]
+    dates: tuple[tuple[str, float, float, tuple[str, ...]], ...] = ()
+    limits: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> dict[str, float | str | None]:
-        """A record of floats and strings; a lone scalar is a record of one, named ``value``."""
+        """A record of floats and strings; a lone scalar is a record of one, named ``value``.
+
+        A date is its ISO 8601 string. Infinities stay: whether one may stand, its column decides.
+        """
         record = cell if isinstance(cell, dict) else {"value": cell}
         return {str(name): _scalar(str(name), value) for name, value in record.items()}
 
     @classmethod
-    def fit(cls, values: Sequence[dict[str, float | str | None]]) -> Tabular:
-        numbers, categories = [], []
+    def fit(cls, values: Sequence[dict[str, float | str | None]], limits: tuple[str, ...] = ()) -> Tabular:
+        """Which columns are numbers, dates and categories, and their scales and levels.
+
+        Args:
+            limits: the columns whose infinities stand for values beyond the limits of detection.
+        """
+        numbers, dates, categories = [], [], []
         for name in dict.fromkeys(name for value in values for name in value):
             cells = [value.get(name) for value in values]
             known = [c for c in cells if c is not None]
             floats = [c for c in known if isinstance(c, float)]
             if floats and len(floats) == len(known):
-                low, centre, high = np.quantile(floats, [0.25, 0.5, 0.75])
-                spread = float(high - low) or float(np.std(floats)) or 1.0
+                finite = [f for f in floats if math.isfinite(f)] or [0.0]
+                low, centre, high = np.quantile(finite, [0.25, 0.5, 0.75])
+                spread = float(high - low) or float(np.std(finite)) or 1.0
                 numbers.append((name, float(centre), spread))
             elif known:
                 words = [_word(c) for c in known]
-                levels = sorted(set(words), key=lambda level: (-words.count(level), level))
+                times = [t for w in words if (t := date_of(w))]
+                if len(times) == len(known):
+                    column = DateColumn.fit(name, times)
+                    dates.append((name, column.centre, column.scale, column.cycles))
+                    continue
+                counted = Counter(words)
+                levels = sorted(counted, key=lambda level: (-counted[level], level))
                 categories.append((name, tuple(levels[:_MAX_LEVELS])))
-        return cls(tuple(numbers), tuple(categories))
+        there = {name for value in values for name in value}
+        return cls(tuple(numbers), tuple(categories), tuple(dates), tuple(c for c in limits if c in there))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (2 * len(self.numbers) + sum(len(levels) for _, levels in self.categories),)
+        width = 2 * len(self.numbers) + sum(column.width for column in self._dates)
+        return (width + sum(len(levels) for _, levels in self.categories),)
 
     def tensor(self, values: Sequence[dict[str, float | str | None]]) -> Float[Tensor, "n f"]:
         return torch.tensor([self._row(value) for value in values]).reshape(len(values), *self.shape)
@@ -69,12 +94,16 @@ class Tabular:
         return F.normalize(x, dim=1)
 
     def augment(self, x: Float[Tensor, "n f"], generator: Generator) -> Float[Tensor, "n f"]:
-        """A little noise on numbers."""
-        width = 2 * len(self.numbers)
+        """A little noise on numbers and dates."""
+        at = [2 * i for i in range(len(self.numbers))]
+        start = 2 * len(self.numbers)
+        for column in self._dates:
+            at.append(start)
+            start += column.width
         noise = torch.zeros_like(x)
-        noise[:, :width:2] = 0.2 * torch.randn(len(x), len(self.numbers), generator=generator)
+        noise[:, at] = 0.2 * torch.randn(len(x), len(at), generator=generator)
         there = torch.ones_like(x)
-        there[:, :width:2] = x[:, 1:width:2]
+        there[:, at] = x[:, [i + 1 for i in at]]
         return x + noise * there
 
     @property
@@ -84,14 +113,28 @@ class Tabular:
     def variant(self, x: Float[Tensor, "n f"], number: int) -> Float[Tensor, "n f"]:
         return x
 
+    @property
+    def _dates(self) -> tuple[DateColumn, ...]:
+        return tuple(DateColumn(*record) for record in self.dates)
+
     def _row(self, value: dict[str, float | str | None]) -> list[float]:
         row: list[float] = []
         for name, centre, scale in self.numbers:
             cell = value.get(name)
             if isinstance(cell, str):
                 raise CellError(f"{name} is {cell!r} where the training rows have numbers. Give a number")
+            if cell is not None and math.isinf(cell) and name not in self.limits:
+                raise infinite(name, cell)
             there = cell is not None
             row += [min(max((cell - centre) / scale, -_CLIP), _CLIP) if there else 0.0, float(there)]  # type: ignore[operator]
+        for column in self._dates:
+            cell = value.get(column.name)
+            time = date_of(cell) if isinstance(cell, str) else None
+            if cell is not None and time is None:
+                raise CellError(
+                    f"{column.name} is {cell!r} where the training rows have dates. Give one like 2024-05-31"
+                )
+            row += column.row(time)
         for name, levels in self.categories:
             cell = value.get(name)
             word = None if cell is None else _word(cell)
@@ -99,22 +142,34 @@ class Tabular:
         return row
 
 
+def infinite(name: str, value: float) -> CellError:
+    """The error of a lone infinity."""
+    return CellError(f"{name} is {value}. Give a finite number, or leave the cell empty")
+
+
 def _scalar(name: str, value: Any) -> float | str | None:
-    if value is None:
+    if is_absent(value):
         return None
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value)).lower()
     if isinstance(value, str):
+        spelled = number_of(value)
+        if spelled is None:
+            return value
+        value = spelled
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[us]").item()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, (int, float, np.number)):
         try:
             number = float(value)
-        except ValueError:
-            return value
-        value = number
-    if isinstance(value, (int, float, np.number)):
-        if not math.isfinite(value):
-            raise CellError(f"{name} is {float(value)}. Give a finite number, or leave the cell empty")
-        return float(value)
-    raise CellError(f"{name} is a {type(value).__name__}. Give a number, a word or true/false")
+        except (OverflowError, TypeError):  # 10 ** 400; a complex number
+            raise CellError(f"{name} is no number within range. Give one below 1e308") from None
+        if math.isnan(number):
+            raise infinite(name, number)
+        return number
+    raise CellError(f"{name} is a {type(value).__name__}. Give a number, a word, a date or true/false")
 
 
 def _word(cell: float | str) -> str:

@@ -1,4 +1,4 @@
-"""What goes where: words for people to stderr, documents to stdout."""
+"""How commands speak: to people on stderr, to programs on stdout."""
 
 from __future__ import annotations
 
@@ -22,4 +22,5 @@ def speaker(options: argparse.Namespace) -> Callable[[str], None]:
 
 
 def print_json(document: Any) -> None:
+    """One document on stdout."""
     print(json.dumps(document, ensure_ascii=False, default=float))

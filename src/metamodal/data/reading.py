@@ -1,0 +1,173 @@
+"""The cells of a table, opened and read: present, absent, or an error that names the place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metamodal.data.cells import is_absent
+from metamodal.data.dataset import Dataset
+from metamodal.data.encoders import Encoders
+from metamodal.data.extraction import Features
+from metamodal.data.extractors import Extractor
+from metamodal.data.modalities import modalities
+from metamodal.data.modalities.protocol import CellError
+from metamodal.data.opening import opener
+from metamodal.errors import DataError, OptionError
+
+__all__ = ["Cells", "raw_cells", "read_cells", "refused"]
+
+_READ_CHUNK = 64  # cells that a thread reads at a time
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The read cells of a data set: values by modality, `None` where absent.
+
+    `kinds` are those of the values: `embedding` behind a frozen encoder.
+    """
+
+    values: dict[str, list[Any]]
+    kinds: dict[str, str]
+    dataset: Dataset
+
+    def rows(self, index: np.ndarray) -> Cells:
+        """Some of the rows, nothing read again."""
+        at = np.arange(len(self.dataset))[index]
+        values = {m: [cells[i] for i in at] for m, cells in self.values.items()}
+        return Cells(values, self.kinds, self.dataset.rows(index))
+
+
+def read_cells(
+    dataset: Dataset,
+    wanted: dict[str, tuple[str, tuple[str, ...]]] | None = None,
+    unreadable: str = "error",
+    *,
+    encoders: Encoders | None = None,
+    limits: frozenset[str] = frozenset(),
+) -> Cells:
+    """Every cell of the wanted modalities, opened and read; by default those of the schema.
+
+    A wanted modality whose columns are not in the table, or not in use, is absent in every row.
+
+    Args:
+        unreadable: `"error"`, or `"absent"` to treat a cell that cannot be read as an empty one.
+        encoders: the encoders that some modalities' cells go through, by modality.
+        limits: columns of numbers that may be infinite, besides those of the schema.
+
+    Raises:
+        DataError: a cell cannot be read, naming its file, row, column and the remedy.
+    """
+    if unreadable not in ("error", "absent"):
+        raise OptionError(f"unreadable={unreadable!r}: no such choice. Say error or absent.")
+    values, kinds = {}, {}
+    for name, (kind, columns) in (dataset.schema.modalities if wanted is None else wanted).items():
+        if kind not in modalities:
+            raise OptionError(
+                f"{dataset.name}, column {columns[0]}: {kind} cannot be read by this version. "
+                f"Name other columns with --use (readable kinds: {', '.join(modalities)})."
+            )
+        there = tuple(c for c in columns if c not in dataset.schema.unused)
+        cells = raw_cells(dataset, kind, there)
+        failed = _failure(dataset, ", ".join(there), unreadable == "absent")
+        kinds[name] = kind
+        if encoders and name in encoders.frozen:
+            kinds[name] = "embedding"
+            values[name] = _encoded(encoders.frozen[name], cells, dataset.base, failed)
+        else:
+            tuned = encoders.tuned[name].open if encoders and name in encoders.tuned else None
+            read = tuned or opener(kind, limits | dataset.schema.limits)
+            values[name] = _read(cells, read, dataset.base, kind, failed)
+    return Cells(values, kinds, dataset)
+
+
+def raw_cells(dataset: Dataset, kind: str, columns: tuple[str, ...]) -> list[Any]:
+    """The unread cells of a modality, `None` where they are empty.
+
+    Scalars in several columns are one record a row; entities of a knowledge graph are calls that give
+    their neighbourhood.
+    """
+    there = [c for c in columns if c in dataset.frame.columns]
+    if not there:
+        return [None] * len(dataset)
+    if kind == "tabular":
+        return _records(dataset, there)
+    cells = [None if is_absent(cell) else cell for cell in dataset.frame[there[0]].tolist()]
+    if kind == "graph" and any(isinstance(cell, str) for cell in cells):
+        return _neighbourhoods(dataset, there[0], cells)
+    return cells
+
+
+def refused(dataset: Dataset, position: int, column: str, error: CellError) -> DataError:
+    """A bad cell as the error that names its place."""
+    return DataError(f"{dataset.name} row {dataset.numbers[position]}, column {column}: {error}.")
+
+
+Failure = Callable[[int, CellError], None]
+
+
+def _failure(dataset: Dataset, column: str, lenient: bool) -> Failure:
+    def failed(position: int, error: CellError) -> None:
+        if not lenient:
+            raise refused(dataset, position, column, error) from None
+
+    return failed
+
+
+def _encoded(encoder: Extractor, cells: list[Any], base: Path, failed: Failure) -> list[Any]:
+    """The cells' vectors by an encoder, computed or found where they are kept."""
+    if all(cell is None for cell in cells):
+        return cells
+    return list(Features(encoder)(cells, base, failed))
+
+
+def _read(
+    cells: list[Any], read: Callable[[Any, Path], Any], base: Path, kind: str, failed: Failure
+) -> list[Any]:
+    def some(start: int) -> list[Any]:
+        values = []
+        for position, cell in enumerate(cells[start : start + _READ_CHUNK], start):
+            try:
+                values.append(None if cell is None else read(cell, base))
+            except CellError as error:
+                failed(position, error)
+                values.append(None)
+        return values
+
+    starts = range(0, len(cells), _READ_CHUNK)
+    if getattr(modalities[kind], "threaded", False):
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return [value for values in pool.map(some, starts) for value in values]
+    return [value for start in starts for value in some(start)]
+
+
+def _records(dataset: Dataset, columns: list[str]) -> list[Any]:
+    rows = zip(*(dataset.frame[c].tolist() for c in columns))
+    records = [
+        row[0] if isinstance(row[0], dict) and len(row) == 1 else dict(zip(columns, row)) for row in rows
+    ]
+    return [None if all(is_absent(c) for c in r.values()) else r for r in records]
+
+
+def _neighbourhoods(dataset: Dataset, column: str, cells: list[Any]) -> list[Any]:
+    """Entities as calls that give their neighbourhood, without edges to the row's other entities."""
+    triples = dataset.triples
+    if triples is None:
+        raise OptionError(
+            f"{dataset.name}, column {column}: its cells are names of entities. Say where their relations stand: --triples FILE."
+        )
+    named = [c for c in dataset.schema.columns if c.kind == "graph" and c.name in dataset.frame.columns]
+    named += [c for c in dataset.schema.columns if c.role == "target" and c.name in dataset.frame.columns]
+    others = list(zip(*(dataset.frame[c.name].tolist() for c in named if c.name != column)))
+    around = [frozenset(c for c in row if isinstance(c, str)) for row in others] or [frozenset()] * len(cells)
+    return [
+        partial(triples.around, cell, avoid) if isinstance(cell, str) else cell
+        for cell, avoid in zip(cells, around)
+    ]

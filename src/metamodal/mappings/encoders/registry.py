@@ -1,0 +1,34 @@
+"""The registry of encoders, and what several of them are built of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metamodal.registry import Registry
+
+__all__ = ["GROUPS", "Residual", "encoders"]
+
+encoders: Registry[Callable[[tuple[int, ...], int], nn.Module]] = Registry("encoder")
+"""Builders of encoders by modality kind: `(shape of a sample, dim) -> module`."""
+
+GROUPS = 8
+
+
+class Residual(nn.Module):
+    """`relu(x + f(x))` with two normalised convolutions for `f` (He et al., 2016)."""
+
+    def __init__(self, conv: type[nn.Conv1d] | type[nn.Conv2d], width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv(width, width, 3, padding=1),
+            nn.GroupNorm(GROUPS, width),
+            nn.ReLU(),
+            conv(width, width, 3, padding=1),
+            nn.GroupNorm(GROUPS, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))

@@ -1,0 +1,36 @@
+"""Encoders of vectors."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from metamodal.mappings.encoders.registry import encoders
+
+__all__ = ["Identity", "VectorEncoder"]
+
+
+class VectorEncoder(nn.Module):
+    """`W₁ relu(norm(W₂ x + b₂)) + W₃ x + b`: one hidden layer beside a linear map."""
+
+    def __init__(self, shape: tuple[int, ...], dim: int, width: int = 256) -> None:
+        super().__init__()
+        self.straight = nn.Linear(shape[0], dim)
+        self.hidden = nn.Linear(shape[0], width)
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, dim)
+
+    def forward(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n d"]:
+        return self.straight(x) + self.out(F.relu(self.norm(self.hidden(x))))
+
+
+for _kind in ("text", "tabular", "embedding"):
+    encoders.register(_kind)(VectorEncoder)
+
+
+class Identity(nn.Module):
+    """The features themselves: what an untrained model encodes with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
