@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from metamodal.data.audit import Audit, Balance, Fault, Finding
-from metamodal.data.cells import is_absent
+from metamodal.data.cells import form, is_absent
 from metamodal.data.dataset import Dataset
 from metamodal.data.modalities import modalities
 from metamodal.data.problems import Problem
@@ -169,6 +169,11 @@ def _drawer(dataset: Dataset) -> Callable[[str, int], Picture]:
     def draw(column: str, position: int) -> Picture:
         if of[column].kind == "audio":
             return _waveform(dataset, column, position)
+        cell: Any = dataset.frame[column].iat[position]
+        if form(cell) == "symbols":
+            return Picture(
+                column, "text", "present", Markup('<span class="words">{}</span>').format(" ".join(cell))
+            )
         return brush(column)(position)[0]
 
     return draw

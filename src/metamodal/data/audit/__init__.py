@@ -100,7 +100,8 @@ def audited(source: Source, said: Roles, seed: int = 0, watch: Watch | None = No
         noisy = label_noise(_without_bad_cells(dataset, columns), away, seed)
         findings += [noisy] if isinstance(noisy, Finding) else []
         notes += [noisy] if isinstance(noisy, str) else []
-    findings += balance_findings(shares)
+    measure = any(f.what == "measure" for f in findings)
+    findings += balance_findings([s for s in shares if not (measure and s.of == "classes")])
     findings += _leaks(dataset, found, seed, notes)
     states = tuple(map(_states, columns.values()))
     faults.sort(key=lambda f: _SORTS.index(f.what))

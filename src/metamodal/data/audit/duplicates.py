@@ -10,6 +10,7 @@ import numpy as np
 from metamodal.data.audit.alike import alike_pairs
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.findings import Finding, some
+from metamodal.data.cells import form
 from metamodal.data.dataset import Dataset
 
 __all__ = ["Twins", "duplicate_findings", "leak_findings", "twins"]
@@ -19,7 +20,7 @@ Twins = dict[str, list[tuple[int, ...]]]
 
 _CONTENT = ("image", "audio", "video", "series", "embedding", "graph", "points")
 _WORDS = 4  # of a text that nobody writes twice by chance
-_DISTINCT = 0.9  # of a column's texts; where fewer are, texts are shared on purpose
+_DISTINCT = 0.9  # of a column's texts or symbols; where fewer are, texts are shared on purpose
 
 
 def duplicate_findings(dataset: Dataset, columns: dict[str, ColumnCells], found: Twins) -> Iterator[Finding]:
@@ -56,14 +57,15 @@ def twins(dataset: Dataset, columns: dict[str, ColumnCells]) -> Twins:
         if not cells.opened or cells.column.role not in ("modality", "ignored"):
             continue
         keep = (cells.states == PRESENT) & ~cells.blank
+        words = cells.kind == "text" or any(form(c) == "symbols" for c in dataset.frame[name][keep][:1])
         if cells.kind == "text":
             keep &= np.array([isinstance(c, str) and _telling(c) for c in dataset.frame[name]])
-            if len(np.unique(cells.digests[keep])) < _DISTINCT * keep.sum():
-                continue
         elif cells.kind not in _CONTENT:
             continue
+        if words and len(np.unique(cells.digests[keep])) < _DISTINCT * keep.sum():
+            continue
         sets = _same(cells.digests, keep)
-        if cells.kind == "text":  # that rows of one entity say the same is no news
+        if words:  # that rows of one entity say the same is no news
             groups = dataset.groups()
             sets = [at for at in sets if groups[at[0]] is None or len({groups[i] for i in at}) > 1]
         found[name] = sets

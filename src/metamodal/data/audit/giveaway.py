@@ -92,6 +92,8 @@ def _by_value(
     dataset: Dataset, cells: ColumnCells, at: np.ndarray, which: np.ndarray, folds: np.ndarray
 ) -> float | None:
     """The share of held-out rows that a column names rightly, if that is nearly all, and no feat."""
+    if len(np.unique(folds)) < 2:
+        return None
     commonest = np.bincount(which).max() / len(which)
     column = dataset.frame[cells.column.name]
     values = [column.iat[i] for i in at]
@@ -119,7 +121,7 @@ def _folds(groups: np.ndarray, seed: int) -> np.ndarray:
 def _by_level(words: np.ndarray, which: np.ndarray, folds: np.ndarray) -> float:
     """How often a value's commonest class among the other folds is right; a value seen once tells nothing."""
     right = 0
-    for fold in range(_FOLDS):
+    for fold in np.unique(folds):
         seen: dict[int, Counter[int]] = {}
         for word, k in zip(words[folds != fold].tolist(), which[folds != fold].tolist()):
             seen.setdefault(word, Counter())[k] += 1
@@ -134,7 +136,7 @@ def _by_threshold(numbers: np.ndarray, which: np.ndarray, folds: np.ndarray) -> 
 
     leaves = 2 * len(np.unique(which))
     x, right = np.clip(np.nan_to_num(numbers, posinf=1e30, neginf=-1e30), -1e30, 1e30)[:, None], 0
-    for fold in range(_FOLDS):
+    for fold in np.unique(folds):
         tree = DecisionTreeClassifier(max_leaf_nodes=max(2, leaves), min_samples_leaf=2, random_state=0)
         tree.fit(x[folds != fold], which[folds != fold])
         right += int((tree.predict(x[folds == fold]) == which[folds == fold]).sum())

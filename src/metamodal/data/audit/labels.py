@@ -20,6 +20,7 @@ _NO_LABEL = {"", "na", "n/a", "n.a.", "#n/a", "none", "null", "nil", "nan", "mis
 _FEW = 5  # rows of a class, below which 5 shots leave no query
 _MEASURE = 10  # different numbers, not all whole, that are no names of classes
 _UNEVEN = 10.0  # largest over smallest
+_ONE = {"classes": "class", "tasks": "task", "modalities": "modality"}
 _ALPHA = 0.01
 _EFFECT = 0.1  # Cramér's V that is worth telling
 _DRAWS = 9999
@@ -108,7 +109,7 @@ def balance_findings(shares: list[Balance]) -> Iterator[Finding]:
             what = "cells" if share.of == "modalities" else "rows"
             text = (
                 f"the {share.of} are uneven: {most} has {share.counts[most]:,} {what}, {least} {share.counts[least]:,}; "
-                f"{len(share.counts):,} {share.of} count as {share.effective:,.1f} even ones. Look at scores by class"
+                f"{len(share.counts):,} {share.of} count as {share.effective:,.1f} even ones. Look at scores by {_ONE[share.of]}"
             )
             facts = {"ratio": share.ratio, "effective": share.effective, "number": len(share.counts)}
             yield Finding("imbalance", None, text, (), facts)

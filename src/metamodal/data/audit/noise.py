@@ -21,8 +21,9 @@ _FITTED = 2000  # rows that the generic features are fitted on
 _CHUNK = 512
 _PROJECTED, _WIDTH = 512, 128
 _FOLDS = 5
-_SKILL = 0.7  # of the way from chance to all right; below, a doubt says more of the model than of the label
-_DOUBT, _SURE = 0.15, 0.6  # probability of the given label at most, of another at least
+_FEWEST = 3  # groups of a class, so that it can be learnt without one of them
+_SKILL = 0.8  # of the way from chance to all right; below, a doubt says more of the model than of the label
+_DOUBT, _SURE = 0.2, 0.5  # probability of the given label at most, of another at least
 
 
 def label_noise(dataset: Dataset, left_out: set[str], seed: int) -> Finding | str | None:
@@ -39,10 +40,11 @@ def label_noise(dataset: Dataset, left_out: set[str], seed: int) -> Finding | st
         return "label noise: not looked for. pip install 'metamodal[audit]'"
     labels, groups = dataset.labels(), dataset.groups()
     counts = {c: int((labels == c).sum()) for c in {label for label in labels if label is not None}}
-    enough = {c for c, n in counts.items() if n >= _FOLDS}
+    apart = {c: {g for label, g in zip(labels, groups) if label == c and g is not None} for c in counts}
+    enough = {c for c, n in counts.items() if n >= _FOLDS and (not apart[c] or len(apart[c]) >= _FEWEST)}
     at = np.array([i for i, label in enumerate(labels) if label in enough], dtype=int)
     if len(enough) < 2:
-        return f"label noise: not looked for, fewer than two classes have {_FOLDS} rows"
+        return f"label noise: not looked for, fewer than two classes have {_FOLDS} rows, and {_FEWEST} groups where there are groups"
     if len(at) > _MOST_ROWS or len(at) * len(enough) > _MOST_WORK:
         return f"label noise: not looked for in {len(at):,} rows of {len(enough):,} classes, which would take long. Audit a part of the table"
     wanted = {
@@ -53,9 +55,10 @@ def label_noise(dataset: Dataset, left_out: set[str], seed: int) -> Finding | st
     features = _features(dataset.rows(at), {name: w for name, w in wanted.items() if w[1]}, seed)
     if features is None:
         return "label noise: not looked for, no modality can be read"
-    folds = _folds(given, groups[at], seed)
+    many = min([_FOLDS, *(len(apart[c]) for c in enough if apart[c])])
+    folds = _folds(given, groups[at], many, seed)
     if folds is None:
-        return f"label noise: not looked for, too few groups to keep them apart in {_FOLDS} folds"
+        return "label noise: not looked for, some class has too few groups to hold them out one by one"
     probabilities = _held_out(features, given, folds)
     called = probabilities.argmax(1)
     skill = float(np.mean([(called[given == k] == k).mean() for k in range(len(names))]))
@@ -117,18 +120,18 @@ def _narrowed(features: np.ndarray) -> np.ndarray:
     return features / max(float(np.sqrt(features.var(0).sum() / features.shape[1])), 1e-9)
 
 
-def _folds(given: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
+def _folds(
+    given: np.ndarray, groups: np.ndarray, many: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]] | None:
     """Rows to fit and rows held out, every class among those to fit."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     x = np.zeros(len(given))
     if any(g is not None for g in groups):
         units = np.array([f"row {i}" if g is None else f"group {g}" for i, g in enumerate(groups)])
-        if len(set(units)) < _FOLDS:
-            return None
-        split = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed).split(x, given, units)
+        split = StratifiedGroupKFold(many, shuffle=True, random_state=seed).split(x, given, units)
     else:
-        split = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(x, given)
+        split = StratifiedKFold(many, shuffle=True, random_state=seed).split(x, given)
     folds = list(split)
     whole = all(len(np.unique(given[train])) == given.max() + 1 for train, _ in folds)
     return folds if whole else None
@@ -158,7 +161,7 @@ def _doubtful(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         ranked = find_label_issues(
             given,
             probabilities,
-            filter_by="confident_learning",
+            filter_by="prune_by_noise_rate",
             return_indices_ranked_by="self_confidence",
             n_jobs=1,
         )
