@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import PIL.Image
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -91,6 +92,12 @@ def test_every_bad_cell_is_listed_and_the_text_cuts_the_list(cli, tmp_path: Path
     assert [p["row"] for p in problems if p["column"] == "kind"] == [3]
     assert done.err.count("not a readable image") == 20
     assert "and 10 more" in done.err
+
+
+def test_bad_cells_are_in_order_of_columns_and_rows_however_many_chunks_there_are():
+    frame = pd.DataFrame({"a": ["x.png"] * 1100, "b": ["y.png"] * 1100, "c": range(1100)})
+    faults = [(f.problem.column, f.problem.row) for f in mm.audit(frame).faults]
+    assert faults == [(c, row) for c in ("a", "b") for row in range(1, 1101)]
 
 
 def test_nothing_is_filled_in(damages):
@@ -420,7 +427,7 @@ def test_the_help_has_an_example(capsys):
 
 REAL = {
     "chest_xray": {"target": "icu", "group": "patient"},
-    "emoji": {"target": "subgroup"},
+    "emoji": {},
     "sarcasm": {"target": "sarcasm"},
     "activity": {"target": "activity", "group": "subject"},
     "opinion_sentiment": {"target": "sentiment", "group": "video_id"},
@@ -440,7 +447,8 @@ def real(shared: Path):
 
     def audited(name: str) -> Audit:
         if name not in found:
-            found[name] = mm.audit(shared / f"{name}.parquet", **REAL[name])
+            frame = pq.read_table(shared / f"{name}.parquet").slice(0, 5000)
+            found[name] = mm.audit(frame, **REAL[name])
         return found[name]
 
     return audited

@@ -21,7 +21,7 @@ from metamodal.data.modalities import modalities
 from metamodal.data.problems import Problem
 from metamodal.data.schema import Column, Schema
 from metamodal.errors import DataError
-from metamodal.evaluation.audit_text import SORTS
+from metamodal.evaluation.audit_text import heading
 from metamodal.evaluation.pictures import Picture, painter
 
 __all__ = ["write_audit"]
@@ -106,11 +106,10 @@ class _View:
     @property
     def bad(self) -> list[_Bad]:
         found = []
-        for (what, column), same in groupby(self.audit.faults, key=lambda f: (f.what, f.problem.column)):
+        for _, same in groupby(self.audit.faults, key=lambda f: (f.what, f.problem.column)):
             faults = list(same)
             shown = [(f.problem, self._beside(f)) for f in faults[:_FAULTS]]
-            title = f"{column or 'Whole rows'}: {len(faults):,} {SORTS[what]}"
-            found.append(_Bad(title, shown, len(faults) - len(shown)))
+            found.append(_Bad(heading(faults), shown, len(faults) - len(shown)))
         return found
 
     def _beside(self, fault: Fault) -> list[Picture]:

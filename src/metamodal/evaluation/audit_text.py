@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from metamodal.data.audit import Audit, Balance, Fault
 
-__all__ = ["SORTS", "audit_text"]
+__all__ = ["audit_text", "heading"]
 
 _SHOWN = 20  # bad cells of a column
-SORTS = {
-    "row": "rows that cannot be read",
-    "kind": "cells of another kind than their column",
-    "unreadable": "cells that cannot be read",
-    "label": "labels that may mean none",
-    "id": "ids that are there twice",
+_SORTS = {
+    "row": ("row that cannot be read", "rows that cannot be read"),
+    "kind": ("cell of another kind than its column", "cells of another kind than their column"),
+    "unreadable": ("cell that cannot be read", "cells that cannot be read"),
+    "label": ("label that may mean none", "labels that may mean none"),
+    "id": ("id that is there twice", "ids that are there twice"),
 }
+
+
+def heading(faults: Sequence[Fault]) -> str:
+    """What faults of one column and sort are."""
+    first, n = faults[0], len(faults)
+    column = f"{first.problem.column}: " if first.problem.column else ""
+    return f"{column}{n:,} {_SORTS[first.what][n > 1]}"
 
 
 def audit_text(audit: Audit) -> str:
@@ -37,9 +44,9 @@ def _states(audit: Audit) -> Iterator[str]:
 
 def _problems(faults: tuple[Fault, ...]) -> Iterator[str]:
     yield f"problems: {len(faults):,}" if faults else "problems: none"
-    for (what, column), found in groupby(faults, key=lambda f: (f.what, f.problem.column)):
+    for _, found in groupby(faults, key=lambda f: (f.what, f.problem.column)):
         same = list(found)
-        yield f"  {f'{column}: ' if column else ''}{len(same):,} {SORTS[what]}"
+        yield f"  {heading(same)}"
         yield from (f"    {_line(fault)}" for fault in same[:_SHOWN])
         if len(same) > _SHOWN:
             yield f"    and {len(same) - _SHOWN:,} more: --json lists all"

@@ -104,7 +104,10 @@ def audited(source: Source, said: Roles, seed: int = 0, watch: Watch | None = No
     findings += balance_findings([s for s in shares if not (measure and s.of == "classes")])
     findings += _leaks(dataset, found, seed, notes)
     states = tuple(map(_states, columns.values()))
-    faults.sort(key=lambda f: _SORTS.index(f.what))
+    order = {name: i for i, name in enumerate(columns)}
+    faults.sort(
+        key=lambda f: (_SORTS.index(f.what), order.get(f.problem.column or "", -1), f.problem.row or 0)
+    )
     return Audit(dataset, states, tuple(faults), tuple(findings), tuple(covered), tuple(shares), tuple(notes))
 
 

@@ -20,6 +20,8 @@ _NO_LABEL = {"", "na", "n/a", "n.a.", "#n/a", "none", "null", "nil", "nan", "mis
 _FEW = 5  # rows of a class, below which 5 shots leave no query
 _MEASURE = 10  # different numbers, not all whole, that are no names of classes
 _UNEVEN = 10.0  # largest over smallest
+_NAME = 3  # letters of a name; of a shorter one, A and a are two classes
+_SLIPS = 0.3  # of the classes; more that differ in case alone are meant to
 _ONE = {"classes": "class", "tasks": "task", "modalities": "modality"}
 _ALPHA = 0.01
 _EFFECT = 0.1  # Cramér's V that is worth telling
@@ -59,15 +61,15 @@ def class_findings(dataset: Dataset) -> Iterator[Finding]:
     few = sorted(c for c, n in counts.items() if n < _FEW)
     lone = sorted(c for c in few if counts[c] == 1)
     if few:
-        text = f"{len(few):,} of {len(counts):,} classes have fewer than {_FEW} rows ({some(few, 4)})"
+        text = f"{len(few):,} of {len(counts):,} classes {'has' if len(few) == 1 else 'have'} fewer than {_FEW} rows ({some(few, 4)})"
         text += f", {len(lone):,} of them a single one, which no task can use" if lone else ""
         facts = {"classes": len(few), "lone": len(lone), "of": len(counts)}
         yield Finding("small_classes", column, f"{text}. Add rows, or lower --shot and --query", (), facts)
     written: dict[str, list[str]] = {}
     for name in counts:
         written.setdefault(" ".join(name.casefold().split()), []).append(name)
-    twice = [sorted(names) for names in written.values() if len(names) > 1]
-    if twice:
+    twice = [sorted(names) for key, names in written.items() if len(names) > 1 and len(key) >= _NAME]
+    if twice and len(twice) < _SLIPS * len(counts):
         pairs = some(" and ".join(map(repr, names)) for names in twice)
         text = f"{len(twice)} classes are written in several ways: {pairs}. Write them alike"
         yield Finding("labels_alike", column, text, (), {"classes": len(twice)})
