@@ -95,9 +95,9 @@ def test_every_bad_cell_is_listed_and_the_text_cuts_the_list(cli, tmp_path: Path
 
 
 def test_bad_cells_are_in_order_of_columns_and_rows_however_many_chunks_there_are():
-    frame = pd.DataFrame({"a": ["x.png"] * 1100, "b": ["y.png"] * 1100, "c": range(1100)})
+    frame = pd.DataFrame({"a": ["x.png"] * 600, "b": ["y.png"] * 600, "c": range(600)})
     faults = [(f.problem.column, f.problem.row) for f in mm.audit(frame).faults]
-    assert faults == [(c, row) for c in ("a", "b") for row in range(1, 1101)]
+    assert faults == [(c, row) for c in ("a", "b") for row in range(1, 601)]
 
 
 def test_nothing_is_filled_in(damages):
@@ -427,7 +427,7 @@ def test_the_help_has_an_example(capsys):
 
 REAL = {
     "chest_xray": {"target": "icu", "group": "patient"},
-    "emoji": {},
+    "emoji": {"use": ["image"]},
     "sarcasm": {"target": "sarcasm"},
     "activity": {"target": "activity", "group": "subject"},
     "opinion_sentiment": {"target": "sentiment", "group": "video_id"},
@@ -447,8 +447,8 @@ def real(shared: Path):
 
     def audited(name: str) -> Audit:
         if name not in found:
-            frame = pq.read_table(shared / f"{name}.parquet").slice(0, 5000)
-            found[name] = mm.audit(frame, **REAL[name])
+            rows = {"emoji": (0, 4021), "omniglot_background": (4600, 400)}.get(name, (0, 700))
+            found[name] = mm.audit(pq.read_table(shared / f"{name}.parquet").slice(*rows), **REAL[name])
         return found[name]
 
     return audited
@@ -464,7 +464,7 @@ def test_the_shared_tables_have_no_bad_cell(real, name: str):
 
 
 def test_what_the_readme_of_the_shared_tables_warns_of_is_found(real):
-    assert [f.rows for f in of(real("omniglot_background"), "duplicate_content")] == [((4803, 4819),)]
+    assert [f.rows for f in of(real("omniglot_background"), "duplicate_content")] == [((203, 219),)]
     (pairs,) = of(real("emoji"), "duplicate_content")
     assert pairs.facts == {"sets": 9, "rows": 18}
     chest = real("chest_xray")

@@ -174,7 +174,8 @@ def test_evaluating_none_needs_no_training(cli, shapes_file: Path):
 def test_adapting_none_reads_standard_input(cli, tmp_path: Path, monkeypatch):
     text = "size,pet\n20,cat\n22,cat\n60,dog\n63,dog\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    assert cli("adapt", "none", "-", "--target", "pet", "--out", tmp_path / "p").code == 0
+    done = cli("adapt", "none", "-", "--target", "pet", "--out", tmp_path / "p")
+    assert done.code == 0, done.err
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"size\n21\n61\n")))
     done = cli("predict", tmp_path / "p", "-")
     assert pd.read_csv(io.StringIO(done.out))["label"].tolist() == ["cat", "dog"]

@@ -88,7 +88,7 @@ class MetaLearner:
     @classmethod
     def of(cls, model: MetaModel) -> MetaLearner:
         """A trained model as a `MetaLearner`, with the options it was trained under."""
-        learner = cls(**{k: v for k, v in model.record.items() if k != "outcome"})
+        learner = cls(**{k: v for k, v in model.record.items() if k in Experiment.model_fields})
         learner.model = model
         return learner
 

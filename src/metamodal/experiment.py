@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,15 +17,19 @@ from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders, open_encoders
 from metamodal.data.reading import Cells, read_cells
 from metamodal.data.schema import Roles
-from metamodal.data.splits import Split
+from metamodal.data.splits import Plan, Split
 from metamodal.data.tasks import Task, tasks_of
 from metamodal.errors import DataError
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, initial_model, untrained
-from metamodal.training.loop import Progress, Trained, TrainOptions, meta_train
+from metamodal.training.loop import Progress, Trained, meta_train
+from metamodal.training.options import TrainOptions
 from metamodal.types import Learner
 
 __all__ = ["DataOptions", "Experiment", "ModelOptions", "Run", "run", "untrained_for"]
+
+
+_PLAN = ("split_by", "shares", "folds", "fold", "inner")
 
 
 class DataOptions(Options):
@@ -36,6 +40,16 @@ class DataOptions(Options):
     task: str | None = Field(None, description="the column whose values are tasks")
     group: str | None = Field(None, description="the column of the entity whose rows belong together")
     split: str | None = Field(None, description="the column that says train, valid or test")
+    time: str | None = Field(None, description="the column of the moment that a row is of")
+    split_by: Literal["auto", "task", "class", "group", "row", "time"] = Field(
+        "auto", description="what a split keeps whole, or time; auto: the first that the table has"
+    )
+    shares: list[float] = Field(
+        [0.6, 0.2, 0.2], min_length=3, max_length=3, description="of training, validation and test in a split"
+    )
+    folds: int = Field(0, ge=0, description="parts of a cross-validation instead of shares")
+    fold: int = Field(0, ge=0, description="the part to test on")
+    inner: int = Field(0, ge=0, description="of the other parts the one to validate on")
     describe: str | None = Field(None, description="a text column that describes the class")
     use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
@@ -49,8 +63,13 @@ class DataOptions(Options):
         """The table with its roles."""
         if self.table is None:
             raise DataError("no table is named. Give a table file, or the word glyphs.")
-        said = self.model_dump(exclude={"table", "unreadable"})
-        return read_table(self.table, **said)
+        said = self.model_dump(exclude={"table", "unreadable", *_PLAN})
+        return read_table(self.table, **said, plan=self.plan)
+
+    @property
+    def plan(self) -> Plan:
+        """How rows are shared out."""
+        return Plan(self.split_by, tuple(self.shares), self.folds, self.fold, self.inner)
 
 
 class ModelOptions(Options):
@@ -149,7 +168,8 @@ def run(
         start=start.params if start else None,
         watch=watch,
     )
-    record = _plain(experiment.model_dump()) | {"outcome": _outcome(trained, experiment, split, began)}
+    record = _plain(experiment.model_dump())
+    record |= {"outcome": _outcome(trained, experiment, split, began), "split": split.to_dict()}
     model = replace(model, params=trained.params, seen=_seen(dataset, split), record=record)
     return Run(model, cells, split, trained)
 
@@ -199,6 +219,7 @@ def _outcome(trained: Trained, experiment: Experiment, split: Split, began: floa
         "split_by": split.by,
         "unseen_classes": split.unseen_classes,
         "torch": torch.__version__,
+        "balance": [asdict(tally) for tally in trained.balance],
     }
     if best is not None:
         outcome |= {
@@ -219,5 +240,5 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
 
 def roles_of(options: DataOptions) -> Roles:
     """The roles that data options name."""
-    said = options.model_dump(exclude={"table", "root", "unreadable"})
+    said = options.model_dump(exclude={"table", "root", "unreadable", *_PLAN})
     return Roles(**said | {"use": tuple(options.use) if options.use else None})

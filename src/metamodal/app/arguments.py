@@ -12,7 +12,8 @@ import yaml
 from metamodal.config import override, parse
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.encoders import Encoders, open_encoders
-from metamodal.data.schema import Roles
+from metamodal.data.schema import SINGLE, Roles
+from metamodal.data.splits import Plan
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.experiment import Experiment
 
@@ -30,13 +31,14 @@ def said_roles(options: argparse.Namespace) -> Roles:
         tuple(options.use) if options.use else None,
         assigned(options.kind, "--kind", "COLUMN=KIND"),
         options.triples,
+        options.time,
     )
     return given.over(_read_roles(Path(options.schema))) if options.schema else given
 
 
 def _read_roles(path: Path) -> Roles:
     record = _yaml(path)
-    known = ("target", "task", "group", "split", "describe", "use", "kinds", "triples")
+    known = (*SINGLE, "use", "kinds", "triples")
     for name in record:
         if name not in known:
             raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")
@@ -78,6 +80,8 @@ def said_experiment(options: argparse.Namespace) -> Experiment:
         record = {"data": {"table": options.table}, "train": {}}
     roles = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(said_roles(options)).items() if v}
     record["data"] |= roles
+    if options.split_by != "auto":
+        record["data"]["split_by"] = options.split_by
     if options.root:
         record["data"]["root"] = options.root
     if specs := said_specs(options):
@@ -105,7 +109,8 @@ def assigned(assignments: list[str], option: str, form: str) -> dict[str, str]:
 
 def said_table(options: argparse.Namespace, known: Roles | None = None) -> Dataset:
     """The table of a command under the roles it says."""
-    return open_table(options.table, said_roles(options), known, root=options.root)
+    plan = Plan(options.split_by)
+    return open_table(options.table, said_roles(options), known, root=options.root, plan=plan)
 
 
 def said_encoders(options: argparse.Namespace, table: Dataset) -> Encoders:

@@ -11,6 +11,7 @@ from metamodal.app.arguments import said_roles
 from metamodal.app.speech import print_json, speaker
 from metamodal.data.audit import audited
 from metamodal.data.source import open_source
+from metamodal.data.splits import Plan
 from metamodal.errors import DataError
 from metamodal.evaluation.audit_page import write_audit
 from metamodal.evaluation.audit_text import audit_text
@@ -22,7 +23,7 @@ def audit(options: argparse.Namespace) -> int:
     """Every cell opened; what is wrong and what to beware of."""
     source = open_source(options.table, options.root)
     with closing(_Bar(options)) as bar:
-        found = audited(source, said_roles(options), options.seed, bar.show)
+        found = audited(source, said_roles(options), Plan(options.split_by), options.seed, bar.show)
     say = speaker(options)
     say(audit_text(found))
     if options.html:

@@ -222,6 +222,17 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
     roles.add_argument("--task", metavar="C", help="episodes are drawn within one value of this column")
     roles.add_argument("--group", metavar="C", help="the entity whose rows belong together")
     roles.add_argument("--split", metavar="C", help="says train, valid or test")
+    roles.add_argument(
+        "--time",
+        metavar="C",
+        help="the moment a row is of: the latest are tested on, the earliest trained on",
+    )
+    roles.add_argument(
+        "--split-by",
+        choices=("auto", "task", "class", "group", "row", "time"),
+        default="auto",
+        help="what is kept whole where rows are shared out (%(default)s)",
+    )
     roles.add_argument("--use", metavar="C,C,…", type=_names, help="the modalities (all columns of use)")
     roles.add_argument(
         "--kind", metavar="C=KIND", action="append", default=[], help="a kind not to be inferred"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ __all__ = [
     "form",
     "is_absent",
     "media_kind",
+    "moment_of",
     "number_of",
     "parsed",
 ]
@@ -158,13 +159,30 @@ def _microseconds(found: re.Match[str]) -> str:
 
 
 def number_of(text: str) -> float | None:
-    """The number that a string spells, else `None`; ids such as `1_60` are none."""
+    """The number that a string spells, else `None`; ids such as `1_60` and `024e7871` are none."""
     if "_" in text:
         return None
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return None if math.isinf(number) and "inf" not in text.lower() else number
+
+
+def moment_of(cell: Any) -> float | None:
+    """A number, or a date as seconds since 1970 (UTC where it names no zone); NaN for an empty cell.
+
+    `None` for what is no moment.
+    """
+    if cell is None:
+        return math.nan
+    if isinstance(cell, str):
+        cell = date_of(cell) or number_of(cell)
+    if isinstance(cell, date):
+        cell = cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day)
+        return (cell if cell.tzinfo else cell.replace(tzinfo=timezone.utc)).timestamp()
+    number = isinstance(cell, (int, float, np.number)) and not isinstance(cell, bool)
+    return float(cell) if number and math.isfinite(cell) else None
 
 
 def parsed(cell: str) -> Any:

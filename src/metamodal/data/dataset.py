@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.data.cells import is_absent
-from metamodal.data.schema import Roles, Schema, infer
+from metamodal.data.cells import is_absent, moment_of
+from metamodal.data.problems import short
+from metamodal.data.schema import SINGLE, Roles, Schema, infer
 from metamodal.data.source import Source, open_source
-from metamodal.data.splits import Split, split_rows
+from metamodal.data.splits import Keys, Plan, Split, split_rows
 from metamodal.data.triples import Triples, read_triples
 from metamodal.errors import DataError, OptionError
 
@@ -35,6 +37,7 @@ class Dataset:
     base: Path
     numbers: np.ndarray
     triples: Triples | None = None
+    plan: Plan = field(default_factory=Plan)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -67,10 +70,29 @@ class Dataset:
 
     def split(self, seed: int = 0) -> Split:
         """Which rows are for meta-training, for validation and for test; see `split_rows`."""
+        return split_rows(self.keys(), self.plan, name=self.name, seed=seed)
+
+    def keys(self) -> Keys:
+        """What rows are split by."""
         given = self._names("split") if self.schema.role("split") else None
-        return split_rows(
-            self.labels(), tasks=self.tasks(), groups=self.groups(), given=given, name=self.name, seed=seed
-        )
+        times = self._times() if self.schema.role("time") else None
+        return Keys(self.labels(), self.tasks(), self.groups(), given, times)
+
+    def _times(self) -> np.ndarray:
+        column = str(self.schema.role("time"))
+        times = [moment_of(None if is_absent(cell) else cell) for cell in self.frame[column]]
+        for number, cell, time in zip(self.numbers, self.frame[column], times):
+            if time is None:
+                raise DataError(
+                    f"{self.name} row {number}, column {column}: {short(cell)} is no time. Give a number or a date "
+                    "as 2024-05-31, or leave the cell empty."
+                )
+        return np.array(times, dtype=float)
+
+    def folds(self, count: int) -> Iterator[Dataset]:
+        """This table once for each fold of a cross-validation: `fold.train`, `fold.valid`, `fold.test`."""
+        for fold in range(count):
+            yield replace(self, plan=replace(self.plan, folds=count, fold=fold))
 
     @cached_property
     def train(self) -> Dataset:
@@ -95,11 +117,13 @@ def read_table(
     task: str | None = None,
     group: str | None = None,
     split: str | None = None,
+    time: str | None = None,
     describe: str | None = None,
     use: tuple[str, ...] | list[str] | None = None,
     kinds: dict[str, str] | None = None,
     triples: str | None = None,
     root: str | Path | None = None,
+    plan: Plan | None = None,
 ) -> Dataset:
     """A data set from a table: a file, a folder, a frame in memory, or the embedded ``"glyphs"``.
 
@@ -111,11 +135,13 @@ def read_table(
         task: the column whose values are the tasks that episodes are drawn within.
         group: the column of the entity whose rows belong together (a patient, a speaker).
         split: the column that says `train`, `valid` or `test`.
+        time: the column of the moment that a row is of, to train on the earliest and test on the latest.
         describe: a text column that describes the class, not the sample.
         use: the columns to use as modalities; by default all that are of use.
         kinds: kinds of columns that should not be inferred, e.g. `{"notes": "text"}`.
         root: the folder that paths in the table start from; by default the table's own.
         triples: a table with columns head, relation and tail, for columns of kind graph that name entities.
+        plan: how rows are shared out over training, validation and test where no column says.
 
     >>> import pandas as pd
     >>> pets = pd.DataFrame(
@@ -128,14 +154,18 @@ def read_table(
     >>> read_table(pets, target="pet").schema.modalities
     {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
     """
-    said = Roles(
-        target, task, group, split, describe, tuple(use) if use else None, dict(kinds or {}), triples
-    )
-    return open_table(source, said, root=root)
+    used = tuple(use) if use else None
+    said = Roles(target, task, group, split, describe, used, dict(kinds or {}), triples, time)
+    return open_table(source, said, root=root, plan=plan)
 
 
 def open_table(
-    source: Any, said: Roles, known: Roles | None = None, *, root: str | Path | None = None
+    source: Any,
+    said: Roles,
+    known: Roles | None = None,
+    *,
+    root: str | Path | None = None,
+    plan: Plan | None = None,
 ) -> Dataset:
     """A table under the roles that a caller said, and those `known` beforehand as far as they fit.
 
@@ -148,7 +178,7 @@ def open_table(
     roles = said.over(_there(known, frame, opened.name)) if known else said
     schema = infer(frame, roles, opened.name)
     triples = read_triples(roles.triples, opened.base) if roles.triples else None
-    return Dataset(frame, schema, opened.name, opened.base, numbers, triples)
+    return Dataset(frame, schema, opened.name, opened.base, numbers, triples, plan or Plan())
 
 
 def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
@@ -159,7 +189,7 @@ def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
         raise DataError(
             f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
         )
-    single = {r: getattr(known, r) for r in ("target", "task", "group", "split", "describe")}
+    single = {r: getattr(known, r) for r in SINGLE}
     kinds = {c: k for c, k in known.kinds.items() if c in columns}
     return Roles(
         **{r: c if c in columns else None for r, c in single.items()},

@@ -20,7 +20,7 @@ from metamodal.data.extractors.protocol import Extractor
 from metamodal.data.modalities import Modality
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.opening import opener
+from metamodal.data.opening import opener, quiet_decoders
 
 __all__ = ["Features", "Generic", "content_of"]
 
@@ -76,7 +76,7 @@ class Features:
         """One vector a cell, `None` for an empty cell and for one that `failed` was told of."""
         result: list[np.ndarray | None] = []
         parts = (cells[at : at + _BATCH] for at in range(0, len(cells), _BATCH))
-        with ThreadPoolExecutor(_THREADS) as pool, _one_torch_thread():
+        with quiet_decoders(), _one_torch_thread(), ThreadPoolExecutor(_THREADS) as pool:
             for part in _ahead(pool, lambda part: self._worked(part, base), parts):
                 self._finish(part)
                 for i, error in part.errors:

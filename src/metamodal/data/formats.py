@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -217,7 +217,7 @@ def _chunk(held: list[tuple[int, dict[str, Any]]], columns: list[str]) -> Chunk:
     return Chunk(frame, np.array([number for number, _ in held]))
 
 
-def _opened(file: Path | bytes) -> BinaryIO:
+def _opened(file: Path | bytes) -> io.BytesIO | io.BufferedReader:
     return io.BytesIO(file) if isinstance(file, bytes) else file.open("rb")
 
 

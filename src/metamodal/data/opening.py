@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import PIL.Image
 
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.tabular import infinite
 
-__all__ = ["opener"]
+__all__ = ["opener", "quiet_decoders"]
+
+
+@contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """No warnings of Pillow's: a cell is read, or refused with a reason.
+
+    Not within threads but around them: filters of warnings are the whole process's.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        yield
 
 
 def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Path], Any]:

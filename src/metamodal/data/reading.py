@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent
+from metamodal.data.cells import is_absent, number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders
 from metamodal.data.extraction import Features
 from metamodal.data.extractors import Extractor
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.opening import opener
+from metamodal.data.opening import opener, quiet_decoders
+from metamodal.data.schema import NUMBERS_AS_TEXT
 from metamodal.errors import DataError, OptionError
 
 __all__ = ["Cells", "raw_cells", "read_cells", "refused"]
@@ -76,7 +77,7 @@ def read_cells(
             )
         there = tuple(c for c in columns if c not in dataset.schema.unused)
         cells = raw_cells(dataset, kind, there)
-        failed = _failure(dataset, ", ".join(there), unreadable == "absent")
+        failed = _failure(dataset, there, unreadable == "absent")
         kinds[name] = kind
         if encoders and name in encoders.frozen:
             kinds[name] = "embedding"
@@ -84,7 +85,8 @@ def read_cells(
         else:
             tuned = encoders.tuned[name].open if encoders and name in encoders.tuned else None
             read = tuned or opener(kind, limits | dataset.schema.limits)
-            values[name] = _read(cells, read, dataset.base, kind, failed)
+            with quiet_decoders():
+                values[name] = _read(cells, read, dataset.base, kind, failed)
     return Cells(values, kinds, dataset)
 
 
@@ -113,9 +115,10 @@ def refused(dataset: Dataset, position: int, column: str, error: CellError) -> D
 Failure = Callable[[int, CellError], None]
 
 
-def _failure(dataset: Dataset, column: str, lenient: bool) -> Failure:
+def _failure(dataset: Dataset, columns: tuple[str, ...], lenient: bool) -> Failure:
     def failed(position: int, error: CellError) -> None:
         if not lenient:
+            column = next((c for c in columns if str(error).startswith(f"{c} is ")), ", ".join(columns))
             raise refused(dataset, position, column, error) from None
 
     return failed
@@ -149,11 +152,20 @@ def _read(
 
 
 def _records(dataset: Dataset, columns: list[str]) -> list[Any]:
-    rows = zip(*(dataset.frame[c].tolist() for c in columns))
+    spelled = {c.name for c in dataset.schema.columns if c.evidence.startswith(NUMBERS_AS_TEXT)}
+    rows = zip(*(map(_number if c in spelled else _same, dataset.frame[c].tolist()) for c in columns))
     records = [
         row[0] if isinstance(row[0], dict) and len(row) == 1 else dict(zip(columns, row)) for row in rows
     ]
     return [None if all(is_absent(c) for c in r.values()) else r for r in records]
+
+
+def _number(cell: Any) -> Any:
+    return number_of(cell) if isinstance(cell, str) else cell
+
+
+def _same(cell: Any) -> Any:
+    return cell
 
 
 def _neighbourhoods(dataset: Dataset, column: str, cells: list[Any]) -> list[Any]:

@@ -17,7 +17,7 @@ from metamodal.data.cells import FORMS, date_of, form, is_absent, media_kind, nu
 from metamodal.data.problems import Problem, Report, short
 from metamodal.errors import DataError, OptionError, suggestion
 
-__all__ = ["KINDS", "Column", "Roles", "Schema", "infer"]
+__all__ = ["KINDS", "NUMBERS_AS_TEXT", "SINGLE", "Column", "Roles", "Schema", "infer"]
 
 KINDS = (
     "image",
@@ -32,7 +32,8 @@ KINDS = (
 )
 
 
-_SINGLE = ("target", "task", "group", "split", "describe")
+SINGLE = ("target", "task", "group", "split", "time", "describe")
+"""The roles that one column has."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ class Roles:
     use: tuple[str, ...] | None = None
     kinds: dict[str, str] = field(default_factory=dict)
     triples: str | None = None
+    time: str | None = None
 
     def over(self, other: Roles) -> Roles:
         """These roles, with `other` answering where these are silent about role and column."""
-        taken = {column for name in _SINGLE if (column := getattr(self, name))}
+        taken = {column for name in SINGLE if (column := getattr(self, name))}
         single = {
             name: getattr(self, name) or (None if getattr(other, name) in taken else getattr(other, name))
-            for name in _SINGLE
+            for name in SINGLE
         }
         use = tuple(c for c in other.use or () if c not in taken) or None
         return Roles(
@@ -133,7 +135,7 @@ class Schema:
         """What a user would have to say to get this schema again."""
         used = [c for c in self.columns if c.role == "modality"]
         return Roles(
-            **{r: self.role(r) for r in ("target", "task", "group", "split", "describe")},
+            **{r: self.role(r) for r in SINGLE},
             use=tuple(c.name for c in used),
             kinds={c.name: str(c.kind) for c in used},
             triples=self.triples,
@@ -164,6 +166,7 @@ _TEXT_WORDS = frozenset(
     ]
 }
 _POINT_WORDS = frozenset({"points", "pointcloud", "cloud", "lidar", "radar"})
+NUMBERS_AS_TEXT = "numbers written as text"
 _RECORDS = "records of named values"
 _ROLE_EVIDENCE = "named so by the caller"
 
@@ -186,7 +189,7 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
     if not len(frame):
         raise DataError(f"{name}: the table has no rows. Give a table with at least one labelled row.")
     _check_names(frame, roles, name)
-    given = {column: role for role in _SINGLE if (column := getattr(roles, role))}
+    given = {column: role for role in SINGLE if (column := getattr(roles, role))}
     labels = frame[roles.target] if roles.target else None
     columns = []
     for column in map(str, frame.columns):
@@ -209,7 +212,7 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
 def _check_names(frame: pd.DataFrame, roles: Roles, name: str) -> None:
     known = [str(c) for c in frame.columns]
     asked: list[tuple[str, str]] = [
-        (f"--{role}", column) for role in _SINGLE if (column := getattr(roles, role))
+        (f"--{role}", column) for role in SINGLE if (column := getattr(roles, role))
     ]
     for (first, column), (second, again) in combinations(asked, 2):
         if column == again:
@@ -396,7 +399,7 @@ def _kind_of_strings(
         fits = {c: fitting(c) for c in counts}
         if sum(n for c, n in counts.items() if fits[c]) >= _MOST * len(cells):
             _odd_strings(frame, column, fits, told, name, report)
-            return "tabular", "numbers written as text" if told == "numbers" else told
+            return "tabular", NUMBERS_AS_TEXT if told == "numbers" else told
     distinct = len(counts)
     words = sum(len(c.split()) * n for c, n in counts.items()) / len(cells)
     evidence = f"strings, {distinct} distinct, {words:.1f} words on average"

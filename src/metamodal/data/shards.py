@@ -127,7 +127,7 @@ def encode_table(
 def _sampled(source: Source, said: Roles, options: ShardOptions) -> Dataset:
     """Rows to fit kinds to: evenly drawn from the training part, at most 2,048."""
     rng = np.random.default_rng(options.seed)
-    single = [c for c in (said.target, said.task, said.group, said.split) if c]
+    single = [c for c in (said.target, said.task, said.group, said.split, said.time) if c]
     held: dict[str, list[Any]] = {c: [] for c in single}
     kept: list[tuple[int, int, dict[str, Any]]] = []  # (place among all rows, number in the file, cells)
     count = 0
@@ -289,7 +289,7 @@ def _widths(folder: Path, features: Mapping[str, Features]) -> dict[str, int]:
 def _write_about(
     folder: Path, source: Source, schema: Schema, features: Mapping[str, Features], widths: dict[str, int]
 ) -> None:
-    single = {r: schema.role(r) for r in ("target", "task", "group", "split")}
+    single = {r: schema.role(r) for r in ("target", "task", "group", "split", "time")}
     about = {
         "source": source.name,
         "roles": {role: column for role, column in single.items() if column} | {"use": list(features)},

@@ -11,7 +11,7 @@ from torch import Tensor
 from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch, Episode, one_hot
 
-__all__ = ["Draw", "Shape", "Task", "draw_episodes", "episodes_of", "random_missing", "tasks_of"]
+__all__ = ["Draw", "Sampling", "Shape", "Task", "draw_episodes", "episodes_of", "random_missing", "tasks_of"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Shape:
 class Draw:
     """Row numbers of drawn episodes: support `(t, s)`, query `(t, q)`, with class codes alike.
 
-    A class with fewer than the wished query rows fills up with row 0 under class code -1.
+    A class with fewer than the wished query rows fills up with row 0 under class code -1. `sizes`
+    `(t, way)` are the rows that each drawn class has in all.
     """
 
     support: Tensor
@@ -57,6 +58,20 @@ class Draw:
     query: Tensor
     query_codes: Tensor
     names: tuple[tuple[str, ...], ...]
+    tasks: tuple[str, ...]
+    sizes: Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How uneven classes and tasks are drawn: in proportion to their size to a power.
+
+    0 draws all alike, so that small ones are over-sampled; 1 draws them as often as they are large.
+    The size of a class is its rows, that of a task the classes it offers.
+    """
+
+    classes: float = 0.0
+    tasks: float = 1.0
 
 
 def tasks_of(labels: np.ndarray, tasks: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> list[Task]:
@@ -72,9 +87,14 @@ def tasks_of(labels: np.ndarray, tasks: np.ndarray, groups: np.ndarray, rows: np
 
 
 def draw_episodes(
-    tasks: list[Task], shape: Shape, count: int, rng: np.random.Generator, name: str = "table"
+    tasks: list[Task],
+    shape: Shape,
+    count: int,
+    rng: np.random.Generator,
+    name: str = "table",
+    sampling: Sampling | None = None,
 ) -> Draw:
-    """`count` episodes, each within one task, tasks weighed by how many classes they offer.
+    """`count` episodes, each within one task; by default classes alike and tasks by how many they offer.
 
     Support and query of a class share no row, nor a group entity where the class has several.
 
@@ -90,13 +110,19 @@ def draw_episodes(
             f"{name}: {shape.way}-way {shape.shot}-shot needs {shape.way} classes of {shape.shot + 1} or more "
             f"rows{where}, and there are {best}. Lower --way or --shot, or give more labelled rows."
         )
-    weights = np.array([len(offers[i]) for i in able], dtype=float)
+    sampling = sampling or Sampling()
+    weights = np.array([len(offers[i]) for i in able], dtype=float) ** sampling.tasks
     chosen = rng.choice(able, size=count, p=weights / weights.sum())
     support = np.zeros((count, shape.way, shape.shot), dtype=np.int64)
     query = np.full((count, shape.way, shape.query), -1, dtype=np.int64)
-    names = []
+    names, sizes = [], np.zeros((count, shape.way), dtype=np.int64)
     for e, i in enumerate(chosen):
-        classes = rng.choice(offers[i], size=shape.way, replace=False)
+        share = None
+        if sampling.classes:
+            share = np.array([len(tasks[i].rows[k]) for k in offers[i]], dtype=float) ** sampling.classes
+            share /= share.sum()
+        classes = rng.choice(offers[i], size=shape.way, replace=False, p=share)
+        sizes[e] = [len(tasks[i].rows[k]) for k in classes]
         names.append(tuple(tasks[i].classes[k] for k in classes))
         for w, k in enumerate(classes):
             s, q = _drawn_rows(tasks[i].rows[k], tasks[i].groups[k], shape, rng)
@@ -112,6 +138,8 @@ def draw_episodes(
         torch.from_numpy(np.maximum(query, 0).reshape(flat)),
         torch.from_numpy(query_codes.reshape(flat)),
         tuple(names),
+        tuple(tasks[i].name for i in chosen),
+        torch.from_numpy(sizes),
     )
 
 
@@ -125,13 +153,12 @@ def random_missing(batch: Batch, rate: float | Tensor, rng: torch.Generator) -> 
     """The batch with cells absent at random, but at least one cell left in a row that has any.
 
     Args:
-        rate: the chance of each cell; a tensor broadcasts over the rows' axes.
+        rate: the chance of each cell; a tensor broadcasts over rows and modalities.
     """
     names = list(batch.present)
     present = torch.stack([batch.present[m] for m in names], -1)
     order = torch.rand(present.shape, generator=rng)
-    rates = rate[..., None] if isinstance(rate, Tensor) else rate
-    kept = present & (torch.rand(present.shape, generator=rng) >= rates)
+    kept = present & (torch.rand(present.shape, generator=rng) >= rate)
     last = torch.where(present, order, -1.0).argmax(-1, keepdim=True)
     spared = torch.zeros_like(present).scatter(-1, last, True) & present
     kept = torch.where(kept.any(-1, keepdim=True), kept, spared)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +31,17 @@ class Triples:
 
     def __init__(self, rows: list[tuple[str, str, str]], name: str = "triples") -> None:
         self.name = name
-        self.outgoing: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        self.incoming: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._links: dict[str, dict[str, list[int]]] = {}
         for head, relation, tail in rows:
-            self.outgoing[head].append((relation, tail))
-            self.incoming[tail].append((relation, head))
-        self.entities = self.outgoing.keys() | self.incoming.keys()
+            place = hashed(relation, _RELATIONS)
+            self._links.setdefault(head, {}).setdefault(tail, []).append(place)
+            self._links.setdefault(tail, {}).setdefault(head, []).append(_RELATIONS + place)
+        self._degree = {node: sum(map(len, links.values())) for node, links in self._links.items()}
+        self._order: dict[str, list[str]] = {}
+
+    @property
+    def entities(self) -> Set[str]:
+        return self._links.keys()
 
     def around(self, entity: str, avoid: frozenset[str]) -> Network:
         """The neighbourhood of an entity: itself first, then up to 15 entities one or two steps off.
@@ -49,53 +54,43 @@ class Triples:
         Raises:
             CellError: no triple names the entity.
         """
-        if entity not in self.entities:
-            near = suggestion(
-                entity, sorted(self.entities, key=lambda e: abs(len(e) - len(entity)))[:_NEAREST]
-            )
+        if entity not in self._links:
+            near = suggestion(entity, sorted(self._links, key=lambda e: abs(len(e) - len(entity)))[:_NEAREST])
             hint = near.rstrip(".") if near.startswith("Did") else "Add its triples, or leave the cell empty"
             raise CellError(f"{entity!r} is no entity of {self.name}. {hint}")
         hidden = avoid - {entity}
-        first = self._neighbours(entity, entity, hidden)
-        nodes = [entity, *first[: _NODES - 1]]
+        first = [n for n in self._neighbours(entity) if n not in hidden]
+        nodes = dict.fromkeys([entity, *first[: _NODES - 1]])
         for neighbour in first:
             if len(nodes) >= _NODES:
                 break
-            second = self._neighbours(neighbour, entity, hidden)
-            nodes += [n for n in second if n not in nodes][: _NODES - len(nodes)]
-        place = {node: i for i, node in enumerate(nodes)}
+            second = [n for n in self._neighbours(neighbour) if n not in nodes]
+            nodes |= dict.fromkeys(second[: _NODES - len(nodes)])
         edges = [
-            (place[node], place[tail])
-            for node in nodes
-            for _, tail in self.outgoing.get(node, ())
-            if tail in place and not self._is_hidden(node, tail, entity, hidden)
+            (i, j)
+            for i, node in enumerate(nodes)
+            for j, other in enumerate(nodes)
+            if not (entity in (node, other) and (node in hidden or other in hidden))
+            for place in self._links[node].get(other, ())
+            if place < _RELATIONS
         ]
         features = np.stack([self._features(node, entity, hidden) for node in nodes])
         ends = np.array(edges, dtype=np.int64).reshape(-1, 2)
         return Network(len(nodes), features, None, ends, np.ones(len(ends)), None, centre=0)
 
-    def _neighbours(self, node: str, entity: str, hidden: frozenset[str]) -> list[str]:
-        counts: dict[str, int] = defaultdict(int)
-        for side in (self.outgoing, self.incoming):
-            for _, other in side.get(node, ()):
-                if other != node and not self._is_hidden(node, other, entity, hidden):
-                    counts[other] += 1
-        return sorted(counts, key=lambda other: (-counts[other], -self._degree(other), other))
-
-    def _degree(self, node: str) -> int:
-        return len(self.outgoing.get(node, ())) + len(self.incoming.get(node, ()))
+    def _neighbours(self, node: str) -> list[str]:
+        if node not in self._order:
+            links = self._links[node]
+            keys = ((-len(links[other]), -self._degree[other], other) for other in links if other != node)
+            self._order[node] = [other for _, _, other in sorted(keys)]
+        return self._order[node]
 
     def _features(self, node: str, entity: str, hidden: frozenset[str]) -> np.ndarray:
-        counts = np.zeros(2 * _RELATIONS, dtype=np.float32)
-        for start, side in ((0, self.outgoing), (_RELATIONS, self.incoming)):
-            for relation, other in side.get(node, ()):
-                if not self._is_hidden(node, other, entity, hidden):
-                    counts[start + hashed(relation, _RELATIONS)] += 1
+        links = self._links[node]
+        out = hidden if node == entity else frozenset([entity]) if node in hidden else frozenset()
+        places = [place for other, found in links.items() if other not in out for place in found]
+        counts = np.bincount(places, minlength=2 * _RELATIONS)
         return np.concatenate([[float(node == entity)], np.log1p(counts)]).astype(np.float32)
-
-    @staticmethod
-    def _is_hidden(one: str, other: str, entity: str, hidden: frozenset[str]) -> bool:
-        return (one == entity and other in hidden) or (other == entity and one in hidden)
 
 
 def read_triples(source: str | Path, base: Path) -> Triples:

@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ __all__ = ["read_tar"]
 _TEXTS = {"txt": "text", "text": "text", "cls": "label", "cls2": "label2", "transcript": "transcript"}
 
 
-def read_tar(stream: BinaryIO, name: str, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_tar(stream: io.BufferedIOBase, name: str, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
     """Numbered records of the files in a tar, in their order there."""
     number, key, record = 1, None, {}
     try:

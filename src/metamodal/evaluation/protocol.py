@@ -15,6 +15,7 @@ from torch import Tensor
 from metamodal.config import component_record
 from metamodal.data.dataset import Dataset
 from metamodal.data.reading import Cells
+from metamodal.data.splits import rows_of
 from metamodal.data.tasks import Draw, Shape, draw_episodes, episodes_of, random_missing, tasks_of
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import BASELINES, baseline_logits
@@ -144,13 +145,18 @@ class Evaluation:
 def held_out(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tuple[str, ...]]:
     """Rows that training never saw, whether their classes are new too, and notes on the choice.
 
-    The test part of the split column if there is one and it is not empty. Else, for a trained model, rows of classes,
+    Of the table that the model was trained on, the rows that its artifact keeps as the test part. Of
+    others the test part of the split column if there is one and it is not empty. Else, for a trained model, rows of classes,
     tasks and groups that it did not see; for an untrained one the part that a trained one would be
     tested on, so that the two compare.
     """
     labels, seen = dataset.labels(), model.seen
     notes: list[str] = []
     untrained = not seen.classes
+    recorded = model.record.get("split")
+    if recorded and recorded["rows"]["test"] and recorded["keys"] == dataset.keys().digest():
+        rows = rows_of(recorded["rows"]["test"])
+        return rows, not _known(labels[rows], seen.classes), tuple(recorded["notes"])
     by_split = untrained or dataset.schema.role("split") or _split_by_row(model)
     split = dataset.split(model.record.get("seed", 0)) if by_split else None
     if split is not None and (untrained or len(split.test)):

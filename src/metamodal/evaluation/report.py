@@ -85,6 +85,7 @@ def write_report(
         facts=_model_facts(evaluations, run),
         run=run,
         curves=_curves(run.trained.history) if run else (),
+        balance=run.model.record.get("outcome", {}).get("balance", ()) if run else (),
         tests=score_views(evaluations, data),
         episodes=episode_views(evaluations, data),
     )
@@ -105,7 +106,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "count": _count, "breakable": _breakable}
+    environment.filters |= {"percent": _percent, "amount": _amount, "count": _count, "breakable": _breakable}
     return environment.get_template("report.html")
 
 
@@ -115,6 +116,11 @@ def _percent(share: float, digits: int = 1) -> str:
 
 def _count(number: int) -> str:
     return f"{number:,}".replace(",", "\u202f")
+
+
+def _amount(number: float) -> str:
+    """A number in three figures, or whole."""
+    return _count(round(number)) if number >= 100 or number == round(number) else f"{number:.3g}"
 
 
 def _breakable(name: str) -> Markup:

@@ -5,57 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from metamodal.config import Options
 from metamodal.data.encode import Preprocessor
-from metamodal.data.tasks import Draw, Shape, Task, draw_episodes, episodes_of, random_missing
+from metamodal.data.tasks import Draw, Sampling, Shape, Task, draw_episodes, episodes_of, random_missing
 from metamodal.errors import DataError
 from metamodal.evaluation.metrics import episode_scores, interval
 from metamodal.meta.engine import Engine, cross_entropy
+from metamodal.training.balance import Balancer, Tally
+from metamodal.training.options import TrainOptions
 from metamodal.types import Batch, Episode, Params
 
-__all__ = ["Progress", "TrainOptions", "Trained", "meta_train"]
-
-
-class TrainOptions(Options):
-    """How to meta-train.
-
-    A step draws `episodes` episodes of `way` classes with `rows` rows each, shared out between
-    support and query anew in every step, so that all shots from 1 to `rows - 1` are met. With probability `across` an episode's classes come from all tasks together. `variants`
-    turns classes into new ones by the symmetries of their modalities (quarter turns of an image,
-    time reversed in a series), drawn anew for each class.
-    """
-
-    budget: float = Field(600.0, gt=0, description="seconds of training")
-    steps: int | None = Field(None, gt=0, description="steps; the budget ends training all the same")
-    episodes: int = Field(1, gt=0, description="episodes a step")
-    way: int = Field(40, ge=2, description="classes of a training episode, as far as there are so many")
-    rows: int = Field(3, ge=2, description="rows of a class in a training episode, support and query")
-    across: float = Field(
-        0.75,
-        ge=0,
-        le=1,
-        description="share of episodes whose classes come from all tasks, where tasks share no class",
-    )
-    variants: bool = Field(True, description="make new classes by symmetries")
-    augment: bool = Field(True, description="vary the rows of a class")
-    missing: float = Field(0.5, ge=0, le=1, description="share of episodes with cells missing at random")
-    alone: float = Field(1.0, ge=0, description="weight of each modality's loss by itself")
-    lr: float = Field(1e-3, gt=0, description="highest learning rate; it falls to zero as a cosine")
-    pretrained_lr: float = Field(2e-5, gt=0, description="the same for networks that came trained")
-    weight_decay: float = Field(0.02, ge=0)
-    clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
-    averaging: float = Field(0.995, ge=0, lt=1, description="decay of the running mean of the weights")
-    validations: int = Field(20, gt=0, description="how often to validate in the budget")
-    valid_episodes: int = Field(300, gt=0, description="episodes of a validation")
-    patience: int = Field(12, gt=0, description="validations without improvement before training stops")
+__all__ = ["Progress", "Trained", "meta_train"]
 
 
 @dataclass(frozen=True)
@@ -75,12 +41,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Trained:
-    """The best parameters by validation accuracy, the validations in order, and why it ended."""
+    """The best parameters by validation accuracy, the validations in order, and why it ended.
+
+    `balance` is what training saw of classes, tasks and modalities.
+    """
 
     params: Params
     history: tuple[Progress, ...]
     ended: str
     steps: int
+    balance: tuple[Tally, ...] = ()
 
 
 def meta_train(
@@ -131,7 +101,7 @@ def meta_train(
         ended = "interrupted"
         if math.isinf(best):
             best_params = course.averaged()
-    return Trained(best_params, tuple(history), ended, course.step)
+    return Trained(best_params, tuple(history), ended, course.step, course.balancer.tallies())
 
 
 class _Course:
@@ -154,6 +124,9 @@ class _Course:
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
         self.optimiser = torch.optim.AdamW(_groups(self.params, options))
         self.pools = (tasks, _together(tasks))
+        self.sampling = Sampling(options.class_sampling, options.task_sampling)
+        self.balancer = Balancer(rows, tasks, options, self.rng)
+        self.alone = self.balancer.modality_weights()
         self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
 
     def steps(self) -> Iterator[tuple[Progress, bool]]:
@@ -199,23 +172,25 @@ class _Course:
         """Query loss of a step's episodes, all modalities and, weighed, each by itself."""
         pool = self.pools[int(self.rng.random() < self.options.across)]
         shape = _fitting(pool, int(self.rng.integers(1, self.options.rows)), self.options)
-        draw = draw_episodes(pool, shape, self.options.episodes, self.rng)
+        draw = draw_episodes(pool, shape, self.options.episodes, self.rng, sampling=self.sampling)
         raw = self._varied(draw, shape)
+        self.balancer.count(draw, raw)
         encoded = self.engine.encode(self.params, raw, chunk=len(raw.targets))
         episodes = _stacked(encoded, draw, shape.way)
-        loss = cross_entropy(self.engine.logits(self.params, episodes), episodes.query.targets)
+        targets = self.balancer.class_weights(draw, episodes.query.targets)
+        loss = cross_entropy(self.engine.logits(self.params, episodes), targets)
         if self.options.alone and self.engine.learner.reads == "tokens" and len(raw.inputs) > 1:
             for name in raw.inputs:
                 alone = Episode(episodes.support.only([name]), episodes.query.only([name]))
                 logits = self.engine.logits(self.params, alone)
-                seen = alone.query.targets * alone.query.present[name][..., None]
-                loss = loss + self.options.alone * cross_entropy(logits, seen)
+                seen = targets * alone.query.present[name][..., None]
+                loss = loss + self.options.alone * self.alone[name] * cross_entropy(logits, seen)
         return loss
 
     def _varied(self, draw: Draw, shape: Shape) -> Batch:
         """The drawn rows, flat, as new classes, augmented, with cells missing."""
         flat = torch.cat([draw.support, draw.query], 1)
-        batch = self.rows.take(flat.flatten())
+        batch = self.balancer.recombined(self.rows.take(flat.flatten()), draw)
         count = self.preprocessor.variants
         if self.options.variants and count > 1:
             codes = torch.cat([draw.support_codes, draw.query_codes], 1).clamp(min=0)
@@ -223,8 +198,10 @@ class _Course:
             batch = _under_variants(self.preprocessor, batch, of_class.gather(1, codes).flatten())
         if self.options.augment:
             batch = self.preprocessor.augment(batch, self.generator)
-        if self.options.missing and len(batch.inputs) > 1:
-            batch = random_missing(batch, self._missing_rates(draw).flatten(), self.generator)
+        batch = self.balancer.noisy(batch, self.generator)
+        if (self.options.missing or self.options.dropout) and len(batch.inputs) > 1:
+            rates = self.balancer.missing_rates(self._missing_rates(draw).flatten())
+            batch = random_missing(batch, rates, self.generator)
         return batch
 
     def _missing_rates(self, draw: Draw) -> Tensor:
@@ -267,9 +244,7 @@ class _Judge:
         unique, where = needed.unique(return_inverse=True)
         shots = self.draw.support.shape[1]
         self.rows = rows.take(unique)
-        self.draw = Draw(
-            where[:, :shots], self.draw.support_codes, where[:, shots:], self.draw.query_codes, ()
-        )
+        self.draw = replace(self.draw, support=where[:, :shots], query=where[:, shots:])
 
     def __call__(self, params: Params) -> tuple[float, float]:
         with torch.no_grad():
@@ -307,8 +282,7 @@ def _stacked(encoded: Batch, draw: Draw, way: int) -> Episode:
     """Flat encoded rows of a draw as a stack of episodes."""
     tasks, shots = draw.support.shape
     place = torch.arange(tasks * (shots + draw.query.shape[1])).reshape(tasks, -1)
-    local = Draw(place[:, :shots], draw.support_codes, place[:, shots:], draw.query_codes, ())
-    return episodes_of(encoded, local, way)
+    return episodes_of(encoded, replace(draw, support=place[:, :shots], query=place[:, shots:]), way)
 
 
 def _under_variants(preprocessor: Preprocessor, batch: Batch, numbers: Tensor) -> Batch:

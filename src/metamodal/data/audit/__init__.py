@@ -24,13 +24,14 @@ from metamodal.data.audit.labels import (
 )
 from metamodal.data.audit.noise import label_noise
 from metamodal.data.dataset import Dataset
+from metamodal.data.opening import quiet_decoders
 from metamodal.data.problems import Problem, Report
 from metamodal.data.schema import Roles, infer
 from metamodal.data.source import Source, open_source
-from metamodal.data.splits import part_of, split_rows
+from metamodal.data.splits import PARTS, Plan, part_of
 from metamodal.data.table import frame_of_cells
 from metamodal.data.triples import read_triples
-from metamodal.errors import DataError
+from metamodal.errors import MetamodalError
 
 __all__ = ["Audit", "Balance", "Coverage", "Fault", "Finding", "States", "audit", "audited"]
 
@@ -42,11 +43,13 @@ def audit(
     task: str | None = None,
     group: str | None = None,
     split: str | None = None,
+    time: str | None = None,
     describe: str | None = None,
     use: tuple[str, ...] | list[str] | None = None,
     kinds: dict[str, str] | None = None,
     triples: str | None = None,
     root: str | Path | None = None,
+    plan: Plan | None = None,
     seed: int = 0,
 ) -> Audit:
     """All that is wrong with a table, and all to beware of; takes what `read_table` takes.
@@ -64,13 +67,12 @@ def audit(
     row 2, column weight: weight is inf. Give a finite number, or leave the cell empty.
     row 2, column pet: 'NA' is read as the name of a class, but may mean that there is no label. Leave the cell empty if so, else write another word.
     """
-    said = Roles(
-        target, task, group, split, describe, tuple(use) if use else None, dict(kinds or {}), triples
-    )
-    return audited(open_source(source, root), said, seed)
+    used = tuple(use) if use else None
+    said = Roles(target, task, group, split, describe, used, dict(kinds or {}), triples, time)
+    return audited(open_source(source, root), said, plan or Plan(), seed)
 
 
-def audited(source: Source, said: Roles, seed: int = 0, watch: Watch | None = None) -> Audit:
+def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch | None = None) -> Audit:
     """The audit of an open source under the roles that a caller said; `watch` sees cells being opened."""
     faults: list[Fault] = []
 
@@ -78,10 +80,13 @@ def audited(source: Source, said: Roles, seed: int = 0, watch: Watch | None = No
         return lambda problem: faults.append(Fault(what, problem))
 
     dataset, odd = _opened(source, said, of("row"), of("kind"))
-    columns = opened_cells(dataset, odd, of("unreadable"), watch)
+    dataset = replace(dataset, plan=plan)
+    with quiet_decoders():
+        columns = opened_cells(dataset, odd, of("unreadable"), watch)
+        found = twins(dataset, columns)
+        findings = list(duplicate_findings(dataset, columns, found))
     repeated_ids(dataset, columns, of("id"))
-    found = twins(dataset, columns)
-    findings = [*duplicate_findings(dataset, columns, found), *constant_findings(columns)]
+    findings += constant_findings(columns)
     findings += limit_findings(dataset, columns)
     notes = [_not_opened(c) for c in columns.values() if not c.opened and c.states.any()]
     covered: list[Coverage] = []
@@ -180,12 +185,11 @@ def _leaks(dataset: Dataset, found: Twins, seed: int, notes: list[str]) -> list[
     if dataset.schema.target is None:
         return []
     try:
-        names = dataset.labels(), dataset.tasks(), dataset.groups()
-        split = split_rows(names[0], tasks=names[1], groups=names[2], name=dataset.name, seed=seed)
-    except DataError as error:
-        notes.append(f"split: {error}")
+        split = dataset.split(seed)
+    except MetamodalError as error:
+        notes.append(f"split: not looked at, {str(error).rstrip('.')}")
         return []
     parts = np.full(len(dataset), "", dtype=object)
-    for part in ("train", "valid", "test"):
+    for part in PARTS:
         parts[getattr(split, part)] = part
     return list(leak_findings(dataset, parts, f"the automatic split by {split.by}", found))

@@ -19,7 +19,7 @@ from metamodal.data.modalities import modalities
 from metamodal.data.opening import opener
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.reading import raw_cells
-from metamodal.data.schema import Column
+from metamodal.data.schema import SINGLE, Column
 from metamodal.errors import MetamodalError
 
 __all__ = ["ABSENT", "PRESENT", "UNREADABLE", "ColumnCells", "column_kind", "opened_cells"]
@@ -50,7 +50,7 @@ class ColumnCells:
 
 def column_kind(column: Column) -> str | None:
     """What the cells of a column are opened as: labels and other roles as words and numbers."""
-    if column.kind is None and column.role in ("target", "task", "group", "split", "describe"):
+    if column.kind is None and column.role in SINGLE:
         return "tabular"
     return column.kind
 
@@ -136,6 +136,8 @@ class _Maker:
     def _read(self, cell: Any) -> Signature | str:
         kind = str(self.kind)
         scalar = kind == "tabular" and form(cell) != "record"
+        if scalar and isinstance(cell, str):
+            cell = number_of(cell)  # of a column whose every string spells one
         try:
             value = opener(kind, self.limits)({self.column.name: cell} if scalar else cell, self.dataset.base)
             return signature(kind, value)

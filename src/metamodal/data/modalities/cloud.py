@@ -66,6 +66,8 @@ def _of_mesh(data: bytes, form: str) -> np.ndarray:
     try:
         with np.errstate(all="ignore"):
             found = trimesh.load(io.BytesIO(data), file_type=form, process=False)
+            if isinstance(found, trimesh.Scene):
+                found = found.to_geometry()
             faces = getattr(found, "faces", None)
             if faces is not None and len(faces) and found.area > 0:
                 return np.asarray(trimesh.sample.sample_surface(found, _SURFACE_POINTS, seed=0)[0])

@@ -106,7 +106,7 @@ class Graph:
     def tensor(self, values: Sequence[Network]) -> Float[Tensor, "n v f"]:
         return torch.from_numpy(np.stack([self._row(v) for v in values]))
 
-    def features(self, x: Float[Tensor, "n v f"]) -> Float[Tensor, "n f"]:
+    def features(self, x: Float[Tensor, "n v f"]) -> Float[Tensor, "n g"]:
         """Mean, spread and maximum of node features, of their neighbours' and of theirs in turn."""
         h, there, links = self._parts(x)
         h = h * there

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,9 +154,13 @@ def _channelwise(values: tuple[float, ...]) -> Tensor:
 def _decoded(data: bytes) -> PIL.Image.Image:
     """A picture, turned as its EXIF says; of an animation the first frame."""
     with refusing(f"{len(data)} bytes"), opened_picture(data) as picture:
-        picture.draft(None, (2 * _KEPT_SIDE, 2 * _KEPT_SIDE))
+        share = _KEPT_SIDE / max(
+            picture.size
+        )  # a JPEG is decoded at the size that is kept, or the next larger
+        picture.draft(None, (math.ceil(picture.width * share), math.ceil(picture.height * share)))
         picture.load()
-        return PIL.ImageOps.exif_transpose(picture)
+        PIL.ImageOps.exif_transpose(picture, in_place=True)
+        return picture
 
 
 def pixels_of(picture: PIL.Image.Image | np.ndarray, side: int) -> np.ndarray:
@@ -169,7 +172,7 @@ def opened_picture(data: bytes) -> PIL.Image.Image:
     """A picture whose header is read and whose pixels are not, within the cap."""
     try:
         picture = PIL.Image.open(io.BytesIO(data))
-    except PIL.Image.DecompressionBombError:
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         raise CellError(f"an image above the cap of {MAX_PIXELS} pixels. Shrink it") from None
     if picture.width * picture.height > MAX_PIXELS:
         raise CellError(
@@ -180,11 +183,9 @@ def opened_picture(data: bytes) -> PIL.Image.Image:
 
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
+    """Whatever a decoder raises as a `CellError`; `what` was to be decoded is for the message."""
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            yield
+        yield
     except CellError:
         raise
     except Exception as error:  # damaged files make Pillow's decoders raise almost anything

@@ -20,13 +20,13 @@ _STEP = np.log(6.4) / 27  # above, a mel is a constant ratio
 def resampled(samples: np.ndarray, old: int, new: int) -> np.ndarray:
     """The samples at another rate, low-passed first (`scipy.signal.resample_poly`).
 
-    The ratio is rounded to a fraction of small numbers, within 1e-6, so that odd rates cost no more.
+    The ratio is rounded to a fraction of numbers up to 20 000, which bounds the length of the filter.
     """
     if old == new:
         return samples
     from scipy.signal import resample_poly
 
-    ratio = Fraction(new, old).limit_denominator(1000)
+    ratio = Fraction(new, old).limit_denominator(20_000)
     return resample_poly(samples, max(1, ratio.numerator), ratio.denominator).astype(np.float32)
 
 

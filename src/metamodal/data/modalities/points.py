@@ -93,7 +93,7 @@ class Points:
     def tensor(self, values: Sequence[np.ndarray]) -> Float[Tensor, "n p f"]:
         return torch.from_numpy(np.stack([self._row(v) for v in values]))
 
-    def features(self, x: Float[Tensor, "n p f"]) -> Float[Tensor, "n f"]:
+    def features(self, x: Float[Tensor, "n p f"]) -> Float[Tensor, "n g"]:
         """How full each cell of space and each ring about the centre is; distances between points."""
         return torch.cat([self._features(part) for part in x.split(16)])
 
@@ -147,7 +147,7 @@ class Points:
         there[:, -1] = 1.0
         return row
 
-    def _features(self, x: Float[Tensor, "n p f"]) -> Float[Tensor, "n f"]:
+    def _features(self, x: Float[Tensor, "n p f"]) -> Float[Tensor, "n g"]:
         places, there = x[..., : self.axes], x[..., -1:]
         count = there.sum(1).clamp(min=1)
         middles = torch.linspace(-1.5, 1.5, _CELLS)

@@ -122,19 +122,19 @@ class Series:
 
     @property
     def variants(self) -> int:
-        return 2 * min(4, len(self.symbols)) if self.symbols else 8
+        return 2 * min(4, len(self.symbols) or 2 ** len(self.centre))
 
     def variant(self, x: Float[Tensor, "n c l"], number: int) -> Float[Tensor, "n c l"]:
         """Channels mirrored at their centre, or symbols in each other's place; time reversed."""
+        half = self.variants // 2
         if self.symbols:
-            turns = self.variants // 2
-            moved = x[:, : len(self.symbols)].roll(number % turns, 1)
+            moved = x[:, : len(self.symbols)].roll(number % half, 1)
             x = torch.cat([moved, x[:, len(self.symbols) :]], 1)
-            return x.flip(2) if number >= turns else x
-        signs = torch.tensor([-1.0 if number >> (c % 2) & 1 else 1.0 for c in range(x.shape[1])])
-        signs[len(self.centre) :] = 1.0
-        x = x * signs[:, None]
-        return x.flip(2) if number & 4 else x
+        else:
+            signs = torch.tensor([-1.0 if number % half >> (c % 2) & 1 else 1.0 for c in range(x.shape[1])])
+            signs[len(self.centre) :] = 1.0
+            x = x * signs[:, None]
+        return x.flip(2) if number >= half else x
 
     def _resampled(self, value: Steps) -> np.ndarray:
         if (value.dtype.kind == "U") != bool(self.symbols):

@@ -33,6 +33,16 @@ class Sound(NamedTuple):
         return f"{len(self.samples) / self.rate:.2f} s at {self.rate} Hz"
 
 
+class _Stream(io.BytesIO):
+    """Bytes that stay where they are if a damaged file sends libsndfile to before their start."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
 def decoded(data: bytes) -> Sound:
     """The mean of all channels of a WAV, FLAC, OGG, MP3 or AIFF file, as float32.
 
@@ -41,7 +51,7 @@ def decoded(data: bytes) -> Sound:
     """
     _check_whole(data)
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(_Stream(data)) as file:
             check_rate(file.samplerate)
             claimed, limit = file.frames, MAX_SECONDS * file.samplerate
             unknown = claimed >= 2**62
@@ -59,7 +69,7 @@ def decoded(data: bytes) -> Sound:
             rate = int(file.samplerate)
     except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError, OverflowError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        reason = "the file is damaged or of no known format" if "BytesIO" in reason else reason
+        reason = "the file is damaged or of no known format" if "_Stream" in reason else reason
         raise CellError(f"not a readable sound ({len(data)} bytes): {reason}. {_REMEDY}") from None
     if read > limit:
         raise CellError(f"more than {MAX_SECONDS} s of sound. Cut it into parts")
@@ -87,6 +97,8 @@ def _check_whole(data: bytes) -> None:
     """Refuse what libsndfile would read as a shorter sound than the file says it is."""
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         claimed, there = _wav_bytes(data)
+    elif data[:4] == b"FORM":
+        claimed, there = 8 + int.from_bytes(data[4:8], "big"), len(data)
     elif data[:4] == b"OggS":
         claimed, there = _ogg_pages(data)
     else:

@@ -47,7 +47,8 @@ class Tabular:
     def read(cls, cell: Any, base: Path) -> dict[str, float | str | None]:
         """A record of floats and strings; a lone scalar is a record of one, named ``value``.
 
-        A date is its ISO 8601 string. Infinities stay: whether one may stand, its column decides.
+        A date is its ISO 8601 string. Strings stay strings, be they digits, and infinities stay: what
+        they are, the whole column decides.
         """
         record = cell if isinstance(cell, dict) else {"value": cell}
         return {str(name): _scalar(str(name), value) for name, value in record.items()}
@@ -63,7 +64,7 @@ class Tabular:
         for name in dict.fromkeys(name for value in values for name in value):
             cells = [value.get(name) for value in values]
             known = [c for c in cells if c is not None]
-            floats = [c for c in known if isinstance(c, float)]
+            floats = [f for c in known if (f := _float(c)) is not None]
             if floats and len(floats) == len(known):
                 finite = [f for f in floats if math.isfinite(f)] or [0.0]
                 low, centre, high = np.quantile(finite, [0.25, 0.5, 0.75])
@@ -121,12 +122,15 @@ class Tabular:
         row: list[float] = []
         for name, centre, scale in self.numbers:
             cell = value.get(name)
-            if isinstance(cell, str):
+            number = None if cell is None else _float(cell)
+            if cell is not None and number is None:
                 raise CellError(f"{name} is {cell!r} where the training rows have numbers. Give a number")
-            if cell is not None and math.isinf(cell) and name not in self.limits:
-                raise infinite(name, cell)
-            there = cell is not None
-            row += [min(max((cell - centre) / scale, -_CLIP), _CLIP) if there else 0.0, float(there)]  # type: ignore[operator]
+            if number is None:
+                row += [0.0, 0.0]
+                continue
+            if math.isnan(number) or (math.isinf(number) and name not in self.limits):
+                raise infinite(name, number)
+            row += [min(max((number - centre) / scale, -_CLIP), _CLIP), 1.0]
         for column in self._dates:
             cell = value.get(column.name)
             time = date_of(cell) if isinstance(cell, str) else None
@@ -153,10 +157,7 @@ def _scalar(name: str, value: Any) -> float | str | None:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value)).lower()
     if isinstance(value, str):
-        spelled = number_of(value)
-        if spelled is None:
-            return value
-        value = spelled
+        return str(value)
     if isinstance(value, np.datetime64):
         value = value.astype("datetime64[us]").item()
     if isinstance(value, date):
@@ -172,5 +173,9 @@ def _scalar(name: str, value: Any) -> float | str | None:
     raise CellError(f"{name} is a {type(value).__name__}. Give a number, a word, a date or true/false")
 
 
+def _float(cell: float | str) -> float | None:
+    return number_of(cell) if isinstance(cell, str) else cell
+
+
 def _word(cell: float | str) -> str:
-    return cell if isinstance(cell, str) else f"{cell:g}"
+    return cell if isinstance(cell, str) else f"{cell:.15g}"

@@ -45,7 +45,7 @@ class Video:
     def read(cls, cell: Any, base: Path) -> list[np.ndarray] | np.ndarray:
         """Pictures as `Image.read` gives them, or vectors as one `(frames, width)` array."""
         if isinstance(cell, np.ndarray):
-            return _of_array(cell, base)
+            return _of_array(cell, base) if cell.dtype != object else cls.read(cell.tolist(), base)
         if isinstance(cell, (list, tuple)):
             if not cell:
                 raise CellError("an empty list is no clip. Give at least one frame")
@@ -144,9 +144,7 @@ def _spaced(there: int, wanted: int) -> list[int]:
 
 def _of_array(cell: np.ndarray, base: Path) -> list[np.ndarray] | np.ndarray:
     """`t × h × w [× c]` pictures, or `t × width` numbers."""
-    if cell.dtype == object and cell.ndim == 1 and len(cell):
-        return Video.read(cell.tolist(), base)
-    if cell.ndim in (3, 4) and 0 not in cell.shape:
+    if cell.ndim in (3, 4) and 0 not in cell.shape and cell.dtype.kind in "fiub":
         unit = cell.dtype.kind == "f" and np.isfinite(cell).all() and cell.min() >= 0 and cell.max() <= 1
         whole = (cell * 255).round().astype(np.uint8) if unit else cell  # one scale for all frames
         return picture_frames(whole, lambda frame: Image.read(frame, base))
