@@ -38,13 +38,19 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def photos(count: int, size: tuple[int, int], seed: int = 0) -> list[bytes]:
-    """JPEGs of smooth noise, about as large as photographs of their size."""
+    """JPEGs of noise in six octaves, the coarser the stronger: about as large as photographs."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
-        small = PIL.Image.fromarray(rng.integers(0, 255, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8))
+        pixels = np.full((size[1], size[0], 3), 128.0)
+        for octave in range(1, 7):
+            coarse = (
+                rng.normal(0, 128, (2**octave, 2**octave, 3)).clip(-128, 127).astype(np.int8).view(np.uint8)
+            )
+            layer = PIL.Image.fromarray(coarse + np.uint8(128)).resize(size, PIL.Image.Resampling.BICUBIC)
+            pixels += (np.asarray(layer) - 128.0) / octave
         stream = io.BytesIO()
-        small.resize(size, PIL.Image.Resampling.BICUBIC).save(stream, "JPEG", quality=85)
+        PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(stream, "JPEG", quality=85)
         found.append(stream.getvalue())
     return found
 

@@ -25,7 +25,8 @@ from metamodal.data.opening import opener, quiet_decoders
 __all__ = ["Features", "Generic", "content_of"]
 
 _VERSION = 1  # of the features of the kinds themselves: what was kept under another is computed again
-_BATCH = 256
+_BATCH = 32  # cells that a thread takes at a time
+_KEPT = 2048  # vectors that are kept at a time
 _THREADS = 2
 _FILES = ("image", "audio", "video", "points")
 
@@ -69,6 +70,7 @@ class Features:
         self.encoder = encoder
         self.store = FeatureStore(encoder.identity) if encoder.identity else None
         self.computed = self.found = 0
+        self._new: list[tuple[list[bytes], np.ndarray]] = []
 
     def __call__(
         self, cells: Sequence[Any], base: Path, failed: Callable[[int, CellError], None]
@@ -82,6 +84,7 @@ class Features:
                 for i, error in part.errors:
                     failed(len(result) + i, error)
                 result += part.vectors
+            self._keep(0)
         return result
 
     def _worked(self, cells: Sequence[Any], base: Path) -> _Part:
@@ -129,7 +132,15 @@ class Features:
         for i, vector in zip(part.places, part.new):
             part.vectors[i] = vector
         if self.store is not None:
-            self.store.add(np.array(part.digests, DIGEST), part.new)
+            self._new.append((part.digests, part.new))
+        self._keep(_KEPT)
+
+    def _keep(self, least: int) -> None:
+        """Store what is new, if it is enough to be worth a file."""
+        if self.store is not None and sum(len(digests) for digests, _ in self._new) > least:
+            digests = np.array([d for part, _ in self._new for d in part], DIGEST)
+            self.store.add(digests, np.concatenate([vectors for _, vectors in self._new]))
+            self._new = []
 
 
 def content_of(cell: Any, kind: str, base: Path) -> Any:

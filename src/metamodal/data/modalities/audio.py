@@ -28,7 +28,7 @@ _FLOOR = 1e-6  # of the power of the loudest frame: 60 dB below it
 _CLIP = 4.0
 _CEPSTRA = 20
 _PARTS = 6
-_CHUNK = 64
+_TOGETHER = 320_000  # samples transformed at once: their spectra stay in the cache
 
 
 @modalities.register("audio")
@@ -156,7 +156,8 @@ class Audio:
         return -(-self._raw_frames // _FRAMES)
 
     def _logarithms(self, values: Sequence[Sound]) -> Float[Tensor, "n 2 m l"]:
-        return torch.cat([self._pictures(values[i : i + _CHUNK]) for i in range(0, len(values), _CHUNK)])
+        chunk = max(1, _TOGETHER // max(1, int(self.seconds * self.rate)))
+        return torch.cat([self._pictures(values[i : i + chunk]) for i in range(0, len(values), chunk)])
 
     def _pictures(self, values: Sequence[Sound]) -> Float[Tensor, "n 2 m l"]:
         window, length = 2 * round(0.016 * self.rate), int(self.seconds * self.rate)
