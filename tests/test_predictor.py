@@ -143,6 +143,7 @@ def test_a_saved_learner_is_loaded_with_its_options(trained, tmp_path, shapes):
 
 def test_the_public_names_are_exactly_the_promised_ones():
     promised = {
+        "audit",
         "ArtifactError",
         "DataError",
         "Dataset",

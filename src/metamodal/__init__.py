@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metamodal.data.audit import audit
     from metamodal.data.dataset import Dataset, read_table
     from metamodal.errors import ArtifactError, DataError, MetamodalError, OptionError
     from metamodal.estimator import MetaLearner, load
@@ -27,6 +28,7 @@ __all__ = [
     "MetamodalError",
     "OptionError",
     "Predictor",
+    "audit",
     "load",
     "read_table",
 ]
@@ -39,6 +41,7 @@ _HOMES = {
     "MetamodalError": "errors",
     "OptionError": "errors",
     "Predictor": "predictor",
+    "audit": "data.audit",
     "load": "estimator",
     "read_table": "data.dataset",
 }

@@ -112,6 +112,16 @@ def parser() -> argparse.ArgumentParser:
     schema.add_argument("--out", metavar="FILE", help="write the roles as YAML, for --schema")
     _roles(schema)
 
+    audit = _command(
+        commands,
+        "audit",
+        "open every cell; tell bad ones, duplicates, leaks and doubtful labels (exit code 3 if a cell is bad)",
+        "metamodal audit glyphs --html audit.html",
+    )
+    audit.add_argument("table", metavar="TABLE", help=_TABLE)
+    audit.add_argument("--html", metavar="FILE", help="write a page with pictures of what is wrong")
+    _roles(audit, model=False)
+
     encode = _command(
         commands,
         "encode",
@@ -206,7 +216,7 @@ def _command(
     return command
 
 
-def _roles(command: argparse.ArgumentParser) -> None:
+def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
     roles = command.add_argument_group("roles of the table's columns")
     roles.add_argument("--target", metavar="C", help="the label")
     roles.add_argument("--task", metavar="C", help="episodes are drawn within one value of this column")
@@ -235,6 +245,8 @@ def _roles(command: argparse.ArgumentParser) -> None:
     roles.add_argument(
         "--root", metavar="DIR", help="the folder that paths in the table start from (the table's own)"
     )
+    if not model:
+        return
     roles.add_argument(
         "--encoder",
         metavar="C=SPEC",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metamodal.app.arguments import said_encoders, said_experiment, said_table
+from metamodal.app.auditing import audit
 from metamodal.app.speech import print_json, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.artifact import load_artifact, save_artifact
@@ -28,7 +29,7 @@ from metamodal.experiment import Experiment, Run, run, untrained_for
 from metamodal.predictor import MetaModel, Predictor, untrained
 from metamodal.training.loop import Progress
 
-__all__ = ["adapt", "demo", "doctor", "encode", "evaluate", "predict", "schema", "train"]
+__all__ = ["adapt", "audit", "demo", "doctor", "encode", "evaluate", "predict", "schema", "train"]
 
 Options = argparse.Namespace
 

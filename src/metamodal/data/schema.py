@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.cells import FORMS, date_of, form, is_absent, media_kind, number_of
+from metamodal.data.problems import Problem, Report, short
 from metamodal.errors import DataError, OptionError, suggestion
 
 __all__ = ["KINDS", "NUMBERS_AS_TEXT", "SINGLE", "Column", "Roles", "Schema", "infer"]
@@ -144,6 +145,8 @@ class Schema:
 _NOT_USED = "not named in --use"
 _JUDGED_ROWS = 50  # in fewer rows a column is constant, or tells the classes apart, by chance or by luck
 _MANY_LEVELS = 100
+_LISTS = {"vector", "sequence", "symbols"}
+_MOST = 0.8  # of a column's strings; what the others are not, is wrong with them
 _OFTEN = 10  # rows a value, with which many values are a category all the same
 _TEXT_WORDS = frozenset(
     ["text", "title", "description", "caption", "comment", "comments", "author", "licence", "license"]
@@ -168,16 +171,20 @@ _RECORDS = "records of named values"
 _ROLE_EVIDENCE = "named so by the caller"
 
 
-def infer(frame: pd.DataFrame, roles: Roles, name: str = "table") -> Schema:
+def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report | None = None) -> Schema:
     """The schema of a table of raw cells.
 
     `roles` wins over inference. Columns that nothing can be learnt from (constant, a new value in
     each row, the same value in all rows of a class) carry a warning; in tables of 50 rows and more
     they are ignored unless `roles.use` names them.
 
+    Args:
+        report: receives every cell that is of another kind than most of its column, which then has
+            the kind of those most; without it the first such cell is an error.
+
     Raises:
         OptionError: a role names a column that is not there, or an unknown kind.
-        DataError: a column mixes two kinds.
+        DataError: a column mixes two kinds, and nobody receives the report.
     """
     if not len(frame):
         raise DataError(f"{name}: the table has no rows. Give a table with at least one labelled row.")
@@ -193,7 +200,7 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table") -> Schema:
             reason = _worthless(frame[column], cells, labels, kind) if kind else None
             columns.append(Column(column, role, kind, _ROLE_EVIDENCE, reason))
         else:
-            columns.append(_inferred(frame, column, cells, roles, labels, name))
+            columns.append(_inferred(frame, column, cells, roles, labels, name, report))
     schema = Schema(tuple(columns), roles.triples)
     if roles.triples and not any(c.kind == "graph" for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Say --kind COLUMN=graph.")
@@ -232,6 +239,7 @@ def _inferred(
     roles: Roles,
     labels: pd.Series | None,
     name: str,
+    report: Report | None,
 ) -> Column:
     used = roles.use is None or column in roles.use
     if not cells:
@@ -241,7 +249,9 @@ def _inferred(
         kind: str | None = roles.kinds[column]
         evidence = _RECORDS if records else "kind given by the caller"
     elif used:
-        kind, evidence = _kind(frame, column, cells, name)
+        kind, evidence = _kind(frame, column, cells, name, report)
+        if kind is None:
+            return Column(column, "ignored", None, evidence)
     else:
         kind, evidence = _quiet_kind(frame, column, cells), ""
     limits, note = _beyond_limits(column, cells) if kind == "tabular" else ((), None)
@@ -285,26 +295,47 @@ def _quiet_kind(frame: pd.DataFrame, column: str, cells: list[Any]) -> str | Non
         return None
 
 
-def _kind(frame: pd.DataFrame, column: str, cells: list[Any], name: str) -> tuple[str, str]:
-    """Kind and evidence of a column by the forms of all its cells."""
+def _kind(
+    frame: pd.DataFrame, column: str, cells: list[Any], name: str, report: Report | None = None
+) -> tuple[str | None, str]:
+    """Kind and evidence of a column by the forms of all its cells; no kind where nothing is known of it."""
     forms = Counter(form(c) for c in cells)
-    if len(forms) > 1 and set(forms) <= {"number", "boolean"}:
-        forms = Counter({"number": len(cells)})
-    if "empty list" in forms and len(forms) > 1:
+    if {"number", "boolean"} <= set(forms):
+        forms["number"] += forms.pop("boolean")
+    if "empty list" in forms and forms.keys() & _LISTS:
         del forms["empty list"]
+        cells = [c for c in cells if form(c) != "empty list"]
     if len(forms) > 1:
-        rare = min(forms, key=forms.__getitem__)
-        row = next(i for i, c in enumerate(frame[column]) if not is_absent(c) and form(c) == rare)
         counts = " and ".join(f"{n} {f}" for f, n in forms.most_common())
-        raise DataError(
-            f"{name} row {row + 1}, column {column}: the column has two kinds ({counts}); this cell is "
-            f"{_short(frame[column].iloc[row])}. Mend the cell, or split the column in two."
-        )
+        usual, rare = max(forms, key=forms.__getitem__), min(forms, key=forms.__getitem__)
+        fits = {usual}
+        fits |= {"boolean"} if usual == "number" else {"empty list"} if usual in _LISTS else set()
+        if report is None:
+            row = next(i for i, c in enumerate(frame[column]) if not is_absent(c) and form(c) == rare)
+            raise DataError(
+                f"{name} row {row + 1}, column {column}: the column has two kinds ({counts}); this cell is "
+                f"{short(frame[column].iloc[row])}. Mend the cell, or split the column in two."
+            )
+        for row, cell in enumerate(frame[column], start=1):
+            if not is_absent(cell) and (found := form(cell)) not in fits:
+                reason = f"{found} where {forms[usual]} cells are {usual}. Mend the cell, or split the column in two"
+                report(Problem(row, column, short(cell), reason))
+        cells = [c for c in cells if form(c) in fits - {"empty list"}]
+        forms = Counter({usual: len(cells)})
     (only,) = forms
     if only in ("sequence", "points", "array file") and _sounds_like_points(column):
         return "points", f"{_evidence(only, cells)}; by its name, points"
     if only == "string":
-        return _kind_of_strings(frame, column, cells, name)
+        return _kind_of_strings(frame, column, cells, name, report)
+    if only not in FORMS and report is not None:
+        for row, cell in enumerate(frame[column], start=1):
+            if not is_absent(cell) and form(cell) == only:
+                report(
+                    Problem(
+                        row, column, short(cell), f"{only}: no kind has such cells. Say --kind {column}=KIND"
+                    )
+                )
+        return None, f"cannot tell what its cells are ({only})"
     if only not in FORMS:
         raise DataError(
             f"{name}, column {column}: cannot tell what its cells are ({only}). Say --kind {column}=KIND."
@@ -348,10 +379,14 @@ def _evidence(only: str, cells: list[Any]) -> str:
     return f"{only}s"
 
 
-def _kind_of_strings(frame: pd.DataFrame, column: str, cells: list[str], name: str) -> tuple[str, str]:
+def _kind_of_strings(
+    frame: pd.DataFrame, column: str, cells: list[str], name: str, report: Report | None = None
+) -> tuple[str, str]:
     counts = Counter(cells)
-    kind = media_kind(cells[0])
-    kind = kind if kind and all(media_kind(c) == kind for c in counts) else None
+    kind = _usual([media_kind(c) or "" for c in cells])
+    if kind:
+        fits = {c: media_kind(c) == kind for c in counts}
+        _odd_strings(frame, column, fits, f"paths that end like {kind} files", name, report)
     if kind == "array file":
         if _sounds_like_points(column):
             return "points", "paths of .npy files; by its name, points"
@@ -360,18 +395,11 @@ def _kind_of_strings(frame: pd.DataFrame, column: str, cells: list[str], name: s
         )
     if kind:
         return kind, f"paths that end like {kind} files"
-    numeric = sum(n for c, n in counts.items() if _is_number(c))
-    if numeric == len(cells):
-        return "tabular", NUMBERS_AS_TEXT
-    if numeric >= 0.8 * len(cells):
-        row = next(i for i, c in enumerate(frame[column]) if not is_absent(c) and not _is_number(c))
-        raise DataError(
-            f"{name} row {row + 1}, column {column}: the column has two kinds ({numeric} numbers and "
-            f"{len(cells) - numeric} words); this cell is {_short(frame[column].iloc[row])}. "
-            f"Mend the cell, or say --kind {column}=text."
-        )
-    if all(date_of(c) for c in counts):
-        return "tabular", "dates"
+    for told, fitting in (("numbers", _is_number), ("dates", _is_date)):
+        fits = {c: fitting(c) for c in counts}
+        if sum(n for c, n in counts.items() if fits[c]) >= _MOST * len(cells):
+            _odd_strings(frame, column, fits, told, name, report)
+            return "tabular", NUMBERS_AS_TEXT if told == "numbers" else told
     distinct = len(counts)
     words = sum(len(c.split()) * n for c, n in counts.items()) / len(cells)
     evidence = f"strings, {distinct} distinct, {words:.1f} words on average"
@@ -384,6 +412,35 @@ def _kind_of_strings(frame: pd.DataFrame, column: str, cells: list[str], name: s
     if words == 1 and all(any(letter.isdigit() for letter in c) for c in counts):
         return "tabular", f"a category of {distinct} values, single words with digits"
     return "text", evidence
+
+
+def _usual(kinds: list[str]) -> str | None:
+    """What most of a column's strings are, if it is anything."""
+    kind, count = Counter(kinds).most_common(1)[0]
+    return kind if kind and count >= _MOST * len(kinds) else None
+
+
+def _odd_strings(
+    frame: pd.DataFrame, column: str, fits: dict[str, bool], usual: str, name: str, report: Report | None
+) -> None:
+    """Each string that does not look like most of its column goes to `report`, or the first is an error."""
+    if all(fits.values()):
+        return
+    mend = f"Mend the cell, or say --kind {column}=text"
+    there = [(row, c) for row, c in enumerate(frame[column], start=1) if isinstance(c, str)]
+    odd = [(row, c) for row, c in there if not fits[c]]
+    for row, cell in odd:
+        if report is None:
+            raise DataError(
+                f"{name} row {row}, column {column}: the column has two kinds ({len(there) - len(odd)} {usual} and "
+                f"{len(odd)} words); this cell is {short(cell)}. {mend}."
+            )
+        reason = f"a word where {len(there) - len(odd)} cells are {usual}. {mend}"
+        report(Problem(row, column, short(cell), reason))
+
+
+def _is_date(text: str) -> bool:
+    return bool(date_of(text))
 
 
 def _is_number(text: str) -> bool:
@@ -407,6 +464,7 @@ def _worthless(
     rows: Counter[Any] = Counter()
     for key, label in zip(keys, labels):
         if not is_absent(label) and key is not None:
+            label = _key(label)
             of_class.setdefault(label, set()).add(key)
             rows[label] += 1
     repeated = [label for label, n in rows.items() if n > 1]
@@ -427,8 +485,3 @@ def _key(cell: Any) -> Any:
     except TypeError:
         return repr(cell)
     return cell
-
-
-def _short(cell: Any) -> str:
-    text = repr(cell)
-    return text if len(text) <= 40 else text[:37] + "…"
