@@ -25,7 +25,7 @@ _BANDS = 32
 _COLUMNS = 72
 _WINDOWS = 4 * _COLUMNS  # spectra at most, so that ten minutes cost no more than ten seconds
 _FEW = 8  # spectra below which a sound is drawn as a wave
-_DEPTH = 6.0  # powers of ten from black to white
+_DEPTH = 5.0  # powers of ten from black to white
 _BARE_RATE = 16_000  # of samples that come without, as `Audio.fit` takes them
 
 

@@ -40,10 +40,15 @@ def _graph(colours: dict[str, int], value: Network) -> Markup:
     ends = ends[heavy][(ends[heavy, 0] >= 0) & (ends[heavy, 0] != ends[heavy, 1])]
     edges = np.array(list(dict.fromkeys(map(tuple, ends.tolist())))[:_EDGES], dtype=int).reshape(-1, 2)
     at = _fitted(laid_out(len(kept), edges, int(place[value.centre]) if value.centre >= 0 else None))
-    lines = Markup('<path class="edges" d="{}"/>').format("".join(path(at[edge]) for edge in edges))
+    centre = kept == value.centre
+    own = centre[edges].any(1) | (value.centre < 0)
+    lines = Markup().join(
+        Markup('<path class="{}" d="{}"/>').format(name, "".join(path(at[edge]) for edge in edges[part]))
+        for name, part in (("distant", ~own), ("edges", own))
+        if part.any()
+    )
     labels = [value.labels[i] if value.labels else "" for i in kept]
     look = np.array([colours.get(label, _COLOURS) for label in labels])
-    centre = kept == value.centre
     nodes = Markup().join(
         Markup('<path class="nodes line{}" d="{}"/>').format(c, dots(at[(look == c) & ~centre]))
         for c in np.unique(look[~centre]).tolist()

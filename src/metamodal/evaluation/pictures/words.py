@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from markupsafe import Markup
 
 from metamodal.data.cells import date_of
 
-__all__ = ["captioned", "pairs", "symbols", "words"]
+__all__ = ["breakable", "captioned", "pairs", "symbols", "words"]
 
 _WORDS, _MORE_WORDS = 90, 400  # characters of a text on the page, and when pointed at
 _PAIRS = 6  # named values of a record
@@ -31,7 +32,14 @@ def symbols(value: np.ndarray) -> Markup:
 
 def captioned(drawing: Markup, name: str) -> Markup:
     """A drawing above the name of what it shows."""
-    return Markup('<span class="captioned">{}{}</span>').format(drawing, words(name))
+    return Markup('<span class="captioned">{}<span class="words" title="{}">{}</span></span>').format(
+        drawing, _cut(name, _MORE_WORDS), breakable(_cut(name, _WORDS))
+    )
+
+
+def breakable(name: str) -> Markup:
+    """A name that a narrow column may break after its signs."""
+    return Markup("<wbr>").join(re.findall(r"[^/_.:-]+[/_.:-]*|[/_.:-]+", name))
 
 
 def pairs(value: dict[str, float | str | None]) -> Markup:
