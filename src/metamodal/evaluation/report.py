@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +14,7 @@ from markupsafe import Markup
 from metamodal.data.dataset import Dataset
 from metamodal.data.splits import Split
 from metamodal.evaluation.pictures import curve
+from metamodal.evaluation.pictures.words import breakable
 from metamodal.evaluation.protocol import Evaluation
 from metamodal.evaluation.views import DataView, episode_views, score_views
 from metamodal.predictor import MetaModel
@@ -106,7 +106,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "amount": _amount, "count": _count, "breakable": _breakable}
+    environment.filters |= {"percent": _percent, "amount": _amount, "count": _count, "breakable": breakable}
     return environment.get_template("report.html")
 
 
@@ -121,11 +121,6 @@ def _count(number: int) -> str:
 def _amount(number: float) -> str:
     """A number in three figures, or whole."""
     return _count(round(number)) if number >= 100 or number == round(number) else f"{number:.3g}"
-
-
-def _breakable(name: str) -> Markup:
-    """A name that a narrow column may break after its signs."""
-    return Markup("<wbr>").join(re.findall(r"[^/_.:-]+[/_.:-]*|[/_.:-]+", name))
 
 
 def _model_facts(evaluations: Sequence[Evaluation], run: FinishedRun | None) -> list[tuple[str, str]]:
