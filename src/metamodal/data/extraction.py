@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ __all__ = ["Features", "Generic", "content_of"]
 
 _VERSION = 1  # of the features of the kinds themselves: what was kept under another is computed again
 _BATCH = 32  # cells that a thread takes at a time
-_KEPT = 2048  # vectors that are kept at a time
+_LOOKED_UP = 256
 _THREADS = 2
 _FILES = ("image", "audio", "video", "points")
 
@@ -47,18 +47,6 @@ class Generic:
             return self.modality.features(self.modality.tensor(values)).numpy()
 
 
-@dataclass
-class _Part:
-    """A batch of cells on its way to vectors: those found or computed, and what is still to do."""
-
-    vectors: list[np.ndarray | None]
-    errors: list[tuple[int, CellError]] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    new: np.ndarray | None = None
-
-
 class Features:
     """Vectors of raw cells by one encoder.
 
@@ -70,77 +58,104 @@ class Features:
         self.encoder = encoder
         self.store = FeatureStore(encoder.identity) if encoder.identity else None
         self.computed = self.found = 0
-        self._new: list[tuple[list[bytes], np.ndarray]] = []
 
     def __call__(
         self, cells: Sequence[Any], base: Path, failed: Callable[[int, CellError], None]
     ) -> list[np.ndarray | None]:
         """One vector a cell, `None` for an empty cell and for one that `failed` was told of."""
-        result: list[np.ndarray | None] = []
-        parts = (cells[at : at + _BATCH] for at in range(0, len(cells), _BATCH))
+        result: list[np.ndarray | None] = [None] * len(cells)
         with quiet_decoders(), _one_torch_thread(), ThreadPoolExecutor(_THREADS) as pool:
-            for part in _ahead(pool, lambda part: self._worked(part, base), parts):
-                self._finish(part)
-                for i, error in part.errors:
-                    failed(len(result) + i, error)
-                result += part.vectors
-            self._keep(0)
+            todo = [i for i, cell in enumerate(cells) if cell is not None]
+            digests: dict[int, bytes] = {}
+            if self.store is not None:
+                digests = self._digests(pool, cells, base, todo, failed)
+                todo = self._found(self.store, digests, result)
+            self._compute(pool, cells, base, todo, digests, result, failed)
         return result
 
-    def _worked(self, cells: Sequence[Any], base: Path) -> _Part:
-        """A batch as far as a thread of its own may go: opened, and encoded if the encoder allows it."""
-        part = _Part([None] * len(cells))
-        contents: list[tuple[int, Any]] = []
-        for i, cell in enumerate(cells):
-            try:
-                if cell is not None:
-                    contents.append((i, content_of(cell, self.encoder.kind, base)))
-            except CellError as error:
-                part.errors.append((i, error))
-        digests = np.array([digest(content) for _, content in contents], DIGEST)
-        places = self.store.find(digests) if self.store is not None else np.full(len(contents), -1)
-        if (places >= 0).any() and self.store is not None:
-            held = np.flatnonzero(places >= 0)
-            for at, vector in zip(held, self.store.take(places[held])):
-                part.vectors[contents[at][0]] = vector
-        for at in np.flatnonzero(places < 0):
-            i, content = contents[at]
-            try:
-                part.values.append(self.encoder.open(content, base))
-                part.places.append(i)
-                part.digests.append(digests[at])
-            except CellError as error:
-                part.errors.append((i, error))
-        part.errors.sort(key=lambda found: found[0])
-        if isinstance(self.encoder, Generic):
-            self._encode(part)
-        return part
+    def _digests(
+        self,
+        pool: ThreadPoolExecutor,
+        cells: Sequence[Any],
+        base: Path,
+        todo: list[int],
+        failed: Callable[[int, CellError], None],
+    ) -> dict[int, bytes]:
+        """What the cells hold, by position; a file is read here, and again if its vector is not found."""
 
-    def _encode(self, part: _Part) -> None:
-        """Vectors of what is opened and not found; it is let go of."""
-        if part.values:
-            part.new = self.encoder.vectors(part.values)
-            part.values = []
+        def told(rows: list[int]) -> list[bytes | CellError]:
+            found: list[bytes | CellError] = []
+            for i in rows:
+                try:
+                    found.append(digest(content_of(cells[i], self.encoder.kind, base)))
+                except CellError as error:
+                    found.append(error)
+            return found
 
-    def _finish(self, part: _Part) -> None:
-        """What must happen in one thread."""
-        self._encode(part)
-        self.found += sum(v is not None for v in part.vectors)
-        if part.new is None:
-            return
-        self.computed += len(part.places)
-        for i, vector in zip(part.places, part.new):
-            part.vectors[i] = vector
-        if self.store is not None:
-            self._new.append((part.digests, part.new))
-        self._keep(_KEPT)
+        digests: dict[int, bytes] = {}
+        parts = [todo[at : at + _LOOKED_UP] for at in range(0, len(todo), _LOOKED_UP)]
+        for rows, found in zip(parts, _ahead(pool, told, parts)):
+            for i, each in zip(rows, found):
+                if isinstance(each, CellError):
+                    failed(i, each)
+                else:
+                    digests[i] = each
+        return digests
 
-    def _keep(self, least: int) -> None:
-        """Store what is new, if it is enough to be worth a file."""
-        if self.store is not None and sum(len(digests) for digests, _ in self._new) > least:
-            digests = np.array([d for part, _ in self._new for d in part], DIGEST)
-            self.store.add(digests, np.concatenate([vectors for _, vectors in self._new]))
-            self._new = []
+    def _found(
+        self, store: FeatureStore, digests: dict[int, bytes], result: list[np.ndarray | None]
+    ) -> list[int]:
+        """The positions whose vectors are not kept yet; those that are go into `result`."""
+        rows = list(digests)
+        places = store.find(np.array(list(digests.values()), DIGEST))
+        held = np.flatnonzero(places >= 0)
+        if len(held):
+            for at, vector in zip(held, store.take(places[held])):
+                result[rows[at]] = vector
+        self.found += len(held)
+        return [rows[at] for at in np.flatnonzero(places < 0)]
+
+    def _compute(
+        self,
+        pool: ThreadPoolExecutor,
+        cells: Sequence[Any],
+        base: Path,
+        todo: list[int],
+        digests: dict[int, bytes],
+        result: list[np.ndarray | None],
+        failed: Callable[[int, CellError], None],
+    ) -> None:
+        """Vectors of the cells at `todo`, into `result` and the store.
+
+        Cells are opened in threads of their own; so are the kinds' own features computed, other
+        encoders are called in this thread alone.
+        """
+        encoder = self.encoder
+        parallel = isinstance(encoder, Generic)
+
+        def opened(rows: list[int]) -> tuple[list[int], list[Any], list[tuple[int, CellError]]]:
+            there, values, errors = [], [], []
+            for i in rows:
+                try:
+                    values.append(encoder.open(cells[i], base))
+                    there.append(i)
+                except CellError as error:
+                    errors.append((i, error))
+            return there, list(encoder.vectors(values)) if parallel and values else values, errors
+
+        done: list[int] = []
+        parts = [todo[at : at + _BATCH] for at in range(0, len(todo), _BATCH)]
+        for there, values, errors in _ahead(pool, opened, parts):
+            for i, error in errors:
+                failed(i, error)
+            if there:
+                for i, vector in zip(there, values if parallel else encoder.vectors(values)):
+                    result[i] = vector
+                done += there
+        self.computed += len(done)
+        if self.store is not None and done:
+            vectors = np.stack([v for i in done if (v := result[i]) is not None])
+            self.store.add(np.array([digests[i] for i in done], DIGEST), vectors)
 
 
 def content_of(cell: Any, kind: str, base: Path) -> Any:
@@ -156,7 +171,7 @@ def content_of(cell: Any, kind: str, base: Path) -> Any:
     return cell
 
 
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[Any], Any], jobs: Iterator[Any]) -> Iterator[Any]:
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
     """Results in order, with one job more than threads under way."""
     waiting = []
     for job in jobs:

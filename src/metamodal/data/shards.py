@@ -40,7 +40,8 @@ from metamodal.errors import OptionError
 
 __all__ = ["Encoded", "ShardOptions", "encode_table"]
 
-_SAMPLE = 2048
+_SAMPLE = 1024  # rows that scales and levels are fitted to
+_MEDIA_SAMPLE = 256  # of them, where a cell takes long to decode and much memory
 _CHUNK = 1024
 
 
@@ -125,7 +126,7 @@ def encode_table(
 
 
 def _sampled(source: Source, said: Roles, options: ShardOptions) -> Dataset:
-    """Rows to fit kinds to: evenly drawn from the training part, at most 2,048."""
+    """Rows to fit kinds to: evenly drawn from the training part, at most 1,024."""
     rng = np.random.default_rng(options.seed)
     single = [c for c in (said.target, said.task, said.group, said.split, said.time) if c]
     held: dict[str, list[Any]] = {c: [] for c in single}
@@ -169,6 +170,9 @@ def _encoders(sample: Dataset, options: ShardOptions) -> dict[str, Features]:
 def _generic(sample: Dataset, name: str, kind: str, options: ShardOptions) -> Generic | None:
     """The kind's own features, fitted to the sample: once, and kept by what the sample holds."""
     settings = fit_options(sample, options.kinds).get(kind, {})
+    if getattr(modalities[kind], "threaded", False) and len(sample) > _MEDIA_SAMPLE:
+        at = np.linspace(0, len(sample) - 1, _MEDIA_SAMPLE).round().astype(int)
+        sample = sample.rows(at)
     limits = sample.schema.limits
     wanted = {name: sample.schema.modalities[name]}
     content = _digests(sample, kind, raw_cells(sample, *wanted[name]))
