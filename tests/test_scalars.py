@@ -127,12 +127,13 @@ def test_dates_come_as_objects_as_well_and_a_column_of_them_is_tabular():
     assert fitted.dates[0][3] == ("year", "week", "day")
 
 
-def test_a_column_of_distinct_dates_is_used_and_one_odd_string_makes_it_words():
+def test_a_column_of_distinct_dates_is_used_and_one_odd_string_in_it_is_named():
     days = [str(d.date()) for d in pd.date_range("2024-01-01", periods=60)]
     frame = pd.DataFrame({"day": days, "label": ["a", "b"] * 30})
     assert read_table(frame, target="label").schema.modalities == {"day": ("tabular", ("day",))}
     frame.loc[5, "day"] = "last Tuesday"
-    assert read_table(frame, target="label", use=["day"]).schema.columns[0].evidence != "dates"
+    with pytest.raises(DataError, match=r"row 6, column day: .*59 dates and 1 words.*'last Tuesday'"):
+        read_table(frame, target="label", use=["day"])
 
 
 def test_a_word_where_dates_are_learned_is_an_error():
