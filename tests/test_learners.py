@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from metamodal.config import component, component_record
 from metamodal.errors import OptionError
 from metamodal.mappings.model import build_model
-from metamodal.meta.engine import Engine, cross_entropy
+from metamodal.meta.engine import Engine
 from metamodal.meta.learners import MAML, PerModality, Prototypes, Ridge, learners
+from metamodal.outputs import CLASSES
 from metamodal.types import Batch, Episode, Learner, Space
 
 NAMES = ("a", "b", "c")
@@ -148,7 +149,7 @@ def test_the_query_loss_reaches_the_model_and_the_learner(learner: Learner):
     e = engine(learner)
     params = e.initial()
     ep = episode()
-    cross_entropy(logits(e, params, ep), ep.query.targets).backward()
+    CLASSES.loss(logits(e, params, ep), ep.query.targets).backward()
     moved = {k for k, v in params.items() if v.grad is not None and v.grad.abs().sum() > 0}
     assert any(k.startswith("model.encoders.0") for k in moved)
     assert any(k.startswith("learner.") for k in moved)
@@ -262,7 +263,7 @@ def test_prototypes_are_nearest_class_means():
 def test_maml_on_a_quadratic_equals_its_closed_form():
     """One step on softmax regression from zero: W = η Σ (y − 1/k) zᵀ / n."""
     ep = Episode(*(b.only(["a"]) for b in episode(seed=4)))
-    e = tokens_engine(MAML(steps=1, inner_lr=0.5))
+    e = tokens_engine(MAML(steps=1, inner_lr=0.5, start="zero"))
     scale = WIDTH**0.5
     z, q = (scale * torch.nn.functional.normalize(b.inputs["a"], dim=1) for b in ep)
     residual = (ep.support.targets - 1 / WAY) / len(z)
@@ -277,7 +278,7 @@ def test_second_order_differs_from_first_in_the_meta_gradient_only():
         e = engine(MAML(order=order, steps=3))
         params = e.initial()
         out = logits(e, params, ep)
-        cross_entropy(out, ep.query.targets).backward()
+        CLASSES.loss(out, ep.query.targets).backward()
         found[order] = (out.detach(), params["model.encoders.0.straight.weight"].grad)
     torch.testing.assert_close(found[1][0], found[2][0])
     assert not torch.allclose(found[1][1], found[2][1])
@@ -285,9 +286,9 @@ def test_second_order_differs_from_first_in_the_meta_gradient_only():
 
 def test_maml_equals_a_plain_loop_of_autograd():
     ep = episode()
-    e = engine(MAML(steps=3, inner_lr=0.05))
+    e = engine(MAML(steps=3, inner_lr=0.05, start="zero"))
     params = e.initial()
-    cross_entropy(logits(e, params, ep), ep.query.targets).backward()
+    CLASSES.loss(logits(e, params, ep), ep.query.targets).backward()
     plain = {k: v.detach().clone().requires_grad_() for k, v in params.items()}
     fast = {k: v for k, v in plain.items() if k.startswith("model.")}
     fast |= {"w": torch.zeros(WAY, 16, requires_grad=True), "b": torch.zeros(WAY, requires_grad=True)}
@@ -298,11 +299,11 @@ def test_maml_equals_a_plain_loop_of_autograd():
         return z @ weights["w"].T + weights["b"]
 
     for _ in range(3):
-        loss = cross_entropy(out(fast, ep.support), ep.support.targets)
+        loss = CLASSES.loss(out(fast, ep.support), ep.support.targets)
         grads = torch.autograd.grad(loss, list(fast.values()), create_graph=True, allow_unused=True)
         rate = plain["learner.log_inner_lr"].exp()
         fast = {k: v if g is None else v - rate * g for (k, v), g in zip(fast.items(), grads)}
-    cross_entropy(out(fast, ep.query), ep.query.targets).backward()
+    CLASSES.loss(out(fast, ep.query), ep.query.targets).backward()
     for k, v in plain.items():
         if v.grad is not None:
             torch.testing.assert_close(params[k].grad, v.grad, atol=1e-5, rtol=1e-3)
@@ -433,4 +434,4 @@ def test_rows_of_zeros_do_not_count_in_the_loss():
     targets = torch.eye(3)[[0, 1, 2, 0]]
     targets[3] = 0
     peer = nn.functional.cross_entropy(out[:3], torch.tensor([0, 1, 2]))
-    torch.testing.assert_close(cross_entropy(out, targets), peer)
+    torch.testing.assert_close(CLASSES.loss(out, targets), peer)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["Batch", "Embed", "Episode", "Learner", "Params", "Space"]
+from metamodal.outputs import CLASSES, Output
+
+__all__ = ["Batch", "Embed", "Episode", "Learner", "Params", "Setting", "Space"]
 
 Params = dict[str, Tensor]
 """Parameters by dotted name: those of the model, and under `learner.` those the learner owns."""
@@ -29,13 +31,16 @@ class Batch(NamedTuple):
     """Samples of several modalities, any of which may be absent in any row.
 
     `inputs[m]` has the n rows of modality m, `present[m]` says which of them are there (the others
-    hold zeros and are never read), `targets` is one-hot, `(n, k)`; k is 0 where labels are unknown.
-    A stack of batches is a batch with one more leading axis.
+    hold zeros and are never read), `targets` is `(n, k)`: one-hot classes, or the labels or numbers
+    that `metamodal.outputs` speaks of; k is 0 where they are unknown. `about` holds what is known of
+    the targets themselves, whatever the rows: `descriptor` `(k, e)` and `told` `(k)`, which classes
+    have one. A stack of batches is a batch with one more leading axis.
     """
 
     inputs: dict[str, Tensor]
     present: dict[str, Bool[Tensor, "*n"]]
     targets: Float[Tensor, "*n k"]
+    about: dict[str, Tensor] = {}  # noqa: RUF012 - never changed
 
     def take(self, index: Tensor) -> Batch:
         """The rows at `index`; an index of any shape gives those leading axes."""
@@ -43,6 +48,16 @@ class Batch(NamedTuple):
             {m: x[index] for m, x in self.inputs.items()},
             {m: p[index] for m, p in self.present.items()},
             self.targets[index],
+            self.about,
+        )
+
+    def some(self, tasks: slice | int) -> Batch:
+        """Some of a stack's tasks, or one."""
+        return Batch(
+            {m: x[tasks] for m, x in self.inputs.items()},
+            {m: p[tasks] for m, p in self.present.items()},
+            self.targets[tasks],
+            {name: x[tasks] for name, x in self.about.items()},
         )
 
     def only(self, modalities: Iterable[str]) -> Batch:
@@ -52,12 +67,24 @@ class Batch(NamedTuple):
             {m: x for m, x in self.inputs.items() if m in keep},
             {m: p for m, p in self.present.items() if m in keep},
             self.targets,
+            self.about,
         )
 
     def without(self, dropped: Dict[str, Bool[Tensor, "*n"]]) -> Batch:
         """The same rows with more cells absent: `dropped[m]` is true where modality m goes."""
         present = {m: p & ~dropped[m] if m in dropped else p for m, p in self.present.items()}
         return self._replace(present=present)
+
+    def flat(self) -> Batch:
+        """All rows along one axis, whatever the leading axes were."""
+        axes = next(iter(self.present.values())).dim()
+        if axes == 1:
+            return self
+        return self._replace(
+            inputs={m: x.flatten(0, axes - 1) for m, x in self.inputs.items()},
+            present={m: p.flatten() for m, p in self.present.items()},
+            targets=self.targets.flatten(0, axes - 1),
+        )
 
     def labelled(self, targets: Float[Tensor, "*n k"]) -> Batch:
         """The same rows with other targets."""
@@ -70,9 +97,47 @@ class Episode(NamedTuple):
     support: Batch
     query: Batch
 
+    def some(self, tasks: slice) -> Episode:
+        """Some of a stack's tasks."""
+        return Episode(*(batch.some(tasks) for batch in self))
 
-Embed = Callable[[Params, Batch], Float[Tensor, "n d"]]
-"""A pure function from parameters and rows to embeddings; any subset of the modalities will do."""
+    def only(self, modalities: Iterable[str]) -> Episode:
+        """The same rows seen through some of the modalities."""
+        return Episode(*(batch.only(modalities) for batch in self))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a learner is to work with: modalities, the embedding's width, the targets, the model.
+
+    `dim` is 0 where there are no weights and the width is known only at use. `outputs` is how many
+    labels or numbers there are, 0 for classes, whose number is each task's own. `model` holds the
+    model's parameters, named `model.…`, at their start.
+    """
+
+    modalities: tuple[str, ...]
+    dim: int = 0
+    output: Output = CLASSES
+    outputs: int = 0
+    model: Params = field(default_factory=dict)
+
+    @property
+    def described(self) -> bool:
+        """Whether the model knows anything of classes besides their rows."""
+        return any(name.startswith("model.describer.") for name in self.model)
+
+
+@runtime_checkable
+class Embed(Protocol):
+    """A pure function from parameters and rows to embeddings; any subset of the modalities will do.
+
+    `output` says what the targets of the rows are.
+    """
+
+    @property
+    def output(self) -> Output: ...
+
+    def __call__(self, params: Params, batch: Batch) -> Float[Tensor, "*n d"]: ...
 
 
 @runtime_checkable
@@ -81,22 +146,27 @@ class Learner(Protocol):
 
     `reads` says what the rows of a batch hold when the learner sees them: `"tokens"`, when the
     encoders ran once over all rows beforehand, or `"inputs"`, when the learner adapts the encoders.
-    Both functions work on one task and must survive `torch.func.vmap`.
+    Both functions work on one task and, with one more leading axis on every tensor, on a stack of
+    tasks at once (`*t` in the shapes); where the encoders adapt, `params` stay those of one model.
     """
 
     @property
     def reads(self) -> str: ...
 
-    def parameters(self, modalities: tuple[str, ...]) -> Params:
-        """What meta-training may tune of the learner itself, at its starting value."""
+    def parameters(self, setting: Setting) -> Params:
+        """What meta-training may tune of the learner itself, at its starting value.
+
+        Raises:
+            OptionError: targets of a kind that this learner does not predict.
+        """
         ...
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> Any:
         """The adapted state, a tree of tensors."""
         ...
 
-    def predict(self, fn: Embed, params: Params, adapted: Any, query: Batch) -> Float[Tensor, "q k"]:
-        """Class logits of each query row."""
+    def predict(self, fn: Embed, params: Params, adapted: Any, query: Batch) -> Float[Tensor, "*t q k"]:
+        """Logits of each query row: of classes or labels, or the numbers themselves."""
         ...
 
 

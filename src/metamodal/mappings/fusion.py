@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from metamodal.mappings.layers import LayerNorm, Linear, of_rows
 from metamodal.registry import Registry
 from metamodal.types import Batch
 
@@ -28,6 +29,8 @@ _ABSENT_LOGIT = -4.0
 class _PerModality(nn.Module):
     """What each modality brings to a fusion besides its token: an absence logit."""
 
+    stackable = True
+
     def __init__(self, modalities: tuple[str, ...]) -> None:
         super().__init__()
         self.modalities = modalities
@@ -39,7 +42,7 @@ class _PerModality(nn.Module):
         names = [self.modalities[i] for i in at]
         z = torch.stack([tokens.inputs[m] for m in names], -2)
         present = torch.stack([tokens.present[m] for m in names], -1)
-        absence = torch.stack([self.absence[i] for i in at])
+        absence = of_rows(self.absence, len(z), 1)[:, at]
         return z, torch.where(present, 0.0, absence), at
 
 
@@ -66,6 +69,8 @@ class Attention(nn.Module):
     survives `vmap` with second-order gradients.
     """
 
+    stackable = True
+
     def __init__(self, modalities: tuple[str, ...], dim: int, heads: int = 4) -> None:
         super().__init__()
         if dim % heads:
@@ -73,17 +78,17 @@ class Attention(nn.Module):
         self.heads = heads
         self.per_modality = _PerModality(modalities)
         self.place = nn.Parameter(0.02 * torch.randn(len(modalities), dim))
-        self.norm = nn.LayerNorm(dim)
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(dim, dim)
-        self.value = nn.Linear(dim, dim)
-        self.out = nn.Linear(dim, dim)
+        self.norm = LayerNorm(dim)
+        self.query = Linear(dim, dim)
+        self.key = Linear(dim, dim)
+        self.value = Linear(dim, dim)
+        self.out = Linear(dim, dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, tokens: Batch) -> Float[Tensor, "n d"]:
         z, logits, at = self.per_modality.stacked(tokens)
-        h = self.norm(z) + torch.stack([self.place[i] for i in at])
+        h = self.norm(z) + of_rows(self.place, len(z), 2)[:, at]
         q, k, v = (self._split(layer(h)) for layer in (self.query, self.key, self.value))
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         gathered = torch.softmax(scores + logits[..., None, None, :], -1) @ v

@@ -9,7 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
+from metamodal.mappings.describer import Describer
 from metamodal.mappings.fusion import Concatenation, fusions
+from metamodal.mappings.layers import of_rows, stackable
 from metamodal.types import Batch, Space
 
 __all__ = ["Model", "build_model", "untrained_model"]
@@ -18,17 +20,31 @@ __all__ = ["Model", "build_model", "untrained_model"]
 class Model(nn.Module):
     """`fuse ∘ encode`: rows of any subset of the modalities to embeddings.
 
-    A modality that a batch does not mention counts as absent in every row.
+    A modality that a batch does not mention counts as absent in every row. Rows may have several
+    leading axes. Parameters may have one more leading axis than their own, one value a task; the
+    rows' first axis is then the tasks' (see `metamodal.mappings.layers`).
     """
 
     def __init__(
-        self, modalities: tuple[str, ...], networks: list[nn.Module], fusion: nn.Module, dim: int
+        self,
+        modalities: tuple[str, ...],
+        networks: list[nn.Module],
+        fusion: nn.Module,
+        dim: int,
+        describer: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.modalities = modalities
+        self.dim = dim
         self.encoders = nn.ModuleList(networks)
         self.fusion = fusion
         self.absent = nn.Parameter(torch.zeros(len(modalities), dim))
+        self.describer = describer
+
+    @property
+    def stacks(self) -> bool:
+        """Whether the parameters may differ from task to task."""
+        return all(stackable(part) for part in (*self.encoders, self.fusion))
 
     def encode(self, batch: Batch) -> Batch:
         """One token a modality a row; an absent cell gives its modality's absent token.
@@ -37,30 +53,43 @@ class Model(nn.Module):
         """
         tokens, present = {}, {}
         rows = next(iter(batch.present.values()))
+        absent = of_rows(self.absent, len(rows), 2)
         for i, name in enumerate(self.modalities):
             there = batch.present.get(name, torch.zeros_like(rows))
             if name in batch.inputs:
                 x = batch.inputs[name]
                 x = torch.where(there.view(-1, *[1] * (x.dim() - 1)), x, 0.0)
                 z = self.encoders[i](x)
-                absent = self.absent[i] if self.absent.shape[1] else torch.zeros_like(z)
-                tokens[name] = torch.where(there[:, None], z, absent)
-            elif self.absent.shape[1]:
-                tokens[name] = self.absent[i].expand(len(rows), -1)
+                instead = absent[:, i] if self.dim else torch.zeros_like(z)
+                tokens[name] = torch.where(there[:, None], z, instead)
+            elif self.dim:
+                tokens[name] = absent[:, i].expand(len(rows), -1)
             else:
                 continue
             present[name] = there
-        return Batch(tokens, present, batch.targets)
+        return batch._replace(inputs=tokens, present=present)
 
     def fuse(self, tokens: Batch) -> Float[Tensor, "n d"]:
         """One embedding a row from the tokens that are given."""
         return self.fusion(tokens)
 
-    def forward(self, batch: Batch, stage: str = "embed") -> Batch | Tensor:
-        """`encode`, `fuse` or, by default, both: one door for `torch.func.functional_call`."""
+    def describe(self, about: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of what is known of classes, an embedding each, and which of them have one."""
+        return self.describer(about) if self.describer is not None and about else {}
+
+    def forward(self, batch: Batch, stage: str = "embed") -> Batch | Tensor | dict[str, Tensor]:
+        """`encode`, `fuse`, `describe` or, by default, the first two: one door for `functional_call`."""
+        if stage == "describe":
+            return self.describe(batch.about)
+        axes = next(iter(batch.present.values())).shape
+        flat = batch.flat()
         if stage == "encode":
-            return self.encode(batch)
-        return self.fuse(batch if stage == "fuse" else self.encode(batch))
+            tokens = self.encode(flat)
+            return batch._replace(
+                inputs={m: x.unflatten(0, axes) for m, x in tokens.inputs.items()},
+                present={m: p.view(axes) for m, p in tokens.present.items()},
+            )
+        return self.fuse(flat if stage == "fuse" else self.encode(flat)).unflatten(0, axes)
 
 
 def build_model(
@@ -69,13 +98,17 @@ def build_model(
     fusion: str,
     dim: int,
     pretrained: Mapping[str, nn.Module] | None = None,
+    text: Space | None = None,
+    names: int = 0,
 ) -> Model:
     """A model for modalities given by name as (kind, space), with weights from torch's generator.
 
     Args:
         pretrained: networks that some modalities' encoders start from, instead of their kind's own.
+        text: the space of texts that describe classes, if there are any.
+        names: how many classes are known by name, the same in several tasks.
     """
-    names = tuple(spaces)
+    order = tuple(spaces)
     given = pretrained or {}
     networks = [
         PretrainedEncoder(given[name], space.shape, dim)
@@ -83,7 +116,8 @@ def build_model(
         else encoders[kind](space.shape, dim)
         for name, (kind, space) in spaces.items()
     ]
-    return Model(names, networks, fusions[fusion](names, dim), dim)
+    describer = Describer(text, names, dim) if text or names else None
+    return Model(order, networks, fusions[fusion](order, dim), dim, describer)
 
 
 def untrained_model(modalities: tuple[str, ...]) -> Model:

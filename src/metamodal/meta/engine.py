@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,28 +10,40 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from metamodal.types import Batch, Embed, Episode, Learner, Params
+from metamodal.outputs import CLASSES, Output
+from metamodal.types import Batch, Embed, Episode, Learner, Params, Setting
 
-__all__ = ["Engine", "cross_entropy"]
+__all__ = ["Engine"]
 
 
 class Engine:
     """A learner over a model, as pure functions of the parameters of both.
 
-    The model must know the stages `encode`, `fuse` and `embed` (see `metamodal.mappings.model`).
-    Parameters are named `model.…` and `learner.…`.
+    The model must know the stages `encode`, `fuse`, `embed` and `describe` (see
+    `metamodal.mappings.model`). Parameters are named `model.…` and `learner.…`.
     """
 
-    def __init__(self, model: nn.Module, learner: Learner, modalities: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        learner: Learner,
+        modalities: tuple[str, ...],
+        output: Output = CLASSES,
+        outputs: int = 0,
+    ) -> None:
         self.model = model
         self.learner = learner
         self.modalities = modalities
-        self.fn: Embed = self._stage("embed" if learner.reads == "inputs" else "fuse")
+        self.output, self.outputs = output, outputs
+        self.fn: Embed = _Stage(model, "embed" if learner.reads == "inputs" else "fuse", output)
+        self.at_once = learner.reads == "tokens" or bool(getattr(model, "stacks", False))
 
     def initial(self) -> Params:
         """The parameters at their starting values, leaves that ask for gradients."""
-        model = {f"model.{k}": v for k, v in self.model.named_parameters()}
-        learner = {f"learner.{k}": v for k, v in self.learner.parameters(self.modalities).items()}
+        model = {f"model.{k}": v.detach() for k, v in self.model.named_parameters()}
+        dim = int(getattr(self.model, "dim", 0))
+        setting = Setting(self.modalities, dim, self.output, self.outputs, model)
+        learner = {f"learner.{k}": v for k, v in self.learner.parameters(setting).items()}
         return {k: v.detach().clone().requires_grad_() for k, v in (model | learner).items()}
 
     def encode(self, params: Params, batch: Batch, chunk: int = 512) -> Batch:
@@ -41,7 +53,7 @@ class Engine:
         """
         if self.learner.reads == "inputs":
             return batch
-        run = self._stage("encode")
+        run = _Stage(self.model, "encode", self.output)
         rows = len(batch.targets)
         parts = [
             run(params, batch.take(torch.arange(i, min(i + chunk, rows)))) for i in range(0, rows, chunk)
@@ -49,41 +61,47 @@ class Engine:
         return _joined(parts) if len(parts) > 1 else parts[0]
 
     def adapt(self, params: Params, support: Batch) -> Any:
-        """The adapted state of one task from encoded support rows."""
-        return self.learner.adapt(self.fn, params, support)
+        """The adapted state of one task, or of a stack of them, from encoded support rows."""
+        about = _Stage(self.model, "describe", self.output)(params, support) if support.about else {}
+        return self.learner.adapt(self.fn, params, support._replace(about=about))
 
-    def predict(self, params: Params, adapted: Any, query: Batch) -> Float[Tensor, "q k"]:
+    def predict(self, params: Params, adapted: Any, query: Batch) -> Float[Tensor, "*t q k"]:
         """Logits of encoded query rows."""
         return self.learner.predict(self.fn, params, adapted, query)
 
     def logits(self, params: Params, episodes: Episode, chunk: int = 64) -> Float[Tensor, "t q k"]:
         """Query logits of a stack of encoded episodes, `chunk` tasks at a time."""
 
-        def one(episode: Episode) -> Tensor:
+        def run(episode: Episode) -> Tensor:
             return self.predict(params, self.adapt(params, episode.support), episode.query)
 
-        return vmap(one, chunk_size=chunk)(episodes)
+        if not self.at_once:
+            return vmap(run, chunk_size=chunk)(episodes)
+        tasks = len(episodes.query.targets)
+        parts = [run(episodes.some(slice(i, i + chunk))) for i in range(0, tasks, chunk)]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def embed(self, params: Params, batch: Batch) -> Float[Tensor, "n d"]:
         """The shared space's embedding of raw rows, before any task."""
-        return self._stage("embed")(params, batch)
-
-    def _stage(self, stage: str) -> Callable[[Params, Batch], Any]:
-        def run(params: Params, batch: Batch) -> Any:
-            weights = {k[6:]: v for k, v in params.items() if k.startswith("model.")}
-            return functional_call(self.model, weights, (batch,), {"stage": stage})
-
-        return run
+        return _Stage(self.model, "embed", self.output)(params, batch)
 
 
-def cross_entropy(logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, ""]:
-    """Mean cross-entropy over the rows that have a label; rows of zeros are padding."""
-    return -(targets * torch.log_softmax(logits, -1)).sum() / targets.sum().clamp(min=1)
+@dataclass(frozen=True)
+class _Stage:
+    """One stage of the model as a pure function."""
+
+    model: nn.Module
+    stage: str
+    output: Output
+
+    def __call__(self, params: Params, batch: Batch) -> Any:
+        weights = {k[6:]: v for k, v in params.items() if k.startswith("model.")}
+        return functional_call(self.model, weights, (batch,), {"stage": self.stage})
 
 
 def _joined(parts: list[Batch]) -> Batch:
-    return Batch(
-        {m: torch.cat([p.inputs[m] for p in parts]) for m in parts[0].inputs},
-        {m: torch.cat([p.present[m] for p in parts]) for m in parts[0].present},
-        torch.cat([p.targets for p in parts]),
+    return parts[0]._replace(
+        inputs={m: torch.cat([p.inputs[m] for p in parts]) for m in parts[0].inputs},
+        present={m: torch.cat([p.present[m] for p in parts]) for m in parts[0].present},
+        targets=torch.cat([p.targets for p in parts]),
     )

@@ -16,7 +16,7 @@ from metamodal.data.encode import Preprocessor
 from metamodal.data.tasks import Draw, Sampling, Shape, Task, draw_episodes, episodes_of, random_missing
 from metamodal.errors import DataError
 from metamodal.evaluation.metrics import episode_scores, interval
-from metamodal.meta.engine import Engine, cross_entropy
+from metamodal.meta.engine import Engine
 from metamodal.training.balance import Balancer, Tally
 from metamodal.training.options import TrainOptions
 from metamodal.types import Batch, Episode, Params
@@ -178,13 +178,13 @@ class _Course:
         encoded = self.engine.encode(self.params, raw, chunk=len(raw.targets))
         episodes = _stacked(encoded, draw, shape.way)
         targets = self.balancer.class_weights(draw, episodes.query.targets)
-        loss = cross_entropy(self.engine.logits(self.params, episodes), targets)
+        loss = self.engine.output.loss(self.engine.logits(self.params, episodes), targets)
         if self.options.alone and self.engine.learner.reads == "tokens" and len(raw.inputs) > 1:
             for name in raw.inputs:
                 alone = Episode(episodes.support.only([name]), episodes.query.only([name]))
                 logits = self.engine.logits(self.params, alone)
                 seen = targets * alone.query.present[name][..., None]
-                loss = loss + self.options.alone * self.alone[name] * cross_entropy(logits, seen)
+                loss = loss + self.options.alone * self.alone[name] * self.engine.output.loss(logits, seen)
         return loss
 
     def _varied(self, draw: Draw, shape: Shape) -> Batch:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from metamodal.mappings.encoders.registry import GROUPS, Residual, encoders
 from metamodal.mappings.encoders.sequences import TemporalEncoder
+from metamodal.mappings.layers import Conv2d, GroupNorm, Linear
 
 __all__ = ["AudioEncoder", "ConvEncoder", "VideoEncoder"]
 
@@ -26,15 +27,15 @@ class ConvEncoder(nn.Module):
         stages: list[nn.Module] = []
         for i, width in enumerate(widths):
             stages += [
-                nn.Conv2d(channels, width, 3, stride=2, padding=1),
-                nn.GroupNorm(GROUPS, width),
+                Conv2d(channels, width, 3, stride=2, padding=1),
+                GroupNorm(GROUPS, width),
                 nn.ReLU(),
             ]
             if i:
-                stages.append(Residual(nn.Conv2d, width))
+                stages.append(Residual(Conv2d, width))
             channels, side = width, (side + 1) // 2
         self.stages = nn.Sequential(*stages)
-        self.out = nn.Linear(channels * side * side, dim)
+        self.out = Linear(channels * side * side, dim)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         return self.out(self.stages(x).flatten(1))
@@ -53,16 +54,16 @@ class AudioEncoder(nn.Module):
         stages: list[nn.Module] = []
         for i, width in enumerate(widths):
             stages += [
-                nn.Conv2d(channels, width, 3, stride=2, padding=1),
-                nn.GroupNorm(GROUPS, width),
+                Conv2d(channels, width, 3, stride=2, padding=1),
+                GroupNorm(GROUPS, width),
                 nn.ReLU(),
             ]
             if i:
-                stages.append(Residual(nn.Conv2d, width))
+                stages.append(Residual(Conv2d, width))
             channels, height = width, (height + 1) // 2
         self.stages = nn.Sequential(*stages)
         self.stride = 2 ** len(widths)
-        self.out = nn.Linear(2 * channels * height, dim)
+        self.out = Linear(2 * channels * height, dim)
 
     def forward(self, x: Float[Tensor, "n c m l"]) -> Float[Tensor, "n d"]:
         there = x[:, -1:]
@@ -89,12 +90,12 @@ class VideoEncoder(nn.Module):
             stages: list[nn.Module] = []
             for width in widths:
                 stages += [
-                    nn.Conv2d(channels, width, 3, stride=2, padding=1),
-                    nn.GroupNorm(GROUPS, width),
+                    Conv2d(channels, width, 3, stride=2, padding=1),
+                    GroupNorm(GROUPS, width),
                     nn.ReLU(),
                 ]
                 channels, side = width, (side + 1) // 2
-            self.of_frame = nn.Sequential(*stages, nn.Flatten(1), nn.Linear(channels * side * side, 64))
+            self.of_frame = nn.Sequential(*stages, nn.Flatten(1), Linear(channels * side * side, 64))
             shape = (shape[0], 64)
         self.over_time = TemporalEncoder((shape[1], shape[0]), dim, blocks=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from metamodal.mappings.layers import Linear
 
 __all__ = ["PretrainedEncoder"]
 
@@ -20,7 +21,7 @@ class PretrainedEncoder(nn.Module):
         self.pretrained = network.eval()
         with torch.no_grad():
             width = network(torch.ones(1, *shape)).shape[1]
-        self.out = nn.Linear(width, dim)
+        self.out = Linear(width, dim)
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
         return self.out(self.pretrained(x))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metamodal.mappings.layers import Conv1d, Conv2d, GroupNorm
 from metamodal.registry import Registry
 
 __all__ = ["GROUPS", "Residual", "encoders"]
@@ -20,14 +21,14 @@ GROUPS = 8
 class Residual(nn.Module):
     """`relu(x + f(x))` with two normalised convolutions for `f` (He et al., 2016)."""
 
-    def __init__(self, conv: type[nn.Conv1d] | type[nn.Conv2d], width: int) -> None:
+    def __init__(self, conv: type[Conv1d] | type[Conv2d], width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
             conv(width, width, 3, padding=1),
-            nn.GroupNorm(GROUPS, width),
+            GroupNorm(GROUPS, width),
             nn.ReLU(),
             conv(width, width, 3, padding=1),
-            nn.GroupNorm(GROUPS, width),
+            GroupNorm(GROUPS, width),
         )
 
     def forward(self, x: Tensor) -> Tensor:

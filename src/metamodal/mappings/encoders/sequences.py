@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from metamodal.mappings.encoders.registry import GROUPS, encoders
+from metamodal.mappings.layers import Conv1d, GroupNorm, Linear
 
 __all__ = ["TemporalEncoder"]
 
@@ -26,14 +27,14 @@ class TemporalEncoder(nn.Module):
         layers: list[nn.Module] = []
         for _ in range(blocks):
             layers += [
-                nn.Conv1d(channels, width, 5, padding=2),
-                nn.GroupNorm(GROUPS, width),
+                Conv1d(channels, width, 5, padding=2),
+                GroupNorm(GROUPS, width),
                 nn.ReLU(),
                 nn.MaxPool1d(2),
             ]
             channels = width
         self.layers = nn.Sequential(*layers)
-        self.out = nn.Linear(2 * width, dim)
+        self.out = Linear(2 * width, dim)
 
     def forward(self, x: Float[Tensor, "n c l"]) -> Float[Tensor, "n d"]:
         change = F.pad(x.diff(dim=2), (0, 1)) * 4

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from metamodal.mappings.encoders.registry import encoders
+from metamodal.mappings.layers import LayerNorm, Linear
 
 __all__ = ["GraphEncoder", "PointsEncoder"]
 
@@ -18,18 +19,16 @@ class PointsEncoder(nn.Module):
     def __init__(self, shape: tuple[int, ...], dim: int, width: int = 128) -> None:
         super().__init__()
         self.of_point = nn.Sequential(
-            nn.Linear(shape[1] - 1, width // 2),
-            nn.LayerNorm(width // 2),
+            Linear(shape[1] - 1, width // 2),
+            LayerNorm(width // 2),
             nn.ReLU(),
-            nn.Linear(width // 2, width),
-            nn.LayerNorm(width),
+            Linear(width // 2, width),
+            LayerNorm(width),
             nn.ReLU(),
-            nn.Linear(width, width),
+            Linear(width, width),
             nn.ReLU(),
         )
-        self.out = nn.Sequential(
-            nn.Linear(2 * width, width), nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, dim)
-        )
+        self.out = nn.Sequential(Linear(2 * width, width), LayerNorm(width), nn.ReLU(), Linear(width, dim))
 
     def forward(self, x: Float[Tensor, "n p f"]) -> Float[Tensor, "n d"]:
         there = x[..., -1:]
@@ -49,15 +48,13 @@ class GraphEncoder(nn.Module):
         super().__init__()
         self.nodes = shape[0]
         self.features = shape[1] - 1 - shape[0]
-        self.start = nn.Linear(self.features, width)
+        self.start = Linear(self.features, width)
         self.rounds = nn.ModuleList(
-            nn.Sequential(
-                nn.LayerNorm(3 * width), nn.Linear(3 * width, width), nn.ReLU(), nn.Linear(width, width)
-            )
+            nn.Sequential(LayerNorm(3 * width), Linear(3 * width, width), nn.ReLU(), Linear(width, width))
             for _ in range(rounds)
         )
-        self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(2 * width, dim)
+        self.norm = LayerNorm(width)
+        self.out = Linear(2 * width, dim)
 
     def forward(self, x: Float[Tensor, "n v f"]) -> Float[Tensor, "n d"]:
         features, there, links = x.split([self.features, 1, self.nodes], 2)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from metamodal.mappings.encoders.registry import encoders
+from metamodal.mappings.layers import LayerNorm, Linear
 
 __all__ = ["Identity", "VectorEncoder"]
 
@@ -16,10 +17,10 @@ class VectorEncoder(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], dim: int, width: int = 256) -> None:
         super().__init__()
-        self.straight = nn.Linear(shape[0], dim)
-        self.hidden = nn.Linear(shape[0], width)
-        self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, dim)
+        self.straight = Linear(shape[0], dim)
+        self.hidden = Linear(shape[0], width)
+        self.norm = LayerNorm(width)
+        self.out = Linear(width, dim)
 
     def forward(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n d"]:
         return self.straight(x) + self.out(F.relu(self.norm(self.hidden(x))))

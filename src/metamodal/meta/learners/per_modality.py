@@ -12,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metamodal.errors import OptionError
-from metamodal.meta.learners.protocol import SelfTesting, learners, own
+from metamodal.meta.learners.protocol import SelfTesting, learners, own, seen
 from metamodal.meta.learners.ridge import Ridge
-from metamodal.types import Batch, Embed, Learner, Params
+from metamodal.outputs import CLASSES, Output
+from metamodal.types import Batch, Embed, Learner, Params, Setting
 
 __all__ = ["PerModality"]
 
@@ -54,41 +55,40 @@ class PerModality:
     def reads(self) -> str:
         return self.base.reads
 
-    def parameters(self, modalities: tuple[str, ...]) -> Params:
-        voices = _voices(modalities, self.joint)
+    def parameters(self, setting: Setting) -> Params:
+        voices = _voices(setting.modalities, self.joint)
         params: Params = {"log_strength": torch.tensor(math.log(self.strength))}
         for voice in voices:
             params[f"{voice}.trust"] = torch.tensor(_inverse_softplus(1.0 / len(voices)))
-            params |= {f"{voice}.{k}": v for k, v in self.base.parameters(modalities).items()}
+            params |= {f"{voice}.{k}": v for k, v in self.base.parameters(setting).items()}
         return params
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> tuple[dict[str, Any], Tensor]:
-        """The state of each voice, and the voices' weights `(v)`."""
+        """The state of each voice, and the voices' weights `(*t, v)`."""
         states, tests = {}, []
         for voice, batch, voice_params in self._split(params, support):
             states[voice] = self.base.adapt(fn, voice_params, batch)
             tests.append(self.base.leave_one_out(fn, voice_params, states[voice], batch))  # type: ignore[attr-defined]
         trust = F.softplus(torch.stack([own(params, f"{voice}.trust") for voice in states]))
         strength = own(params, "log_strength").exp()
-        return states, self._weights(torch.stack(tests, -1), support.targets, trust, strength)
+        stacked = self._filled(fn.output, tests, support)
+        return states, self._weights(stacked, support.targets, trust, strength, fn.output)
 
     def predict(
         self, fn: Embed, params: Params, adapted: tuple[dict[str, Any], Tensor], query: Batch
-    ) -> Float[Tensor, "q k"]:
+    ) -> Float[Tensor, "*t q k"]:
         states, weights = adapted
-        return (self.votes(fn, params, states, query) * weights).sum(-1)
+        return (self.votes(fn, params, states, query) * weights[..., None, None, :]).sum(-1)
 
     def votes(
         self, fn: Embed, params: Params, states: dict[str, Any], query: Batch
-    ) -> Float[Tensor, "q k v"]:
+    ) -> Float[Tensor, "*t q k v"]:
         """The logits of every voice, before they are weighed."""
-        return torch.stack(
-            [
-                self.base.predict(fn, voice_params, states[voice], batch)
-                for voice, batch, voice_params in self._split(params, query)
-            ],
-            -1,
-        )
+        votes = [
+            self.base.predict(fn, voice_params, states[voice], batch)
+            for voice, batch, voice_params in self._split(params, query)
+        ]
+        return self._filled(fn.output, votes, query)
 
     def _split(self, params: Params, batch: Batch) -> list[tuple[str, Batch, Params]]:
         """Each voice with the modalities it sees and the parameters it goes by."""
@@ -99,22 +99,35 @@ class PerModality:
             found.append((voice, batch if voice == JOINT else batch.only([voice]), params | renamed))
         return found
 
-    def _weights(self, tests: Tensor, targets: Tensor, trust: Tensor, strength: Tensor) -> Float[Tensor, "v"]:
+    def _filled(self, output: Output, votes: list[Tensor], batch: Batch) -> Float[Tensor, "*t n k v"]:
+        """The votes side by side. Of labels and numbers, where 0 is an answer and not silence, a voice
+        that cannot see a row says what all of them together say."""
+        stacked = torch.stack(votes, -1)
+        if not output.fixed or len(votes) == len(batch.inputs):
+            return stacked
+        there = torch.stack([*batch.present.values(), seen(batch)], -1)[..., None, :]
+        return torch.where(there, stacked, stacked[..., -1:])
+
+    def _weights(
+        self, tests: Tensor, targets: Tensor, trust: Tensor, strength: Tensor, output: Output = CLASSES
+    ) -> Float[Tensor, "*t v"]:
         """Newton's method on the convex support loss, weights kept from falling below zero.
 
-        `tests` is `(s, k, v)`. A row counts if its class has another row to be known by.
+        `tests` is `(*t, s, k, v)`. A row of a class that has no other row does not count.
         """
-        others = targets.sum(0) - targets
-        counts = ((others * targets).sum(1) > 0).to(tests.dtype)[:, None]
+        others = targets.sum(-2, keepdim=True) - targets
+        counts = ((others * targets).sum(-1, keepdim=True) > 0) | torch.tensor(output.fixed)
         penalty = strength / trust.square()
-        w = trust
+        w = trust.expand(*tests.shape[:-3], -1)
         for _ in range(self.newton):
-            p = torch.softmax((tests * w).sum(-1), -1)
-            error = (p - targets) * counts
-            gradient = torch.einsum("sk,skv->v", error, tests) + penalty * (w - trust)
-            mean = torch.einsum("sk,skv->sv", p, tests)
-            spread = (tests - mean[:, None]) * counts[..., None]
-            hessian = torch.einsum("sk,skv,sku->vu", p, spread, spread) + torch.diag(penalty)
+            logits = (tests * w[..., None, None, :]).sum(-1)
+            error = output.slopes(logits, targets) * counts
+            gradient = torch.einsum("...sk,...skv->...v", error, tests) + penalty * (w - trust)
+            bend = output.bends(logits, targets) * counts
+            spread = tests
+            if not output.fixed:
+                spread = tests - (output.link(logits)[..., None] * tests).sum(-2, keepdim=True)
+            hessian = torch.einsum("...sk,...skv,...sku->...vu", bend, spread, spread) + torch.diag(penalty)
             w = (w - torch.linalg.solve(hessian, gradient)).clamp(min=0)
         return w
 

@@ -1,16 +1,29 @@
-"""The registry of learners, and what a learner has to offer to be one voice among several."""
+"""The registry of learners, and what several of them begin with."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from metamodal.errors import OptionError
 from metamodal.registry import Registry
-from metamodal.types import Batch, Embed, Learner, Params
+from metamodal.types import Batch, Embed, Learner, Params, Setting
 
-__all__ = ["SelfTesting", "learners", "own", "seen"]
+__all__ = [
+    "SelfTesting",
+    "Shown",
+    "gate",
+    "learners",
+    "only_for",
+    "own",
+    "population",
+    "population_start",
+    "seen",
+    "shown",
+]
 
 learners: Registry[type[Learner]] = Registry("learner")
 """Learners by name; each is a frozen dataclass of its hyper-parameters."""
@@ -24,9 +37,76 @@ class SelfTesting(Learner, Protocol):
     and for a query row that it cannot see.
     """
 
-    def leave_one_out(self, fn: Embed, params: Params, adapted: Any, support: Batch) -> Float[Tensor, "s k"]:
+    def leave_one_out(
+        self, fn: Embed, params: Params, adapted: Any, support: Batch
+    ) -> Float[Tensor, "*t s k"]:
         """Logits of each support row from the other support rows."""
         ...
+
+
+class Shown(NamedTuple):
+    """What a support set shows: embeddings, targets, and how much each row counts.
+
+    Behind the support rows stand the descriptors of classes, if there are any, each as one row of its
+    class that counts as much as was learned.
+    """
+
+    z: Float[Tensor, "*t s d"]
+    targets: Float[Tensor, "*t s k"]
+    weights: Float[Tensor, "*t s"]
+
+
+def shown(fn: Embed, params: Params, support: Batch) -> Shown:
+    """The rows of a support set, and the descriptors of its classes as rows.
+
+    A descriptor `e` counts as `exp(g·e + b)` rows, so that a class's mean of `n` rows `z` becomes
+    `λ mean(z) + (1 − λ) e` with `λ = n / (n + exp(g·e + b))`: for `n = 1` the adaptive mixture of AM3
+    (Xing et al., 2019). A class without rows is its descriptor.
+    """
+    z = fn(params, support)
+    there = seen(support).to(z.dtype)
+    weights = fn.output.weights(support.targets) * there
+    if "descriptor" not in support.about:
+        return Shown(z, support.targets, weights)
+    e, told = support.about["descriptor"], support.about["told"]
+    counts = (e @ own(params, "gate.weight") + own(params, "gate.bias")).exp() * told
+    classes = torch.eye(e.shape[-2], dtype=z.dtype).expand(*e.shape[:-1], -1)
+    return Shown(
+        torch.cat([z, e], -2), torch.cat([support.targets, classes], -2), torch.cat([weights, counts], -1)
+    )
+
+
+def gate(setting: Setting) -> Params:
+    """The parameters by which `shown` weighs descriptors, where the model has any."""
+    if not setting.described:
+        return {}
+    return {"gate.weight": torch.zeros(setting.dim), "gate.bias": torch.tensor(0.0)}
+
+
+def population_start(setting: Setting) -> Params:
+    """The parameters of `population`, for labels and numbers in a shared space."""
+    if not (setting.outputs and setting.dim):
+        return {}
+    return {
+        "population.weight": torch.zeros(setting.outputs, setting.dim),
+        "population.bias": torch.zeros(setting.outputs),
+    }
+
+
+def population(params: Params, z: Float[Tensor, "*n d"], outputs: int) -> Float[Tensor, "*n k"]:
+    """The answer before any support row: what holds for all tasks alike, 0 where nothing was learned."""
+    if "learner.population.weight" not in params:
+        return z.new_zeros(*z.shape[:-1], outputs)
+    return z @ own(params, "population.weight").mT + own(params, "population.bias")
+
+
+def only_for(setting: Setting, learner: str, *kinds: str) -> None:
+    """OptionError unless the learner predicts targets of this kind."""
+    if setting.output.name not in kinds:
+        able = "ridge, maml, matching or in_context"
+        raise OptionError(
+            f"learner {learner}: predicts {' and '.join(kinds)}, and the target is {setting.output.name}. Say learner={able}."
+        )
 
 
 def own(params: Params, name: str) -> Tensor:
@@ -34,10 +114,6 @@ def own(params: Params, name: str) -> Tensor:
     return params[f"learner.{name}"]
 
 
-def seen(batch: Batch) -> Bool[Tensor, "n"]:
+def seen(batch: Batch) -> Bool[Tensor, "*n"]:
     """Which rows have at least one modality."""
-    present = list(batch.present.values())
-    there = present[0]
-    for p in present[1:]:
-        there = there | p
-    return there
+    return torch.stack(list(batch.present.values())).any(0)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from metamodal.meta.learners.protocol import learners, own, seen
-from metamodal.types import Batch, Embed, Params
+from metamodal.meta.learners.protocol import gate, learners, only_for, own, seen, shown
+from metamodal.types import Batch, Embed, Params, Setting
 
 __all__ = ["Prototypes"]
 
@@ -33,37 +33,43 @@ class Prototypes:
     def reads(self) -> str:
         return "tokens"
 
-    def parameters(self, modalities: tuple[str, ...]) -> Params:
-        return {"log_temperature": torch.tensor(math.log(self.temperature)), "bias": torch.tensor(0.5)}
+    def parameters(self, setting: Setting) -> Params:
+        only_for(setting, "prototypes", "classes")
+        start = {"log_temperature": torch.tensor(math.log(self.temperature)), "bias": torch.tensor(0.5)}
+        return start | gate(setting)
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> _Adapted:
-        """Class means `(k, d)` and the number of rows behind each `(k)`."""
-        weights = support.targets * seen(support)[:, None]
-        counts = weights.sum(0)
-        return weights.T @ fn(params, support) / counts.clamp(min=1)[:, None], counts
+        """Class means `(*t, k, d)` and how many rows are behind each `(*t, k)`."""
+        z, targets, weights = shown(fn, params, support)
+        shares = targets * weights[..., None]
+        counts = shares.sum(-2)
+        return shares.mT @ z / counts.clamp(min=1e-6)[..., None], counts
 
-    def predict(self, fn: Embed, params: Params, adapted: _Adapted, query: Batch) -> Float[Tensor, "q k"]:
+    def predict(self, fn: Embed, params: Params, adapted: _Adapted, query: Batch) -> Float[Tensor, "*t q k"]:
         means, counts = adapted
         logits = self._logits(params, _distances(fn(params, query), means))
-        return logits * (counts > 0) * seen(query)[:, None]
+        return logits * (counts > 0)[..., None, :] * seen(query)[..., None]
 
     def leave_one_out(
         self, fn: Embed, params: Params, adapted: _Adapted, support: Batch
-    ) -> Float[Tensor, "s k"]:
+    ) -> Float[Tensor, "*t s k"]:
         """With `n` rows in a row's class, its distance to the mean of the others is `n / (n − 1)` times
         that to the mean of all."""
         means, counts = adapted
-        there = seen(support)[:, None]
+        counts = counts[..., None, :]
+        there = seen(support)[..., None]
         mine = support.targets * there
-        stretch = torch.where(mine > 0, counts / (counts - 1).clamp(min=1), 1.0)
+        rest = counts - mine
+        stretch = torch.where(mine > 0, counts / rest.clamp(min=1e-6), 1.0)
+        stretch = torch.where(rest > 1e-6, stretch, 1.0)
         logits = self._logits(params, _distances(fn(params, support), means) * stretch.square())
-        return logits * (counts - mine > 0) * there
+        return logits * (rest > 1e-6) * there
 
     def _logits(self, params: Params, distances: Tensor) -> Tensor:
         return own(params, "log_temperature").exp() * (F.softplus(own(params, "bias")) - distances)
 
 
-def _distances(z: Tensor, means: Tensor) -> Tensor:
-    """Mean squared distances `(n, k)`, without `cdist`, which does not export."""
-    squares = z.square().sum(-1, keepdim=True) + means.square().sum(-1)
-    return (squares - 2 * z @ means.T) / z.shape[-1]
+def _distances(z: Tensor, means: Tensor) -> Float[Tensor, "*t n k"]:
+    """Mean squared distances, without `cdist`, which does not export."""
+    squares = z.square().sum(-1, keepdim=True) + means.square().sum(-1)[..., None, :]
+    return (squares - 2 * z @ means.mT) / z.shape[-1]

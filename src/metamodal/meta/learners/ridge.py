@@ -1,21 +1,40 @@
-"""Ridge regression onto one-hot labels, in closed form, with leave-one-out predictions for free."""
+"""Ridge regression onto the targets, in closed form, with leave-one-out predictions for free."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from metamodal.meta.learners.protocol import learners, own, seen
-from metamodal.types import Batch, Embed, Params
+from metamodal.meta.learners.protocol import (
+    gate,
+    learners,
+    own,
+    population,
+    population_start,
+    seen,
+    shown,
+)
+from metamodal.outputs import Output
+from metamodal.types import Batch, Embed, Params, Setting
 
 __all__ = ["Ridge"]
 
-_Adapted = tuple[Tensor, Tensor, Tensor]
+
+class _Solved(NamedTuple):
+    """Weights `(*t, d, k)`, one less each row's leverage `(*t, s, g)`, rows behind each output `(*t, k)`.
+
+    `g` is 1 where all outputs know the same rows, else `k`.
+    """
+
+    weights: Tensor
+    slack: Tensor
+    counts: Tensor
 
 
 @learners.register("ridge")
@@ -23,66 +42,118 @@ _Adapted = tuple[Tensor, Tensor, Tensor]
 class Ridge:
     """Closed-form ridge regression on unit embeddings (R2-D2, Bertinetto et al., 2019).
 
-    `W = (Zᵀ Z + λI)⁻¹ Zᵀ Y = Zᵀ (Z Zᵀ + λI)⁻¹ Y` for one-hot labels `Y`, by whichever of the two is
-    smaller, and a class's logit is `τ (ŷ − 1 / k)` with `k` classes that some row shows. Rows
-    are weighed so that each class counts alike, however many it has (a row of weight `w` is `√w z`
-    with label `√w y`). `λ` and `τ` are learned.
+    `W = (Zᵀ Z + λI)⁻¹ Zᵀ Y = Zᵀ (Z Zᵀ + λI)⁻¹ Y` by whichever of the two is smaller. `λ` is learned.
 
-    The even share `1 / k` says nothing for or against a class. It matters only beside a class that no
-    row shows, whose logit is 0: a query unlike all that was shown may then belong there.
+    *Classes*: `Y` is one-hot and a class's logit is `τ (ŷ − 1 / k)` with `k` classes that some row
+    shows. Rows are weighed so that each class counts alike, however many it has (a row of weight
+    `w` is `√w z` with label `√w y`). The even share `1 / k` says nothing for or against a class. It
+    matters only beside a class that no row shows, whose logit is 0: a query unlike all that was
+    shown may then belong there.
+
+    *Labels and numbers*: a mixed model (Laird and Ware, 1982). The population's answer `P z + p`, learned
+    over all tasks, is corrected by what the support rows leave over, `Y − P z − p`, through a
+    constant of learned variance (the task's own offset) and the embedding (its own slopes). With few
+    rows the correction is as small as the tasks of training were alike.
     """
 
     penalty: float = 0.3
     temperature: float = 12.0
+    offset: float = 1.0
 
     @property
     def reads(self) -> str:
         return "tokens"
 
-    def parameters(self, modalities: tuple[str, ...]) -> Params:
-        return {
-            "log_penalty": torch.tensor(math.log(self.penalty)),
-            "log_temperature": torch.tensor(math.log(self.temperature)),
-        }
+    def parameters(self, setting: Setting) -> Params:
+        start: Params = {"log_penalty": torch.tensor(math.log(self.penalty))}
+        if setting.output.name != "numbers":
+            start["log_temperature"] = torch.tensor(math.log(self.temperature))
+        if setting.output.fixed:
+            start["log_offset"] = torch.tensor(math.log(self.offset))
+        return start | gate(setting) | population_start(setting)
 
-    def adapt(self, fn: Embed, params: Params, support: Batch) -> _Adapted:
-        """Weights `(d, k)`, one less the leverage of each row `(s)`, rows of each class `(k)`.
+    def adapt(self, fn: Embed, params: Params, support: Batch) -> _Solved:
+        """A row without any modality has a zero embedding and no say."""
+        z, targets, weights = shown(fn, params, support)
+        if fn.output.fixed:
+            known = fn.output.known(targets) & seen(support)[..., None]
+            left = torch.where(known, _scores(fn.output, targets), 0.0) - population(
+                params, z, targets.shape[-1]
+            )
+            return self._solved(params, self._features(fn, params, z), left, known.to(z.dtype))
+        counts = (targets * weights[..., None]).sum(-2)
+        share = weights.sum(-1, keepdim=True) / (counts > 0).sum(-1, keepdim=True).clamp(min=1)
+        even = weights * (targets * (share / counts.clamp(min=1e-6))[..., None, :]).sum(-1)
+        solved = self._solved(params, self._features(fn, params, z), targets, even[..., None])
+        return solved._replace(counts=counts)
 
-        A row without any modality has a zero embedding and no say.
-        """
-        there = seen(support)
-        labels = support.targets * there[:, None]
-        counts = labels.sum(0)
-        share = labels.sum() / (counts > 0).sum().clamp(min=1)
-        root = (labels * share / counts.clamp(min=1)).sum(1).sqrt()[:, None]
-        z = F.normalize(fn(params, support), dim=-1) * root
-        penalty = own(params, "log_penalty").exp()
-        if len(z) <= z.shape[1]:
-            inverse = _inverse(z @ z.T, penalty)
-            return z.T @ (inverse @ (root * labels)), penalty * inverse.diagonal(), counts
-        inverse = _inverse(z.T @ z, penalty)
-        return inverse @ (z.T @ (root * labels)), 1 - (z @ inverse * z).sum(1), counts
-
-    def predict(self, fn: Embed, params: Params, adapted: _Adapted, query: Batch) -> Float[Tensor, "q k"]:
+    def predict(
+        self, fn: Embed, params: Params, adapted: tuple[Tensor, Tensor, Tensor], query: Batch
+    ) -> Float[Tensor, "*t q k"]:
+        z = fn(params, query)
         weights, _, counts = adapted
-        scores = F.normalize(fn(params, query), dim=-1) @ weights
-        return self._logits(params, scores, counts, counts > 0) * seen(query)[:, None]
+        scores = self._features(fn, params, z) @ weights
+        return self._logits(fn, params, z, scores, counts[..., None, :], seen(query))
 
     def leave_one_out(
-        self, fn: Embed, params: Params, adapted: _Adapted, support: Batch
-    ) -> Float[Tensor, "s k"]:
+        self, fn: Embed, params: Params, adapted: tuple[Tensor, Tensor, Tensor], support: Batch
+    ) -> Float[Tensor, "*t s k"]:
         """`ŷᵢ⁻ⁱ = (ŷᵢ − hᵢ yᵢ) / (1 − hᵢ)` with the leverage `hᵢ`: exact, no refit (Allen, 1974)."""
+        z = fn(params, support)
         weights, slack, counts = adapted
-        there = seen(support)[:, None]
-        mine = support.targets * there
-        fitted = F.normalize(fn(params, support), dim=-1) @ weights * there
-        scores = mine + (fitted - mine) / slack[:, None]
-        return self._logits(params, scores, counts, counts - mine > 0) * there
+        there = seen(support)
+        known = fn.output.known(support.targets) & there[..., None]
+        mine = torch.where(known, _scores(fn.output, support.targets), 0.0)
+        left = mine - population(params, z, mine.shape[-1]) * known if fn.output.fixed else mine
+        fitted = self._features(fn, params, z) @ weights * there[..., None]
+        scores = left + (fitted - left) / slack[..., : z.shape[-2], :]
+        others = counts[..., None, :] - (known.to(z.dtype) if fn.output.fixed else mine)
+        return self._logits(fn, params, z, scores, others, there)
 
-    def _logits(self, params: Params, scores: Tensor, counts: Tensor, known: Tensor) -> Tensor:
-        even = 1 / (counts > 0).sum().clamp(min=1)
-        return own(params, "log_temperature").exp() * (scores - even) * known
+    def _features(self, fn: Embed, params: Params, z: Tensor) -> Tensor:
+        z = F.normalize(z, dim=-1)
+        if not fn.output.fixed:
+            return z
+        constant = (0.5 * own(params, "log_offset")).exp().expand(*z.shape[:-1], 1)
+        return torch.cat([z, constant], -1)
+
+    def _solved(self, params: Params, x: Tensor, y: Tensor, weights: Tensor) -> _Solved:
+        """The weighted ridge of `y` `(*t, s, k)` on `x` `(*t, s, d)`; `weights` are `(*t, s, g)`."""
+        penalty = own(params, "log_penalty").exp()
+        root = weights.clamp(min=1e-12).sqrt() * (weights > 0)
+        shared = root.shape[-1] == 1
+        rows = (x[..., None, :, :] if not shared else x) * (root.mT[..., None] if not shared else root)
+        right = (y * root).mT[..., None] if not shared else y * root
+        if x.shape[-2] <= x.shape[-1]:
+            inverse = _inverse(rows @ rows.mT, penalty)
+            solution = rows.mT @ (inverse @ right)
+            slack = penalty * inverse.diagonal(dim1=-2, dim2=-1)
+        else:
+            inverse = _inverse(rows.mT @ rows, penalty)
+            solution = inverse @ (rows.mT @ right)
+            slack = 1 - (rows @ inverse * rows).sum(-1)
+        counts = weights.sum(-2).expand(*y.shape[:-2], y.shape[-1])
+        if shared:
+            return _Solved(solution, slack[..., None], counts)
+        return _Solved(solution[..., 0].mT, slack.mT, counts)
+
+    def _logits(
+        self, fn: Embed, params: Params, z: Tensor, scores: Tensor, counts: Tensor, there: Tensor
+    ) -> Tensor:
+        """Scores less what says nothing; 0 for a class that no row shows and a row without modalities."""
+        if fn.output.fixed:
+            answer = population(params, z, scores.shape[-1]) + scores
+            answer = answer * there[..., None]
+            return answer if fn.output.name == "numbers" else own(params, "log_temperature").exp() * answer
+        known = counts > 1e-6
+        even = 1 / known.sum(-1, keepdim=True).clamp(min=1)
+        return own(params, "log_temperature").exp() * (scores - even) * known * there[..., None]
+
+
+def _scores(output: Output, targets: Tensor) -> Tensor:
+    """What is regressed on: −1 or 1 for a label, else the target itself."""
+    return 2 * targets - 1 if output.name == "labels" else targets
 
 
 def _inverse(gram: Tensor, penalty: Tensor) -> Tensor:
-    return torch.linalg.inv(gram + penalty * torch.eye(len(gram), dtype=gram.dtype))
+    return torch.linalg.inv(gram + penalty * torch.eye(gram.shape[-1], dtype=gram.dtype))

@@ -1,0 +1,105 @@
+"""Gradient descent on a head, carried out on the support rows instead of the weights.
+
+A gradient step on a linear layer changes its weights by a combination of the rows it saw. After any
+number of steps `W = W₀ − Gᵀ X` with one vector of `G` a support row, so that the layer's answers are
+
+    X' Wᵀ = X' W₀ᵀ − (X' Xᵀ) G
+
+and all that gradient descent has to carry is `G`, through the Gram matrix `X Xᵀ` (`+ 1` for the bias).
+It is the same descent, not an approximation; `docs/speed.md` derives it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metamodal.outputs import Output
+
+__all__ = ["Descended", "Head", "answers", "descend"]
+
+
+class Head(NamedTuple):
+    """Where descent starts: a linear layer, and in front of it a hidden one if there are hidden units.
+
+    `weight` is `(*t, k, h)`, `bias` `(*t, k)`; `hidden` is `(h, d)` and `hidden_bias` `(h)`, or both
+    are empty, and then `h = d`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    hidden: Tensor
+    hidden_bias: Tensor
+
+    @property
+    def deep(self) -> bool:
+        return self.hidden.numel() > 0
+
+
+class Descended(NamedTuple):
+    """A head after descent: support rows `(*t, s, d)`, what each adds to the first layer `(*t, s, h)`,
+    and the head, whose last layer has moved if there is a hidden one in front of it."""
+
+    rows: Tensor
+    added: Tensor
+    head: Head
+
+
+def descend(
+    rows: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    head: Head,
+    output: Output,
+    *,
+    rate: Tensor,
+    steps: int,
+    order: int = 2,
+) -> Descended:
+    """`steps` of gradient descent on the weighted mean loss of the rows.
+
+    Args:
+        rows: support rows `(*t, s, d)`.
+        targets: `(*t, s, k)`.
+        weights: how much each row counts, `(*t, s)`.
+        rate: the step size.
+        order: 1 takes the inner gradients as constants for whoever differentiates the result.
+    """
+    constants = rows.detach() if order == 1 else rows
+    gram = rows @ constants.mT + 1
+    scale = (weights / weights.sum(-1, keepdim=True).clamp(min=1))[..., None]
+    start = _first(rows, head)
+    added = torch.zeros_like(start)
+    weight, bias = head.weight, head.bias
+    for _ in range(steps):
+        reached = start - gram @ added
+        if not head.deep:
+            added = added + _fixed(rate * scale * output.slopes(reached, targets), order)
+            continue
+        units = torch.relu(reached)
+        slope = scale * output.slopes(units @ weight.mT + bias[..., None, :], targets)
+        back = _fixed(rate * (slope @ weight) * (reached > 0), order)
+        bias = bias - _fixed(rate * slope.sum(-2), order)
+        weight = weight - _fixed(rate * (slope.mT @ units), order)
+        added = added + back
+    return Descended(constants, added, head._replace(weight=weight, bias=bias))
+
+
+def answers(descended: Descended, rows: Tensor) -> Tensor:
+    """Logits `(*t, q, k)` of rows `(*t, q, d)`."""
+    support, added, head = descended
+    first = _first(rows, head) - (rows @ support.mT + 1) @ added
+    return torch.relu(first) @ head.weight.mT + head.bias[..., None, :] if head.deep else first
+
+
+def _first(rows: Tensor, head: Head) -> Tensor:
+    """What the first layer says of rows before descent."""
+    if head.deep:
+        return rows @ head.hidden.mT + head.hidden_bias
+    return rows @ head.weight.mT + head.bias[..., None, :]
+
+
+def _fixed(gradient: Tensor, order: int) -> Tensor:
+    return gradient.detach() if order == 1 else gradient
