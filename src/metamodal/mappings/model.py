@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
 from metamodal.mappings.describer import Describer
+from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
 from metamodal.mappings.fusion import Concatenation, fusions
 from metamodal.mappings.layers import of_rows, stackable
 from metamodal.types import Batch, Space

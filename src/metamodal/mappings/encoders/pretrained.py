@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
 from metamodal.mappings.layers import Linear
 
 __all__ = ["PretrainedEncoder"]
