@@ -250,7 +250,7 @@ class _Judge:
         with torch.no_grad():
             encoded = self.engine.encode(params, self.rows)
             episodes = episodes_of(encoded, self.draw, self.shape.way)
-            logits = self.engine.logits(params, episodes, chunk=25)
+            logits = self.engine.logits(params, episodes)
         mean, ci95 = interval(episode_scores(logits, episodes.query.targets)["accuracy"])
         return mean, ci95
 
