@@ -148,7 +148,11 @@ class _Course:
             for group in self.optimiser.param_groups:
                 group["lr"] = group["highest"] * 0.5 * (1 + math.cos(math.pi * self._share()))
             self._take_step()
-            due = int(self._share() * self.options.validations) > validated or self._share() >= 1 or self._elapsed() >= self.options.budget
+            due = (
+                int(self._share() * self.options.validations) > validated
+                or self._share() >= 1
+                or self._elapsed() >= self.options.budget
+            )
             if due:
                 validated = int(self._share() * self.options.validations)
             yield self.progress(), due
