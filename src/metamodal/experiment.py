@@ -18,8 +18,10 @@ from metamodal.data.encoders import Encoders, open_encoders
 from metamodal.data.reading import Cells, read_cells
 from metamodal.data.schema import Roles
 from metamodal.data.splits import Plan, Split
-from metamodal.data.tasks import Task, tasks_of
+from metamodal.data.targets import Targets
+from metamodal.data.tasks import Task, tasks_in
 from metamodal.errors import DataError
+from metamodal.evaluation.metrics import SCORES
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, initial_model, untrained
 from metamodal.training.loop import Progress, Trained, meta_train
@@ -36,7 +38,12 @@ class DataOptions(Options):
     """The table and the roles of its columns."""
 
     table: str | None = Field(None, description="a table file, or glyphs")
-    target: str | None = Field(None, description="the column with the label")
+    target: str | list[str] | None = Field(
+        None, description="the column with the label, or several with labels or numbers"
+    )
+    target_kind: Literal["auto", "classes", "labels", "numbers"] = Field(
+        "auto", description="what the target is; auto: as its cells tell"
+    )
     task: str | None = Field(None, description="the column whose values are tasks")
     group: str | None = Field(None, description="the column of the entity whose rows belong together")
     split: str | None = Field(None, description="the column that says train, valid or test")
@@ -140,8 +147,11 @@ def run(
     """
     began = time.perf_counter()
     dataset = experiment.data.read() if dataset is None else dataset
+    if start is not None:
+        dataset = dataset.of_kind(start.targets.kind)
     split = dataset.split(experiment.seed)
     parts = _training_parts(dataset, split)
+    targets = Targets.fit(dataset, split.train) if start is None else start.targets
     learner = experiment.build_learner()
     network = experiment.model
     encoders = (
@@ -154,10 +164,14 @@ def run(
         preprocessor = Preprocessor.fit(cells.rows(split.train), network.by_kind(), encoders)
         torch.manual_seed(experiment.seed)
         roles = dataset.schema.to_roles()
-        model = initial_model(preprocessor, learner, roles, fusion=network.fusion, dim=network.dim)
+        model = initial_model(
+            preprocessor, learner, roles, fusion=network.fusion, dim=network.dim, targets=targets
+        )
     else:
         model = start
     rows = model.preprocessor.encode(cells)
+    if targets.outputs:
+        rows = rows.labelled(targets.encode(dataset))
     trained = meta_train(
         model.engine,
         model.preprocessor,
@@ -169,7 +183,8 @@ def run(
         watch=watch,
     )
     record = _plain(experiment.model_dump())
-    record |= {"outcome": _outcome(trained, experiment, split, began), "split": split.to_dict()}
+    outcome = _outcome(trained, experiment, split, began, SCORES[targets.kind])
+    record |= {"outcome": outcome, "split": split.to_dict()}
     model = replace(model, params=trained.params, seen=_seen(dataset, split), record=record)
     return Run(model, cells, split, trained)
 
@@ -188,10 +203,15 @@ def untrained_for(
 
 
 def _training_parts(dataset: Dataset, split: Split) -> tuple[list[Task], list[Task]]:
-    labels, tasks, groups = dataset.labels(), dataset.tasks(), dataset.groups()
+    least = 1 if dataset.pooled else 2
     found = []
     for rows, part in ((split.train, "train"), (split.valid, "valid")):
-        able = [t for t in tasks_of(labels, tasks, groups, rows) if len(t.usable(1)) >= 2]
+        able = [t for t in tasks_in(dataset, rows) if len(t.usable(1)) >= least]
+        if not able and dataset.pooled:
+            raise DataError(
+                f"{dataset.name}: no {part} task has two labelled rows (split by {split.by}, {len(rows)} rows). "
+                "Give more labelled rows, or a split column."
+            )
         if not able:
             raise DataError(
                 f"{dataset.name}: no {part} task has two classes of two or more rows (split by {split.by}, "
@@ -207,10 +227,13 @@ def _seen(dataset: Dataset, split: Split) -> Seen:
     def names(values: np.ndarray) -> frozenset[str]:
         return frozenset(fingerprint(v) for v in set(values[rows]) if v is not None)
 
-    return Seen(names(dataset.labels()), names(dataset.tasks()), names(dataset.groups()))
+    classes = frozenset() if dataset.pooled else names(dataset.labels())
+    return Seen(classes, names(dataset.tasks()), names(dataset.groups()))
 
 
-def _outcome(trained: Trained, experiment: Experiment, split: Split, began: float) -> dict[str, Any]:
+def _outcome(
+    trained: Trained, experiment: Experiment, split: Split, began: float, score: str
+) -> dict[str, Any]:
     best = max(trained.history, key=lambda p: p.accuracy or 0.0, default=None)
     outcome: dict[str, Any] = {
         "steps": trained.steps,
@@ -223,7 +246,8 @@ def _outcome(trained: Trained, experiment: Experiment, split: Split, began: floa
     }
     if best is not None:
         outcome |= {
-            "valid_accuracy": best.accuracy,
+            "score": score,
+            f"valid_{score}": best.accuracy,
             "valid_ci95": best.ci95,
             "valid_episodes": experiment.train.valid_episodes,
         }

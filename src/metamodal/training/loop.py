@@ -15,8 +15,9 @@ from torch import Tensor
 from metamodal.data.encode import Preprocessor
 from metamodal.data.tasks import Draw, Sampling, Shape, Task, draw_episodes, episodes_of, random_missing
 from metamodal.errors import DataError
-from metamodal.evaluation.metrics import episode_scores, interval
+from metamodal.evaluation.metrics import SCORES, interval, scores_of
 from metamodal.meta.engine import Engine
+from metamodal.outputs import Output
 from metamodal.training.balance import Balancer, Tally
 from metamodal.training.options import TrainOptions
 from metamodal.types import Batch, Episode, Params
@@ -26,7 +27,10 @@ __all__ = ["Progress", "Trained", "meta_train"]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands, after each step and each validation."""
+    """Where training stands, after each step and each validation.
+
+    `accuracy` is the validation score: of labels and numbers what `SCORES` names instead.
+    """
 
     step: int
     elapsed: float
@@ -147,7 +151,8 @@ class _Course:
     def progress(self, **result: float | bool | None) -> Progress:
         elapsed = time.perf_counter() - self.began
         left = elapsed / max(self._share(), 1e-9) - elapsed
-        rate = self.step * self.options.episodes / max(elapsed, 1e-9)
+        drawn = self.options.tasks if self.engine.output.fixed else self.options.episodes
+        rate = self.step * drawn / max(elapsed, 1e-9)
         return Progress(self.step, elapsed, max(0.0, left), self.loss, rate, **result)  # type: ignore[arg-type]
 
     def _share(self) -> float:
@@ -171,8 +176,7 @@ class _Course:
     def _episode_loss(self) -> Tensor:
         """Query loss of a step's episodes, all modalities and, weighed, each by itself."""
         pool = self.pools[int(self.rng.random() < self.options.across)]
-        shape = _fitting(pool, int(self.rng.integers(1, self.options.rows)), self.options)
-        draw = draw_episodes(pool, shape, self.options.episodes, self.rng, sampling=self.sampling)
+        shape, draw = self._drawn(pool)
         raw = self._varied(draw, shape)
         self.balancer.count(draw, raw)
         encoded = self.engine.encode(self.params, raw, chunk=len(raw.targets))
@@ -183,16 +187,25 @@ class _Course:
             for name in raw.inputs:
                 alone = Episode(episodes.support.only([name]), episodes.query.only([name]))
                 logits = self.engine.logits(self.params, alone)
-                seen = targets * alone.query.present[name][..., None]
+                seen = _where_present(self.engine.output, targets, alone.query.present[name])
                 loss = loss + self.options.alone * self.alone[name] * self.engine.output.loss(logits, seen)
         return loss
+
+    def _drawn(self, pool: list[Task]) -> tuple[Shape, Draw]:
+        """A step's episodes; of labels and numbers each with a random part of the support known."""
+        if not self.engine.output.fixed:
+            shape = _fitting(pool, int(self.rng.integers(1, self.options.rows)), self.options)
+            return shape, draw_episodes(pool, shape, self.options.episodes, self.rng, sampling=self.sampling)
+        shape = _pooled(pool, self.options)
+        draw = draw_episodes(pool, shape, self.options.tasks, self.rng, sampling=self.sampling)
+        return shape, draw.knowing(torch.from_numpy(self.rng.integers(0, shape.shot + 1, self.options.tasks)))
 
     def _varied(self, draw: Draw, shape: Shape) -> Batch:
         """The drawn rows, flat, as new classes, augmented, with cells missing."""
         flat = torch.cat([draw.support, draw.query], 1)
         batch = self.balancer.recombined(self.rows.take(flat.flatten()), draw)
         count = self.preprocessor.variants
-        if self.options.variants and count > 1:
+        if self.options.variants and count > 1 and not shape.pooled:
             codes = torch.cat([draw.support_codes, draw.query_codes], 1).clamp(min=0)
             of_class = torch.randint(count, (len(flat), shape.way), generator=self.generator)
             batch = _under_variants(self.preprocessor, batch, of_class.gather(1, codes).flatten())
@@ -230,7 +243,10 @@ def _groups(params: Params, options: TrainOptions) -> list[dict[str, Any]]:
 
 
 class _Judge:
-    """Accuracy on the same validation episodes every time."""
+    """The score of the same validation episodes every time; see `SCORES`.
+
+    Episodes of labels and numbers know none to all of their support rows, in turn.
+    """
 
     def __init__(
         self, engine: Engine, rows: Batch, tasks: list[Task], options: TrainOptions, seed: int
@@ -238,8 +254,12 @@ class _Judge:
         self.engine = engine
         most = max(len(task.usable(1)) for task in tasks)
         self.shape = Shape(way=min(5, max(2, most)), shot=1, query=5)
+        if engine.output.fixed:
+            self.shape = _pooled(tasks, options)
         rng = np.random.default_rng([seed, 1])
         self.draw = draw_episodes(tasks, self.shape, options.valid_episodes, rng, "validation")
+        if engine.output.fixed:
+            self.draw = self.draw.knowing(torch.arange(options.valid_episodes) % (self.shape.shot + 1))
         needed = torch.cat([self.draw.support, self.draw.query], 1)
         unique, where = needed.unique(return_inverse=True)
         shots = self.draw.support.shape[1]
@@ -251,8 +271,8 @@ class _Judge:
             encoded = self.engine.encode(params, self.rows)
             episodes = episodes_of(encoded, self.draw, self.shape.way)
             logits = self.engine.logits(params, episodes, chunk=25)
-        mean, ci95 = interval(episode_scores(logits, episodes.query.targets)["accuracy"])
-        return mean, ci95
+        output = self.engine.output
+        return interval(scores_of(output, logits, episodes.query.targets)[SCORES[output.name]])
 
 
 def _together(tasks: list[Task]) -> list[Task]:
@@ -276,6 +296,20 @@ def _fitting(tasks: list[Task], shot: int, options: TrainOptions) -> Shape:
         if middle:
             return Shape(way=min(options.way, middle), shot=fewer, query=options.rows - fewer)
     raise DataError("no training task has two classes of two or more rows. Give more labelled rows.")
+
+
+def _pooled(tasks: list[Task], options: TrainOptions) -> Shape:
+    """The wished shape of episodes of labels or numbers, with no more support rows than half of the tasks allow."""
+    sizes = sorted(len(rows) for task in tasks for rows in task.rows)
+    shot = max(1, min(options.support, sizes[len(sizes) // 2] - 1))
+    return Shape(way=1, shot=shot, query=options.queries, pooled=True)
+
+
+def _where_present(output: Output, targets: Tensor, present: Tensor) -> Tensor:
+    """Targets of the rows that are there, the others unknown."""
+    if output.fixed:
+        return torch.where(present[..., None], targets, torch.nan)
+    return targets * present[..., None]
 
 
 def _stacked(encoded: Batch, draw: Draw, way: int) -> Episode:
