@@ -97,11 +97,17 @@ class Targets:
 
     def encode(self, dataset: Dataset) -> Float[Tensor, "n k"]:
         """The targets of each row as learners read them: numbers standardised, NaN where unknown."""
-        return torch.from_numpy((self.raw(dataset) - self._mean) / self._scale).float()
+        return torch.from_numpy((self.raw(dataset) - self.centre) / self.deviation).float()
 
     def decode(self, logits: Float[Tensor, "*n k"]) -> Float[np.ndarray, "*n k"]:
         """Probabilities of labels, or numbers in their own unit."""
-        return self.output.link(logits).double().numpy() * self._scale + self._mean
+        return self.output.link(logits).double().numpy() * self.deviation + self.centre
+
+    def text(self, answers: Float[np.ndarray, "k"]) -> str:
+        """A row's decoded answers in words: the likely labels, or the numbers."""
+        if self.kind == "labels":
+            return "; ".join(name for name, share in zip(self.names, answers) if share > 0.5)
+        return ", ".join(f"{number:.4g}" for number in answers)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -111,14 +117,17 @@ class Targets:
         """The inverse of `to_dict`; without a record, classes."""
         if record is None:
             return cls()
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        return cls(**fields)
 
     @property
-    def _mean(self) -> np.ndarray:
+    def centre(self) -> Float[np.ndarray, "k"]:
+        """What is subtracted of each output; 0 of labels."""
         return np.array(self.mean or [0.0] * len(self.names))
 
     @property
-    def _scale(self) -> np.ndarray:
+    def deviation(self) -> Float[np.ndarray, "k"]:
+        """What each output is divided by; 1 of labels."""
         return np.array(self.scale or [1.0] * len(self.names))
 
     def _columns(self, dataset: Dataset) -> list[str | None]:
