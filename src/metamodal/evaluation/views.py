@@ -62,7 +62,9 @@ class DataView:
 
     @property
     def counts(self) -> list[tuple[tuple[str, str], int]]:
-        counts = [(("row", "rows"), len(self.table)), (("class", "classes"), _distinct(self.labels))]
+        counts = [(("row", "rows"), len(self.table)), (("class", "classes"), self._classes(self.labels))]
+        if self.table.pooled:
+            counts.append((("target column", "target columns"), len(self.table.schema.targets)))
         counts.append((("task", "tasks"), _distinct(self.tasks)))
         counts.append((("group", "groups"), _distinct(self.table.groups())))
         return [(names, count) for names, count in counts if count]
@@ -71,9 +73,12 @@ class DataView:
     def parts(self) -> list[_Part]:
         rows = {name: getattr(self.split, name) for name in PARTS} if self.split else {}
         return [
-            _Part(name, len(at), _distinct(self.labels[at]), _distinct(self.tasks[at]))
+            _Part(name, len(at), self._classes(self.labels[at]), _distinct(self.tasks[at]))
             for name, at in rows.items()
         ]
+
+    def _classes(self, labels: np.ndarray) -> int:
+        return 0 if self.table.pooled else _distinct(labels)
 
     @property
     def columns(self) -> list[tuple[Any, float]]:
@@ -94,7 +99,7 @@ class DataView:
 
     @property
     def examples(self) -> list[tuple[str, tuple[Picture, ...]]]:
-        """A row of each of a few classes, spread evenly over the names in order."""
+        """A row of each of a few classes or targets, spread evenly over their names in order."""
         names = sorted(self.row_of)
         at = np.linspace(0, len(names) - 1, min(_EXAMPLES, len(names))).round().astype(int)
         return [(names[i], self.draw(self.row_of[names[i]])) for i in at]
@@ -135,7 +140,8 @@ class _Test:
 
 
 def score_views(evaluations: Sequence[Evaluation], data: DataView) -> list[_Test]:
-    """All evaluations on one axis, so that they compare at a glance."""
+    """All evaluations of classes on one axis, so that they compare at a glance."""
+    evaluations = [e for e in evaluations if not e.targets.outputs]
     lowest = [1.0]
     for evaluation in evaluations:
         lowest += [1 / evaluation.protocol.way]
@@ -260,7 +266,8 @@ class _Shown:
 
 
 def episode_views(evaluations: Sequence[Evaluation], data: DataView) -> list[_Shown]:
-    """The first episodes of the first evaluation."""
+    """The first episodes of the first evaluation of classes."""
+    evaluations = [e for e in evaluations if not e.targets.outputs]
     return [_shown(showcase, data) for e in evaluations[:1] for showcase in e.showcases[:_EPISODES]]
 
 
