@@ -161,7 +161,7 @@ def predict(options: Options) -> None:
         raise ArtifactError(
             f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
         )
-    silent = dict.fromkeys(("target", "target_kind", "task", "group", "split", "describe"))
+    silent: dict[str, Any] = dict.fromkeys(("target", "target_kind", "task", "group", "split", "describe"))
     table = open_table(options.table, Roles(), replace(predictor.model.roles, **silent))
     frame, document = PREDICTED[predictor.kind](predictor, table)
     if options.json:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metamodal.data.dataset import Dataset
 from metamodal.data.problems import short
-from metamodal.data.target_kinds import flag_of, is_empty, labels_of, target_number
+from metamodal.data.target_kinds import SEPARATOR, flag_of, is_empty, labels_of, target_number
 from metamodal.errors import DataError, suggestion
 from metamodal.outputs import Output, outputs
 
@@ -104,10 +104,10 @@ class Targets:
         return self.output.link(logits).double().numpy() * self.deviation + self.centre
 
     def text(self, answers: Float[np.ndarray, "k"]) -> str:
-        """A row's decoded answers in words: the likely labels, or the numbers."""
+        """A row's decoded answers in words: the likely labels, or the numbers; `?` where unknown."""
         if self.kind == "labels":
-            return "; ".join(name for name, share in zip(self.names, answers) if share > 0.5)
-        return ", ".join(f"{number:.4g}" for number in answers)
+            return f"{SEPARATOR} ".join(name for name, share in zip(self.names, answers) if share > 0.5)
+        return ", ".join("?" if np.isnan(number) else f"{number:.4g}" for number in answers)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -397,9 +397,8 @@ def _episodes(
 
 
 def _logits(model: MetaModel, episodes: Episode) -> Tensor:
-    chunk = 50 if model.engine.learner.reads == "tokens" else 4
     with torch.no_grad():
-        return model.engine.logits(model.params, episodes, chunk=chunk)
+        return model.engine.logits(model.params, episodes)
 
 
 def _confusions(logits: Tensor, draw: Draw) -> Counter[tuple[str, str]]:
@@ -417,10 +416,9 @@ def _showcase(
     at = (codes >= 0).nonzero()[:, 0]
     support, query = draw.support[e, given].numpy(), draw.query[e, at].numpy()
     if targets.outputs:
-        labels = part.labels()
-        guesses = tuple(targets.text(row) for row in targets.decode(logits[e, at]))
-        names = (tuple(labels[support]), tuple(labels[query]), guesses)
-        return Showcase(rows[support], names[0], rows[query], names[1], names[2], ())
+        known = [tuple(map(targets.text, targets.raw(part.rows(at)))) for at in (support, query)]
+        said = tuple(map(targets.text, targets.decode(logits[e, at])))
+        return Showcase(rows[support], known[0], rows[query], known[1], said, ())
     names = draw.names[e]
     probabilities = torch.softmax(logits[e, at], -1)
     confidence, guesses = probabilities.max(-1)

@@ -42,16 +42,19 @@ def _pooled_table(evaluation: Evaluation) -> str:
     kind = kind if evaluation.trained else "no training"
     several = f" of {targets.outputs} {targets.kind}" if targets.outputs > 1 else ""
     shown = SHOWN[targets.kind]
+    results = [*evaluation.results, *filter(None, [evaluation.population]), *evaluation.baselines]
+    width = max(56, *(len(label(evaluation, result)) for result in results))
     lines = [
         f"{p.shot} support rows, {p.episodes} episodes, {kind} ({score}{several} ± 95 % interval, %)",
-        f"  {'':56} {score:>17}" + "".join(f" {name:>9}" for name in shown.values()) + f" {'over none':>15}",
+        f"  {'':{width}} {score:>17}"
+        + "".join(f" {name:>9}" for name in shown.values())
+        + f" {'over none':>15}",
     ]
-    results = [*evaluation.results, *filter(None, [evaluation.population]), *evaluation.baselines]
     for result in results:
         row = result.to_dict()
         cells = "".join(f" {_figure(row[name]['mean'], targets.kind):>9}" for name in shown)
         gain = f"{_pair(*result.gain, '+')}" if result.gain else ""
-        lines.append(f"  {label(evaluation, result):56} {_pair(*result.score)}{cells} {gain:>15}")
+        lines.append(f"  {label(evaluation, result):{width}} {_pair(*result.score)}{cells} {gain:>15}")
     return "\n".join([*lines, *_fusion(evaluation)])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent
+from metamodal.data.cells import is_absent, number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.splits import PARTS, Split
 from metamodal.evaluation.pictures import Picture, painter
@@ -100,9 +100,22 @@ class DataView:
     @property
     def examples(self) -> list[tuple[str, tuple[Picture, ...]]]:
         """A row of each of a few classes or targets, spread evenly over their names in order."""
-        names = sorted(self.row_of)
+        names = sorted(self.row_of, key=_magnitude if self.table.pooled else None)
         at = np.linspace(0, len(names) - 1, min(_EXAMPLES, len(names))).round().astype(int)
-        return [(names[i], self.draw(self.row_of[names[i]])) for i in at]
+        told = [_rounded(names[i]) if self.table.pooled else names[i] for i in at]
+        return [(name, self.draw(self.row_of[names[i]])) for name, i in zip(told, at)]
+
+
+def _magnitude(name: str) -> tuple[float, str]:
+    """Numbers in their order, before all else in alphabetical order."""
+    number = number_of(name)
+    return (math.inf if number is None else number, name)
+
+
+def _rounded(name: str) -> str:
+    """Numbers of a row's target in few digits."""
+    numbers = [(word, number_of(word)) for word in name.split(", ")]
+    return ", ".join(word if number is None else f"{number:.4g}" for word, number in numbers)
 
 
 def _distinct(values: np.ndarray) -> int:

@@ -270,7 +270,7 @@ class _Judge:
         with torch.no_grad():
             encoded = self.engine.encode(params, self.rows)
             episodes = episodes_of(encoded, self.draw, self.shape.way)
-            logits = self.engine.logits(params, episodes, chunk=25)
+            logits = self.engine.logits(params, episodes)
         output = self.engine.output
         return interval(scores_of(output, logits, episodes.query.targets)[SCORES[output.name]])
 
