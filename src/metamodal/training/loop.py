@@ -19,10 +19,13 @@ from metamodal.evaluation.metrics import SCORES, interval, scores_of
 from metamodal.meta.engine import Engine
 from metamodal.outputs import Output
 from metamodal.training.balance import Balancer, Tally
+from metamodal.training.caution import CAUTIONS, cautious
 from metamodal.training.options import TrainOptions
 from metamodal.types import Batch, Episode, Params
 
 __all__ = ["Progress", "Trained", "meta_train"]
+
+_QUICK = 20.0  # times as fast learners' variances and penalties of labels and numbers are learned
 
 
 @dataclass(frozen=True)
@@ -83,15 +86,16 @@ def meta_train(
     course = _Course(engine, preprocessor, rows, tasks[0], options, seed, start)
     judge = _Judge(engine, rows, tasks[1], options, seed)
     history: list[Progress] = []
-    best_params, since = course.averaged(), 0
-    best = judge(best_params)[0] if start is not None else -math.inf
+    best_params, since, best = course.averaged(), 0, -math.inf
+    if start is not None:
+        best, _, best_params = judge(best_params)
     ended = "no improvement"
     try:
         for progress, due in course.steps():
             if due:
-                accuracy, ci95 = judge(course.averaged())
+                accuracy, ci95, params = judge(course.averaged())
                 if accuracy > best:
-                    best, best_params, since = accuracy, course.averaged(), 0
+                    best, best_params, since = accuracy, params, 0
                 else:
                     since += 1
                 progress = course.progress(accuracy=accuracy, ci95=ci95, best=best, validated=True)
@@ -126,7 +130,8 @@ class _Course:
         self.generator = torch.Generator().manual_seed(seed)
         self.params = {k: v.detach().clone().requires_grad_() for k, v in (start or engine.initial()).items()}
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
-        self.optimiser = torch.optim.AdamW(_groups(self.params, options))
+        quick = _QUICK if engine.output.fixed else 1.0
+        self.optimiser = torch.optim.AdamW(_groups(self.params, options, quick))
         self.pools = (tasks, _together(tasks))
         self.sampling = Sampling(options.class_sampling, options.task_sampling)
         self.balancer = Balancer(rows, tasks, options, self.rng)
@@ -227,19 +232,22 @@ class _Course:
         return torch.repeat_interleave(rates, widths, dim=1)
 
 
-def _groups(params: Params, options: TrainOptions) -> list[dict[str, Any]]:
-    """Parameters by whether they decay and by whether they came trained."""
-    groups = []
-    for pretrained, highest in ((False, options.lr), (True, options.pretrained_lr)):
-        for decayed, decay in ((True, options.weight_decay), (False, 0.0)):
-            chosen = [
-                v
-                for k, v in params.items()
-                if (".pretrained." in k) == pretrained and (v.dim() > 1) == decayed
-            ]
-            if chosen:
-                groups.append({"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest})
-    return groups
+def _groups(params: Params, options: TrainOptions, quick: float = 1.0) -> list[dict[str, Any]]:
+    """Parameters by whether they decay, whether they came trained, and whether they are scalars of the learner.
+
+    Args:
+        quick: how many times as fast those scalars learn.
+    """
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, value in params.items():
+        highest = options.pretrained_lr if ".pretrained." in name else options.lr
+        if name.startswith("learner.") and not value.dim():
+            highest *= quick
+        groups.setdefault((highest, options.weight_decay if value.dim() > 1 else 0.0), []).append(value)
+    return [
+        {"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest}
+        for (highest, decay), chosen in groups.items()
+    ]
 
 
 class _Judge:
@@ -266,12 +274,19 @@ class _Judge:
         self.rows = rows.take(unique)
         self.draw = replace(self.draw, support=where[:, :shots], query=where[:, shots:])
 
-    def __call__(self, params: Params) -> tuple[float, float]:
+    def __call__(self, params: Params) -> tuple[float, float, Params]:
+        """The score, its interval, and the parameters with the caution that scores best."""
+        cautions = CAUTIONS if self.engine.output.fixed else (0.0,)
         with torch.no_grad():
             encoded = self.engine.encode(params, self.rows)
             episodes = episodes_of(encoded, self.draw, self.shape.way)
-            logits = self.engine.logits(params, episodes)
-        output = self.engine.output
+            tried = [cautious(params, caution) for caution in cautions]
+            scores = [self._score(each, episodes) for each in tried]
+        best = max(range(len(tried)), key=lambda i: scores[i][0])
+        return *scores[best], tried[best]
+
+    def _score(self, params: Params, episodes: Episode) -> tuple[float, float]:
+        logits, output = self.engine.logits(params, episodes), self.engine.output
         return interval(scores_of(output, logits, episodes.query.targets)[SCORES[output.name]])
 
 
