@@ -22,7 +22,16 @@ from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
 from metamodal.types import Batch, Learner, Params, one_hot
 
-__all__ = ["MetaModel", "Predictor", "Seen", "dataset_of", "fingerprint", "initial_model", "untrained"]
+__all__ = [
+    "MetaModel",
+    "Predictor",
+    "Seen",
+    "dataset_of",
+    "fingerprint",
+    "generic_model",
+    "initial_model",
+    "untrained",
+]
 
 
 @dataclass(frozen=True)
@@ -209,9 +218,16 @@ def untrained(
     """The model `none`: features that need no training here, scaled by the rows given, as numbers are."""
     cells = read_cells(rows, unreadable=unreadable, encoders=encoders)
     preprocessor = Preprocessor.fit(cells, encoders=encoders)
-    model = untrained_model(preprocessor.modalities)
     targets = Targets.fit(rows, np.arange(len(rows)))
-    return _assembled(preprocessor, model, learner, rows.schema.to_roles(), generic=True, targets=targets)
+    return generic_model(preprocessor, learner, rows.schema.to_roles(), targets)
+
+
+def generic_model(
+    preprocessor: Preprocessor, learner: Learner, roles: Roles, targets: Targets | None = None
+) -> MetaModel:
+    """A model without weights of its own: a learner over generic features."""
+    model = untrained_model(preprocessor.modalities)
+    return _assembled(preprocessor, model, learner, roles, generic=True, targets=targets)
 
 
 def _assembled(

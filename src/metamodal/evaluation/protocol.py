@@ -274,7 +274,7 @@ def evaluate(
             Counter() if pooled else _confusions(logits, draw),
             tuple(_showcase(part, rows, logits, draw, e, model.targets) for e in range(3)),
             str(component_record(learners, model.engine.learner)["kind"]),
-            not model.generic,
+            bool(model.record) or not model.generic,
             notes,
             model.targets,
             _population(model, tokens, draw, protocol) if pooled else None,

@@ -86,6 +86,8 @@ def write_report(
         facts=_model_facts(evaluations, run),
         run=run,
         curves=_curves(run.trained.history, _score(run)) if run else (),
+        score=_score(run) if run else "accuracy",
+        board=run.model.record.get("outcome", {}).get("leaderboard", ()) if run else (),
         balance=run.model.record.get("outcome", {}).get("balance", ()) if run else (),
         tests=score_views(evaluations, data),
         pooled=pooled_tests(evaluations),

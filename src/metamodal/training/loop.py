@@ -17,10 +17,12 @@ from metamodal.data.tasks import Draw, Sampling, Shape, Task, draw_episodes, epi
 from metamodal.errors import DataError
 from metamodal.evaluation.metrics import SCORES, interval, scores_of
 from metamodal.meta.engine import Engine
+from metamodal.meta.outer import classifier_start, outer_rules
 from metamodal.outputs import Output
 from metamodal.training.balance import Balancer, Tally
 from metamodal.training.caution import CAUTIONS, cautious
 from metamodal.training.options import TrainOptions
+from metamodal.training.workers import Workers
 from metamodal.types import Batch, Episode, Params
 
 __all__ = ["Progress", "Trained", "meta_train"]
@@ -30,7 +32,7 @@ _QUICK = 20.0  # times as fast learners' variances and penalties of labels and n
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands, after each step and each validation.
+    """Where training stands, after each step and each validation; which candidate's, where there are several.
 
     `accuracy` is the validation score: of labels and numbers what `SCORES` names instead.
     """
@@ -44,6 +46,7 @@ class Progress:
     ci95: float | None = None
     best: float | None = None
     validated: bool = False
+    candidate: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,20 +94,21 @@ def meta_train(
         best, _, best_params = judge(best_params)
     ended = "no improvement"
     try:
-        for progress, due in course.steps():
-            if due:
-                accuracy, ci95, params = judge(course.averaged())
-                if accuracy > best:
-                    best, best_params, since = accuracy, params, 0
-                else:
-                    since += 1
-                progress = course.progress(accuracy=accuracy, ci95=ci95, best=best, validated=True)
-                history.append(progress)
-            watch(progress)
-            if since >= options.patience:
-                break
-        else:
-            ended = "steps" if course.step == options.steps else "budget"
+        with course.workers:
+            for progress, due in course.steps():
+                if due:
+                    accuracy, ci95, params = judge(course.averaged())
+                    if accuracy > best:
+                        best, best_params, since = accuracy, params, 0
+                    else:
+                        since += 1
+                    progress = course.progress(accuracy=accuracy, ci95=ci95, best=best, validated=True)
+                    history.append(progress)
+                watch(progress)
+                if since >= options.patience:
+                    break
+            else:
+                ended = "steps" if course.step == options.steps else "budget"
     except KeyboardInterrupt:
         ended = "interrupted"
         if math.isinf(best):
@@ -128,67 +132,115 @@ class _Course:
         self.engine, self.preprocessor, self.rows, self.options = engine, preprocessor, rows, options
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        self.params = {k: v.detach().clone().requires_grad_() for k, v in (start or engine.initial()).items()}
+        self.variants = preprocessor.variants if options.variants and not engine.output.fixed else 1
+        self.balancer = Balancer(rows, tasks, options, self.rng)
+        begin = dict(start or engine.initial())
+        if options.outer == "supervised":
+            torch.manual_seed(seed)
+            begin |= classifier_start(engine, self.balancer.classes * self.variants)
+        self.params = {k: v.detach().clone().requires_grad_() for k, v in begin.items()}
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
         quick = _QUICK if engine.output.fixed else 1.0
         self.optimiser = torch.optim.AdamW(_groups(self.params, options, quick))
         self.pools = (tasks, _together(tasks))
         self.sampling = Sampling(options.class_sampling, options.task_sampling)
-        self.balancer = Balancer(rows, tasks, options, self.rng)
         self.alone = self.balancer.modality_weights()
         self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
+        size = sum(v.numel() for v in self.params.values())
+        self.seed, self.number, self.weights = seed, 0, torch.zeros(size).share_memory_()
+        self.workers = Workers(options.workers, self._job, size + 1)
 
     def steps(self) -> Iterator[tuple[Progress, bool]]:
         """One optimiser step after another, each with whether a validation is due."""
         validated = 0
-        while self._share() < 1:
+        while self._share() < 1 and self._elapsed() < self.options.budget:
             for group in self.optimiser.param_groups:
                 group["lr"] = group["highest"] * 0.5 * (1 + math.cos(math.pi * self._share()))
             self._take_step()
-            due = int(self._share() * self.options.validations) > validated or self._share() >= 1
+            due = (
+                int(self._share() * self.options.validations) > validated
+                or self._share() >= 1
+                or self._elapsed() >= self.options.budget
+            )
             if due:
                 validated = int(self._share() * self.options.validations)
             yield self.progress(), due
 
     def averaged(self) -> Params:
-        return {k: v.clone() for k, v in self.mean.items()}
+        return {k: v.clone() for k, v in self.mean.items() if not k.startswith("outer.")}
 
     def progress(self, **result: float | bool | None) -> Progress:
-        elapsed = time.perf_counter() - self.began
+        elapsed = self._elapsed()
         left = elapsed / max(self._share(), 1e-9) - elapsed
         drawn = self.options.tasks if self.engine.output.fixed else self.options.episodes
-        rate = self.step * drawn / max(elapsed, 1e-9)
+        rate = self.step * drawn * self.options.workers / max(elapsed, 1e-9)
         return Progress(self.step, elapsed, max(0.0, left), self.loss, rate, **result)  # type: ignore[arg-type]
 
     def _share(self) -> float:
-        share = (time.perf_counter() - self.began) / self.options.budget
-        return max(share, self.step / self.options.steps) if self.options.steps else share
+        """How much of training is done: of its steps, where their number is said, else of its time."""
+        if self.options.steps:
+            return self.step / self.options.steps
+        return self._elapsed() / self.options.budget
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self.began
 
     def _take_step(self) -> None:
-        loss = self._episode_loss()
-        self.optimiser.zero_grad()
-        loss.backward()
+        value = self._fill_gradients()
         torch.nn.utils.clip_grad_norm_(list(self.params.values()), self.options.clip)
         self.optimiser.step()
         self.step += 1
-        value = float(loss.detach())
         self.loss = value if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * value
         keep = min(self.options.averaging, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, mean in self.mean.items():
                 mean.lerp_(self.params[name], 1 - keep)
 
+    def _fill_gradients(self) -> float:
+        """The gradient of a step's episodes in every parameter, those of other workers among them."""
+        with torch.no_grad():
+            torch.cat([v.flatten() for v in self.params.values()], out=self.weights)
+        mean = self.workers.mean()
+        parts = mean[:-1].split([v.numel() for v in self.params.values()])
+        for value, part in zip(self.params.values(), parts):
+            value.grad = part.view_as(value)
+        return float(mean[-1])
+
+    def _job(self, number: int) -> Tensor:
+        """The gradient at the shared weights as one vector, and the loss behind it."""
+        if number and self.number != number:
+            self.number = number
+            self.rng = np.random.default_rng([self.seed, number])
+            self.balancer.rng = self.rng
+            self.generator.manual_seed(self.seed + 1_000_003 * number)
+        if number:
+            parts = self.weights.split([v.numel() for v in self.params.values()])
+            with torch.no_grad():
+                for value, part in zip(self.params.values(), parts):
+                    value.copy_(part.view_as(value))
+        loss = self._episode_loss()
+        found = torch.autograd.grad(loss, list(self.params.values()), materialize_grads=True)
+        return torch.cat([*(g.flatten() for g in found), loss.detach()[None]])
+
     def _episode_loss(self) -> Tensor:
         """Query loss of a step's episodes, all modalities and, weighed, each by itself."""
         pool = self.pools[int(self.rng.random() < self.options.across)]
         shape, draw = self._drawn(pool)
-        raw = self._varied(draw, shape)
+        turned = torch.randint(self.variants, (len(draw.support), shape.way), generator=self.generator)
+        raw = self._varied(draw, turned)
         self.balancer.count(draw, raw)
         encoded = self.engine.encode(self.params, raw, chunk=len(raw.targets))
         episodes = _stacked(encoded, draw, shape.way)
         targets = self.balancer.class_weights(draw, episodes.query.targets)
-        loss = self.engine.output.loss(self.engine.logits(self.params, episodes), targets)
-        if self.options.alone and self.engine.learner.reads == "tokens" and len(raw.inputs) > 1:
+        weighed = Episode(episodes.support, episodes.query.labelled(targets))
+        classes = self.balancer.numbers(draw) * self.variants + turned
+        loss = outer_rules[self.options.outer](self.engine, self.params, weighed, classes)
+        if (
+            self.options.outer == "query"
+            and self.options.alone
+            and self.engine.learner.reads == "tokens"
+            and len(raw.inputs) > 1
+        ):
             for name in raw.inputs:
                 alone = Episode(episodes.support.only([name]), episodes.query.only([name]))
                 logits = self.engine.logits(self.params, alone)
@@ -205,15 +257,13 @@ class _Course:
         draw = draw_episodes(pool, shape, self.options.tasks, self.rng, sampling=self.sampling)
         return shape, draw.knowing(torch.from_numpy(self.rng.integers(0, shape.shot + 1, self.options.tasks)))
 
-    def _varied(self, draw: Draw, shape: Shape) -> Batch:
-        """The drawn rows, flat, as new classes, augmented, with cells missing."""
+    def _varied(self, draw: Draw, turned: Tensor) -> Batch:
+        """The drawn rows, flat, each class under its symmetry `turned` `(t, k)`, augmented, with cells missing."""
         flat = torch.cat([draw.support, draw.query], 1)
         batch = self.balancer.recombined(self.rows.take(flat.flatten()), draw)
-        count = self.preprocessor.variants
-        if self.options.variants and count > 1 and not shape.pooled:
+        if self.variants > 1:
             codes = torch.cat([draw.support_codes, draw.query_codes], 1).clamp(min=0)
-            of_class = torch.randint(count, (len(flat), shape.way), generator=self.generator)
-            batch = _under_variants(self.preprocessor, batch, of_class.gather(1, codes).flatten())
+            batch = _under_variants(self.preprocessor, batch, turned.gather(1, codes).flatten())
         if self.options.augment:
             batch = self.preprocessor.augment(batch, self.generator)
         batch = self.balancer.noisy(batch, self.generator)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from metamodal.config import Options
@@ -21,9 +23,19 @@ class TrainOptions(Options):
     which a random number from none to all is labelled, and `queries` rows to predict.
     """
 
+    outer: Literal["query", "displacement", "supervised"] = Field(
+        "query",
+        description="what an episode teaches: query loss, displacement (Reptile), or a classifier of all classes",
+    )
     budget: float = Field(600.0, gt=0, description="seconds of training")
     steps: int | None = Field(None, gt=0, description="steps; the budget ends training all the same")
     episodes: int = Field(1, gt=0, description="episodes a step")
+    workers: int = Field(
+        1,
+        gt=0,
+        le=64,
+        description="processes of one thread that each draw the episodes of a step, Linux and macOS",
+    )
     way: int = Field(40, ge=2, description="classes of a training episode, as far as there are so many")
     rows: int = Field(3, ge=2, description="rows of a class in a training episode, support and query")
     support: int = Field(

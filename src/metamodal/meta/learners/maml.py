@@ -92,6 +92,14 @@ class MAML:
             logits = _logits(adapted, _scaled(fn(params | adapted, query)))
         return logits if fn.output.name == "numbers" else logits * seen(query)[..., None]
 
+    def moved(self, fn: Embed, params: Params, support: Batch) -> Params:
+        """The parameters of model and learner that descent starts from, where it leads to, one a task."""
+        z, targets, weights = self._shown(fn, params, support)
+        fast = self._moved(fn, params, support, self._start(fn, params, z, targets, weights))
+        names = {"head.weight": "learner.population.weight", "head.bias": "learner.population.bias"}
+        names |= {"hidden.weight": "learner.hidden.weight", "hidden.bias": "learner.hidden.bias"}
+        return {names.get(k, k): v for k, v in fast.items()}
+
     def _shown(self, fn: Embed, params: Params, support: Batch) -> tuple[Tensor, Tensor, Tensor]:
         z, targets, weights = shown(fn, params, support)
         return _scaled(z), targets, weights
