@@ -20,8 +20,10 @@ from metamodal.data.encoders import Encoders, open_encoders
 from metamodal.data.reading import Cells, read_cells
 from metamodal.data.schema import Roles
 from metamodal.data.splits import Plan, Split
-from metamodal.data.tasks import Task, tasks_of
+from metamodal.data.targets import Targets
+from metamodal.data.tasks import Task, tasks_in
 from metamodal.errors import DataError
+from metamodal.evaluation.metrics import SCORES
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, generic_model, initial_model, untrained
 from metamodal.training.loop import Progress, Trained, meta_train
@@ -39,7 +41,12 @@ class DataOptions(Options):
     """The table and the roles of its columns."""
 
     table: str | None = Field(None, description="a table file, or glyphs")
-    target: str | None = Field(None, description="the column with the label")
+    target: str | list[str] | None = Field(
+        None, description="the column with the label, or several with labels or numbers"
+    )
+    target_kind: Literal["auto", "classes", "labels", "numbers"] = Field(
+        "auto", description="what the target is; auto: as its cells tell"
+    )
     task: str | None = Field(None, description="the column whose values are tasks")
     group: str | None = Field(None, description="the column of the entity whose rows belong together")
     split: str | None = Field(None, description="the column that says train, valid or test")
@@ -157,8 +164,11 @@ def run(
     """
     began = time.perf_counter()
     dataset = experiment.data.read() if dataset is None else dataset
+    if start is not None:
+        dataset = dataset.of_kind(start.targets.kind)
     split = dataset.split(experiment.seed)
     parts = _training_parts(dataset, split)
+    targets = Targets.fit(dataset, split.train) if start is None else start.targets
     network = experiment.model
     encoders = (
         open_encoders(network.encoders, network.tune, dataset.schema)
@@ -172,11 +182,14 @@ def run(
         else Preprocessor.fit(cells.rows(split.train), network.by_kind(), encoders)
     )
     rows = preprocessor.encode(cells)
-    course = _Course(experiment, dataset, preprocessor, rows, parts, watch)
+    if targets.outputs:
+        rows = rows.labelled(targets.encode(dataset))
+    course = _Course(experiment, dataset, preprocessor, rows, targets, parts, watch)
     chosen, trained, board = course.searched() if experiment.searches and not start else course.run(start)
     said = chosen.experiment
     record = _plain(said.model_dump())
-    outcome = _outcome(trained, said, split, began) | {"leaderboard": [place.to_dict() for place in board]}
+    outcome = _outcome(trained, said, split, began, SCORES[targets.kind])
+    outcome |= {"leaderboard": [place.to_dict() for place in board]}
     record |= {"outcome": outcome, "split": split.to_dict()}
     model = replace(chosen.model, params=trained.params, seen=_seen(dataset, split), record=record)
     return Run(model, cells, split, trained)
@@ -198,6 +211,7 @@ class _Course:
     dataset: Dataset
     preprocessor: Preprocessor
     rows: Batch
+    targets: Targets
     parts: tuple[list[Task], list[Task]]
     watch: Callable[[Progress], None]
 
@@ -210,7 +224,7 @@ class _Course:
         """The best of several learners and fusions by validation tasks."""
         said = self.experiment.model.model_fields_set
         fusions = [self.experiment.model.fusion] if "fusion" in said else ["mean", "attention"]
-        entrants = candidates(len(self.preprocessor.modalities), "classes", fusions)
+        entrants = candidates(len(self.preprocessor.modalities), self.targets.kind, fusions)
         began = time.perf_counter()
 
         def trial(
@@ -239,8 +253,15 @@ class _Course:
         roles, network = self.dataset.schema.to_roles(), experiment.model
         learner = experiment.build_learner()
         if generic:
-            return generic_model(self.preprocessor, learner, roles)
-        return initial_model(self.preprocessor, learner, roles, fusion=network.fusion, dim=network.dim)
+            return generic_model(self.preprocessor, learner, roles, self.targets)
+        return initial_model(
+            self.preprocessor,
+            learner,
+            roles,
+            fusion=network.fusion,
+            dim=network.dim,
+            targets=self.targets,
+        )
 
     def trained(self, entrant: _Entrant, start: Params | None, watch: Callable[[Progress], None]) -> Trained:
         options, generic = entrant.experiment.train, entrant.model.generic
@@ -284,10 +305,15 @@ def untrained_for(
 
 
 def _training_parts(dataset: Dataset, split: Split) -> tuple[list[Task], list[Task]]:
-    labels, tasks, groups = dataset.labels(), dataset.tasks(), dataset.groups()
+    least = 1 if dataset.pooled else 2
     found = []
     for rows, part in ((split.train, "train"), (split.valid, "valid")):
-        able = [t for t in tasks_of(labels, tasks, groups, rows) if len(t.usable(1)) >= 2]
+        able = [t for t in tasks_in(dataset, rows) if len(t.usable(1)) >= least]
+        if not able and dataset.pooled:
+            raise DataError(
+                f"{dataset.name}: no {part} task has two labelled rows (split by {split.by}, {len(rows)} rows). "
+                "Give more labelled rows, or a split column."
+            )
         if not able:
             raise DataError(
                 f"{dataset.name}: no {part} task has two classes of two or more rows (split by {split.by}, "
@@ -303,10 +329,13 @@ def _seen(dataset: Dataset, split: Split) -> Seen:
     def names(values: np.ndarray) -> frozenset[str]:
         return frozenset(fingerprint(v) for v in set(values[rows]) if v is not None)
 
-    return Seen(names(dataset.labels()), names(dataset.tasks()), names(dataset.groups()))
+    classes = frozenset() if dataset.pooled else names(dataset.labels())
+    return Seen(classes, names(dataset.tasks()), names(dataset.groups()))
 
 
-def _outcome(trained: Trained, experiment: Experiment, split: Split, began: float) -> dict[str, Any]:
+def _outcome(
+    trained: Trained, experiment: Experiment, split: Split, began: float, score: str
+) -> dict[str, Any]:
     best = max(trained.history, key=lambda p: p.accuracy or 0.0, default=None)
     outcome: dict[str, Any] = {
         "steps": trained.steps,
@@ -319,7 +348,8 @@ def _outcome(trained: Trained, experiment: Experiment, split: Split, began: floa
     }
     if best is not None:
         outcome |= {
-            "valid_accuracy": best.accuracy,
+            "score": score,
+            f"valid_{score}": best.accuracy,
             "valid_ci95": best.ci95,
             "valid_episodes": experiment.train.valid_episodes,
         }

@@ -16,6 +16,7 @@ from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders
 from metamodal.data.reading import read_cells
 from metamodal.data.schema import Roles
+from metamodal.data.targets import Targets
 from metamodal.errors import DataError, OptionError
 from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
@@ -65,6 +66,7 @@ class MetaModel:
     seen: Seen = field(default_factory=Seen)
     generic: bool = False
     record: dict[str, Any] = field(default_factory=dict)
+    targets: Targets = field(default_factory=Targets)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -89,49 +91,99 @@ class MetaModel:
     def adapt(self, support: pd.DataFrame | Dataset, unreadable: str = "error") -> Predictor:
         """A predictor from a handful of labelled rows; `unreadable` as in `read_cells`.
 
+        Of labels and numbers there may be none: the predictor then gives the population's answer.
+
         Raises:
-            DataError: no target column, fewer than two classes, a row without any modality.
+            DataError: no target column, fewer than two classes, a row without any modality or target.
         """
+        if self.targets.outputs and not len(support):
+            return self._adapted(self._nothing(), self.targets.names)
         dataset = dataset_of(support, self.roles)
         if dataset.schema.target is None and self.roles.target:
+            wanted = " or ".join(map(repr, self.roles.columns("target")))
             raise DataError(
-                f"{dataset.name}: the label column {self.roles.target!r} is missing. Add it, or say which one holds the label."
+                f"{dataset.name}: the label column {wanted} is missing. Add it, or say which one holds the label."
             )
-        labels, names = _labels(dataset)
+        targets, names = self._known(dataset)
         inputs = self.inputs(dataset, unreadable)
         _check_seen(inputs, dataset, "learn from")
-        targets = one_hot(torch.tensor([names.index(label) for label in labels]), len(names))
-        tokens = self.tokens(inputs).labelled(targets)
+        return self._adapted(inputs.labelled(targets), names)
+
+    def _known(self, dataset: Dataset) -> tuple[Tensor, tuple[str, ...]]:
+        """The targets of support rows, and the names of classes, labels or numbers."""
+        if not self.targets.outputs:
+            labels, names = _labels(dataset)
+            return one_hot(torch.tensor([names.index(label) for label in labels]), len(names)), tuple(names)
+        targets = self.targets.encode(dataset)
+        _check_known(~self.targets.output.known(targets).any(-1), dataset)
+        return targets, self.targets.names
+
+    def _adapted(self, support: Batch, names: tuple[str, ...]) -> Predictor:
+        tokens = self.tokens(support)
         with torch.no_grad():
-            state = self.engine.adapt(self.params, tokens)
-        return Predictor(self, state, tuple(names))
+            return Predictor(self, self.engine.adapt(self.params, tokens), names)
+
+    def _nothing(self) -> Batch:
+        """A support that says nothing: one row without any modality or target."""
+        inputs = {m: torch.zeros(1, *kind.shape) for m, kind in self.preprocessor.fitted.items()}
+        absent = {m: torch.zeros(1, dtype=torch.bool) for m in inputs}
+        batch = Batch(inputs, absent, torch.full((1, self.targets.outputs), torch.nan))
+        return self.preprocessor.features(batch) if self.generic else batch
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """An adapted learner with its preprocessing and label names: what users and servers hold."""
+    """An adapted learner with its preprocessing: what users and servers hold.
+
+    `labels` are the names of the classes or labels, or of the numbers' columns.
+    """
 
     model: MetaModel
     state: Any
     labels: tuple[str, ...]
 
+    @property
+    def kind(self) -> str:
+        """What is predicted: `classes`, `labels` or `numbers`."""
+        return self.model.targets.kind
+
     def predict(self, query: pd.DataFrame | Dataset) -> np.ndarray:
-        """The likeliest label of each row."""
-        return np.array(self.labels, dtype=object)[self._probabilities(query).argmax(1).numpy()]
+        """What scikit-learn's estimators return of their kind.
+
+        Of classes the likeliest `(n)`; of labels which of them are likelier than not, booleans `(n, k)`
+        in the order of `labels`; of numbers `(n)`, or `(n, k)` where there are several, in their own unit.
+        """
+        logits = self._logits(query)
+        if self.kind == "classes":
+            return np.array(self.labels, dtype=object)[logits.argmax(1).numpy()]
+        answers = self.model.targets.decode(logits)
+        if self.kind == "labels":
+            return answers > 0.5
+        return answers[:, 0] if answers.shape[1] == 1 else answers
 
     def predict_proba(self, query: pd.DataFrame | Dataset) -> pd.DataFrame:
-        """The probability of each label, one column a label, rows indexed as those of the query."""
-        index = query.index if isinstance(query, pd.DataFrame) else None
-        return pd.DataFrame(self._probabilities(query).numpy(), columns=list(self.labels), index=index)
+        """The probability of each label, one column a label, rows indexed as those of the query.
 
-    def _probabilities(self, query: pd.DataFrame | Dataset) -> Tensor:
+        Raises:
+            OptionError: numbers, which have no probabilities.
+        """
+        if self.kind == "numbers":
+            raise OptionError(
+                "predict_proba: the targets are numbers, which have no probabilities. Call predict."
+            )
+        logits = self._logits(query)
+        known = self.model.targets
+        answers = torch.softmax(logits, -1).numpy() if self.kind == "classes" else known.decode(logits)
+        index = query.index if isinstance(query, pd.DataFrame) else None
+        return pd.DataFrame(answers, columns=list(self.labels), index=index)
+
+    def _logits(self, query: pd.DataFrame | Dataset) -> Tensor:
         dataset = dataset_of(query, self.model.roles)
         inputs = self.model.inputs(dataset)
         _check_seen(inputs, dataset, "predict")
         tokens = self.model.tokens(inputs)
         with torch.no_grad():
-            logits = self.model.engine.predict(self.model.params, self.state, tokens)
-        return torch.softmax(logits, -1)
+            return self.model.engine.predict(self.model.params, self.state, tokens)
 
 
 def dataset_of(rows: pd.DataFrame | Dataset, roles: Roles) -> Dataset:
@@ -146,34 +198,50 @@ def dataset_of(rows: pd.DataFrame | Dataset, roles: Roles) -> Dataset:
 
 
 def initial_model(
-    preprocessor: Preprocessor, learner: Learner, roles: Roles, *, fusion: str, dim: int
+    preprocessor: Preprocessor,
+    learner: Learner,
+    roles: Roles,
+    *,
+    fusion: str,
+    dim: int,
+    targets: Targets | None = None,
 ) -> MetaModel:
     """A model with random weights from torch's generator, ready for meta-training."""
     networks = {name: encoder.network() for name, encoder in preprocessor.encoders.tuned.items()}
     network = build_model(preprocessor.spaces, fusion=fusion, dim=dim, pretrained=networks)
-    return _assembled(preprocessor, network, learner, roles)
+    return _assembled(preprocessor, network, learner, roles, targets=targets)
 
 
 def untrained(
     rows: Dataset, learner: Learner, unreadable: str = "error", encoders: Encoders | None = None
 ) -> MetaModel:
-    """The model `none`: features that need no training here, scaled by the rows given."""
+    """The model `none`: features that need no training here, scaled by the rows given, as numbers are."""
     cells = read_cells(rows, unreadable=unreadable, encoders=encoders)
     preprocessor = Preprocessor.fit(cells, encoders=encoders)
-    return generic_model(preprocessor, learner, rows.schema.to_roles())
+    targets = Targets.fit(rows, np.arange(len(rows)))
+    return generic_model(preprocessor, learner, rows.schema.to_roles(), targets)
 
 
-def generic_model(preprocessor: Preprocessor, learner: Learner, roles: Roles) -> MetaModel:
+def generic_model(
+    preprocessor: Preprocessor, learner: Learner, roles: Roles, targets: Targets | None = None
+) -> MetaModel:
     """A model without weights of its own: a learner over generic features."""
     model = untrained_model(preprocessor.modalities)
-    return _assembled(preprocessor, model, learner, roles, generic=True)
+    return _assembled(preprocessor, model, learner, roles, generic=True, targets=targets)
 
 
 def _assembled(
-    preprocessor: Preprocessor, model: Model, learner: Learner, roles: Roles, generic: bool = False
+    preprocessor: Preprocessor,
+    model: Model,
+    learner: Learner,
+    roles: Roles,
+    *,
+    generic: bool = False,
+    targets: Targets | None = None,
 ) -> MetaModel:
-    engine = Engine(model, learner, preprocessor.modalities)
-    return MetaModel(preprocessor, engine, engine.initial(), roles, generic=generic)
+    targets = targets or Targets()
+    engine = Engine(model, learner, preprocessor.modalities, targets.output, targets.outputs)
+    return MetaModel(preprocessor, engine, engine.initial(), roles, generic=generic, targets=targets)
 
 
 def _labels(dataset: Dataset) -> tuple[list[str], list[str]]:
@@ -189,6 +257,15 @@ def _labels(dataset: Dataset) -> tuple[list[str], list[str]]:
             f"{dataset.name}: the support has one class only ({names[0]!r}). Give rows of at least two."
         )
     return list(labels), names
+
+
+def _check_known(unknown: Tensor, dataset: Dataset) -> None:
+    if unknown.any():
+        row = int(unknown.nonzero()[0])
+        columns = ", ".join(dataset.schema.targets)
+        raise DataError(
+            f"{dataset.name} row {dataset.numbers[row]}, column {columns}: every target is empty. Fill one or drop the row."
+        )
 
 
 def _check_seen(batch: Batch, dataset: Dataset, purpose: str) -> None:

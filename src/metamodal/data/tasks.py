@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metamodal.data.dataset import Dataset
 from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch, Episode, one_hot
 
-__all__ = ["Draw", "Sampling", "Shape", "Task", "draw_episodes", "episodes_of", "random_missing", "tasks_of"]
+__all__ = [
+    "Draw",
+    "Sampling",
+    "Shape",
+    "Task",
+    "draw_episodes",
+    "episodes_of",
+    "random_missing",
+    "tasks_in",
+    "tasks_of",
+]
+
+POOL = ("",)
+"""The classes of a task whose rows have labels or numbers: one pool of rows."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,7 @@ class Task:
     """Classes of rows that episodes are drawn from: all of a table, or those of one task value.
 
     `rows[k]` are the row numbers of class k, `groups[k]` their group entity as a code (-1: none).
+    Where rows have labels or numbers there are no classes: all rows are one pool without a name.
     """
 
     name: str
@@ -33,14 +48,25 @@ class Task:
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of an episode: classes, support rows a class, query rows a class (at most)."""
+    """The shape of an episode: classes, support rows a class, query rows a class (at most).
+
+    A `pooled` episode, of labels or numbers, has one pool of rows instead of classes, and maybe no
+    support.
+    """
 
     way: int = 5
     shot: int = 1
     query: int = 15
+    pooled: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("way", 2), ("shot", 1), ("query", 1)):
+        if self.pooled and self.way != 1:
+            raise OptionError(f"way={self.way}: labels and numbers have no classes. Leave it out.")
+        for name, least in (
+            ("way", 1 if self.pooled else 2),
+            ("shot", 0 if self.pooled else 1),
+            ("query", 1),
+        ):
             if getattr(self, name) < least:
                 raise OptionError(f"{name}={getattr(self, name)}: too small. Say {least} or more.")
 
@@ -49,8 +75,9 @@ class Shape:
 class Draw:
     """Row numbers of drawn episodes: support `(t, s)`, query `(t, q)`, with class codes alike.
 
-    A class with fewer than the wished query rows fills up with row 0 under class code -1. `sizes`
-    `(t, way)` are the rows that each drawn class has in all.
+    A class with fewer than the wished query rows fills up with row 0 under class code -1, and so does a
+    support of no rows, which has a single one of these. `sizes` `(t, way)` are the rows that each
+    drawn class has in all.
     """
 
     support: Tensor
@@ -60,6 +87,12 @@ class Draw:
     names: tuple[tuple[str, ...], ...]
     tasks: tuple[str, ...]
     sizes: Tensor
+
+    def knowing(self, counts: Tensor | int) -> Draw:
+        """The same episodes with only the first `counts` `(t)` rows of each support known."""
+        place = torch.arange(self.support.shape[1])
+        known = place < torch.as_tensor(counts).reshape(-1, 1)
+        return replace(self, support_codes=torch.where(known, self.support_codes, -1))
 
 
 @dataclass(frozen=True)
@@ -74,9 +107,22 @@ class Sampling:
     tasks: float = 1.0
 
 
-def tasks_of(labels: np.ndarray, tasks: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> list[Task]:
-    """The tasks among `rows`: one for each task value, or a single one without a task column."""
+def tasks_in(dataset: Dataset, rows: np.ndarray) -> list[Task]:
+    """The tasks among some of a table's rows."""
+    return tasks_of(dataset.labels(), dataset.tasks(), dataset.groups(), rows, pooled=dataset.pooled)
+
+
+def tasks_of(
+    labels: np.ndarray, tasks: np.ndarray, groups: np.ndarray, rows: np.ndarray, *, pooled: bool = False
+) -> list[Task]:
+    """The tasks among `rows`: one for each task value, or a single one without a task column.
+
+    Args:
+        pooled: whether rows have labels or numbers, so that all labelled rows of a task are one pool.
+    """
     group_codes = _coded(groups)
+    if pooled:
+        labels = np.array([None if label is None else POOL[0] for label in labels], dtype=object)
     found = []
     for name in sorted({str(t) for t in tasks[rows]}):
         members = rows[np.array([str(t) == name for t in tasks[rows]], dtype=bool)]
@@ -103,6 +149,12 @@ def draw_episodes(
     """
     offers = [task.usable(shape.shot) for task in tasks]
     able = [i for i, classes in enumerate(offers) if len(classes) >= shape.way]
+    if not able and shape.pooled:
+        most = max((len(rows) for task in tasks for rows in task.rows), default=0)
+        raise DataError(
+            f"{name}: {shape.shot} support rows and a query need a task of {shape.shot + 1} or more rows, and the "
+            f"largest of {len(tasks)} tasks has {most}. Lower --shot, or give more labelled rows."
+        )
     if not able:
         best = max((len(classes) for classes in offers), default=0)
         where = f" in one task ({len(tasks)} tasks)" if len(tasks) > 1 else ""
@@ -113,7 +165,7 @@ def draw_episodes(
     sampling = sampling or Sampling()
     weights = np.array([len(offers[i]) for i in able], dtype=float) ** sampling.tasks
     chosen = rng.choice(able, size=count, p=weights / weights.sum())
-    support = np.zeros((count, shape.way, shape.shot), dtype=np.int64)
+    support = np.full((count, shape.way, max(1, shape.shot)), -1, dtype=np.int64)
     query = np.full((count, shape.way, shape.query), -1, dtype=np.int64)
     names, sizes = [], np.zeros((count, shape.way), dtype=np.int64)
     for e, i in enumerate(chosen):
@@ -126,15 +178,15 @@ def draw_episodes(
         names.append(tuple(tasks[i].classes[k] for k in classes))
         for w, k in enumerate(classes):
             s, q = _drawn_rows(tasks[i].rows[k], tasks[i].groups[k], shape, rng)
-            support[e, w] = s
+            support[e, w, : len(s)] = s
             query[e, w, : len(q)] = q
     codes = np.arange(shape.way)[:, None]
-    support_codes = np.broadcast_to(codes, support.shape)
+    support_codes = np.where(support < 0, -1, codes)
     query_codes = np.where(query < 0, -1, codes)
     flat = (count, -1)
     return Draw(
-        torch.from_numpy(support.reshape(flat)),
-        torch.from_numpy(support_codes.reshape(flat).copy()),
+        torch.from_numpy(np.maximum(support, 0).reshape(flat)),
+        torch.from_numpy(support_codes.reshape(flat)),
         torch.from_numpy(np.maximum(query, 0).reshape(flat)),
         torch.from_numpy(query_codes.reshape(flat)),
         tuple(names),
@@ -144,9 +196,18 @@ def draw_episodes(
 
 
 def episodes_of(batch: Batch, draw: Draw, way: int) -> Episode:
-    """The drawn rows of an encoded table as a stack of episodes."""
-    support = batch.take(draw.support).labelled(one_hot(draw.support_codes, way))
-    return Episode(support, batch.take(draw.query).labelled(one_hot(draw.query_codes, way)))
+    """The drawn rows of an encoded table as a stack of episodes.
+
+    Rows that have labels or numbers keep them; where the class code is -1 they are unknown, and such
+    a row of the support is absent.
+    """
+    support, query = batch.take(draw.support), batch.take(draw.query)
+    if not batch.targets.shape[-1]:
+        support = support.labelled(one_hot(draw.support_codes, way))
+        return Episode(support, query.labelled(one_hot(draw.query_codes, way)))
+    there = draw.support_codes >= 0
+    support = support._replace(present={m: p & there for m, p in support.present.items()})
+    return Episode(_known(support, draw.support_codes), _known(query, draw.query_codes))
 
 
 def random_missing(batch: Batch, rate: float | Tensor, rng: torch.Generator) -> Batch:
@@ -163,6 +224,10 @@ def random_missing(batch: Batch, rate: float | Tensor, rng: torch.Generator) -> 
     spared = torch.zeros_like(present).scatter(-1, last, True) & present
     kept = torch.where(kept.any(-1, keepdim=True), kept, spared)
     return batch._replace(present={m: kept[..., i] for i, m in enumerate(names)})
+
+
+def _known(batch: Batch, codes: Tensor) -> Batch:
+    return batch.labelled(torch.where(codes[..., None] >= 0, batch.targets, torch.nan))
 
 
 def _coded(groups: np.ndarray) -> np.ndarray:
