@@ -25,9 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metamodal.mappings.fusion import Concatenation
 from metamodal.mappings.layers import Conv2d, GroupNorm, Linear
 from metamodal.mappings.model import Model, untrained_model
-from metamodal.mappings.fusion import Concatenation
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import MAML, Prototypes, Ridge
 from metamodal.training.workers import Workers
