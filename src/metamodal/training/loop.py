@@ -310,6 +310,7 @@ class _Judge:
         self, engine: Engine, rows: Batch, tasks: list[Task], options: TrainOptions, seed: int
     ) -> None:
         self.engine = engine
+        self.cautions = CAUTIONS if len(tasks) > 1 else CAUTIONS[-1:]  # one task tells nothing of others
         most = max(len(task.usable(1)) for task in tasks)
         self.shape = Shape(way=min(5, max(2, most)), shot=1, query=5)
         if engine.output.fixed:
@@ -326,7 +327,7 @@ class _Judge:
 
     def __call__(self, params: Params) -> tuple[float, float, Params]:
         """The score, its interval, and the parameters with the caution that scores best."""
-        cautions = CAUTIONS if self.engine.output.fixed else (0.0,)
+        cautions = self.cautions if self.engine.output.fixed else (0.0,)
         with torch.no_grad():
             encoded = self.engine.encode(params, self.rows)
             episodes = episodes_of(encoded, self.draw, self.shape.way)
