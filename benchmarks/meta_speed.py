@@ -11,9 +11,7 @@ gradients differ is an error, not a line.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import resource
 import statistics
 import time
 import warnings
@@ -25,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from memory import peak_mib
 from metamodal.mappings.fusion import Concatenation
 from metamodal.mappings.layers import Conv2d, GroupNorm, Linear
 from metamodal.mappings.model import Model, untrained_model
@@ -291,24 +290,6 @@ def seconds(run: Run, threads: int) -> float:
     passed = time.perf_counter() - began
     torch.set_num_threads(1)
     return passed
-
-
-def peak_mib(run: Run) -> float:
-    """Memory that a run adds to this process at its peak, measured in a process of its own."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-
-    def measure() -> None:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        run()
-        theirs.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-
-    process = context.Process(target=measure)
-    process.start()
-    theirs.close()
-    peak = ours.recv()
-    process.join()
-    return float(peak)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from metamodal.config import parse
 from metamodal.data.dataset import read_table
 from metamodal.errors import ArtifactError
 from metamodal.experiment import Experiment, run
+from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Predictor
 
 
@@ -45,12 +46,12 @@ def test_a_model_comes_back_as_it_was(trained, saved: Path, shapes: pd.DataFrame
 @pytest.mark.parametrize(
     "learner",
     [
-        "per_modality",
-        "ridge",
-        "prototypes",
-        {"kind": "maml", "steps": 2},
+        *sorted({*learners, *learners.named}),
         {"kind": "per_modality", "base": "prototypes"},
+        {"kind": "anil", "hidden": 8},
+        {"kind": "modulated", "base": "anil"},
     ],
+    ids=str,
 )
 def test_a_predictor_of_every_learner_predicts_the_same_bits_after_loading(hidden, tmp_path: Path, learner):
     data = read_table(hidden, target="label")

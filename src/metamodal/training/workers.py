@@ -44,7 +44,7 @@ class Workers:
         context = multiprocessing.get_context("fork")
         for number in range(1, self.others + 1):
             ours, theirs = context.Pipe()
-            process = context.Process(target=self._serve, args=(number, theirs), daemon=True)
+            process = context.Process(target=self._serve, args=(number, theirs, ours), daemon=True)
             process.start()
             theirs.close()
             self.pipes.append(ours)
@@ -82,12 +82,12 @@ class Workers:
             torch.set_num_threads(self.threads)
         self.pipes, self.processes = [], []
 
-    def _serve(self, number: int, pipe: Connection) -> None:
+    def _serve(self, number: int, pipe: Connection, far: Connection) -> None:
         """A worker's life: the job whenever asked, until nobody is there to ask."""
         import signal
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the first process to answer
-        for other in self.pipes:
+        for other in (*self.pipes, far):  # else nobody's end would end this one
             other.close()
         while True:
             try:
