@@ -13,6 +13,7 @@ from pydantic import Field
 
 from metamodal.config import Options, component
 from metamodal.data.dataset import Dataset, read_table
+from metamodal.data.descriptors import Descriptors, Reader
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders, open_encoders
 from metamodal.data.reading import Cells, read_cells
@@ -24,6 +25,7 @@ from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, initial_model, untrained
 from metamodal.training.loop import Progress, Trained, meta_train
 from metamodal.training.options import TrainOptions
+from metamodal.training.told import Told
 from metamodal.types import Learner
 
 __all__ = ["DataOptions", "Experiment", "ModelOptions", "Run", "run", "untrained_for"]
@@ -50,7 +52,7 @@ class DataOptions(Options):
     folds: int = Field(0, ge=0, description="parts of a cross-validation instead of shares")
     fold: int = Field(0, ge=0, description="the part to test on")
     inner: int = Field(0, ge=0, description="of the other parts the one to validate on")
-    describe: str | None = Field(None, description="a text column that describes the class")
+    describe: str | None = Field(None, description="a column that describes the class: words, values, a vector")
     use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
     root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
@@ -154,10 +156,14 @@ def run(
         preprocessor = Preprocessor.fit(cells.rows(split.train), network.by_kind(), encoders)
         torch.manual_seed(experiment.seed)
         roles = dataset.schema.to_roles()
-        model = initial_model(preprocessor, learner, roles, fusion=network.fusion, dim=network.dim)
+        known = _descriptors(dataset, split, network, encoders)
+        model = initial_model(
+            preprocessor, learner, roles, fusion=network.fusion, dim=network.dim, descriptors=known
+        )
     else:
         model = start
     rows = model.preprocessor.encode(cells)
+    table = model.descriptors.table(dataset)
     trained = meta_train(
         model.engine,
         model.preprocessor,
@@ -166,10 +172,12 @@ def run(
         experiment.train,
         seed=experiment.seed + (1 if start else 0),
         start=start.params if start else None,
+        told=None if table.empty else Told(table, model.descriptors.fitted),
         watch=watch,
     )
     record = _plain(experiment.model_dump())
-    record |= {"outcome": _outcome(trained, experiment, split, began), "split": split.to_dict()}
+    outcome = _outcome(trained, experiment, split, began) | {"notes": list(table.notes)}
+    record |= {"outcome": outcome, "split": split.to_dict()}
     model = replace(model, params=trained.params, seen=_seen(dataset, split), record=record)
     return Run(model, cells, split, trained)
 
@@ -199,6 +207,15 @@ def _training_parts(dataset: Dataset, split: Split) -> tuple[list[Task], list[Ta
             )
         found.append(able)
     return found[0], found[1]
+
+
+def _descriptors(
+    dataset: Dataset, split: Split, network: ModelOptions, encoders: Encoders
+) -> Descriptors:
+    """What a model can be told of classes, as far as the training rows tell."""
+    part = dataset.rows(split.train)
+    column = dataset.schema.role("describe")
+    return Descriptors(Reader.fit(part, network.by_kind(), encoders.frozen.get(str(column))))
 
 
 def _seen(dataset: Dataset, split: Split) -> Seen:

@@ -136,7 +136,7 @@ def read_table(
         group: the column of the entity whose rows belong together (a patient, a speaker).
         split: the column that says `train`, `valid` or `test`.
         time: the column of the moment that a row is of, to train on the earliest and test on the latest.
-        describe: a text column that describes the class, not the sample.
+        describe: a column that describes the class, not the sample: words, values or a vector.
         use: the columns to use as modalities; by default all that are of use.
         kinds: kinds of columns that should not be inferred, e.g. `{"notes": "text"}`.
         root: the folder that paths in the table start from; by default the table's own.
@@ -175,17 +175,19 @@ def open_table(
     opened = source if isinstance(source, Source) else open_source(source, root)
     frame, numbers = opened.whole()
     known = known or opened.roles
-    roles = said.over(_there(known, frame, opened.name)) if known else said
+    told = said.describe is not None
+    roles = said.over(_there(known, frame, opened.name, told=told)) if known else said
     schema = infer(frame, roles, opened.name)
     triples = read_triples(roles.triples, opened.base) if roles.triples else None
     return Dataset(frame, schema, opened.name, opened.base, numbers, triples, plan or Plan())
 
 
-def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
-    """The known roles whose columns this table has."""
+def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles:
+    """The known roles whose columns this table has; it may have no modality if it describes classes."""
     columns = set(frame.columns)
     use = tuple(c for c in known.use or () if c in columns)
-    if known.use and not use:
+    told = known.describe in columns or told
+    if known.use and not use and not told:
         raise DataError(
             f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
         )
@@ -193,7 +195,7 @@ def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
     kinds = {c: k for c, k in known.kinds.items() if c in columns}
     return Roles(
         **{r: c if c in columns else None for r, c in single.items()},
-        use=use or None,
+        use=use if use or known.use else None,
         kinds=kinds,
         triples=known.triples if "graph" in kinds.values() else None,
     )

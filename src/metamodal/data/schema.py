@@ -57,10 +57,10 @@ class Roles:
             name: getattr(self, name) or (None if getattr(other, name) in taken else getattr(other, name))
             for name in SINGLE
         }
-        use = tuple(c for c in other.use or () if c not in taken) or None
+        use = tuple(c for c in other.use or () if c not in taken) or (other.use and None)
         return Roles(
             **single,
-            use=self.use or use,
+            use=use if self.use is None else self.use,
             kinds=self.kinds or other.kinds,
             triples=self.triples or other.triples,
         )
@@ -196,15 +196,14 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
         cells = [c for c in frame[column] if not is_absent(c)]
         role = given.get(column)
         if role:
-            kind = "text" if role == "describe" and cells else None
-            reason = _worthless(frame[column], cells, labels, kind) if kind else None
-            columns.append(Column(column, role, kind, _ROLE_EVIDENCE, reason))
+            kind = _describing(frame, column, cells, roles) if role == "describe" and cells else None
+            columns.append(Column(column, role, kind, _ROLE_EVIDENCE))
         else:
             columns.append(_inferred(frame, column, cells, roles, labels, name, report))
     schema = Schema(tuple(columns), roles.triples)
     if roles.triples and not any(c.kind == "graph" for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Say --kind COLUMN=graph.")
-    if roles.use is not None and not schema.modalities:
+    if roles.use is not None and not schema.modalities and not roles.describe:
         raise OptionError(f"{name}: --use names no column. Name at least one modality.")
     return schema
 
@@ -286,6 +285,20 @@ def _infinity(value: Any) -> float | None:
             return None
         value = float(value)
     return float(value) if isinstance(value, (float, np.floating)) and math.isinf(value) else None
+
+
+def _describing(frame: pd.DataFrame, column: str, cells: list[Any], roles: Roles) -> str:
+    """The kind of what describes classes: words are a text; numbers, records and vectors are themselves."""
+    if column in roles.kinds:
+        kind: str | None = roles.kinds[column]
+    else:
+        kind = "text" if any(isinstance(c, str) for c in cells) else _quiet_kind(frame, column, cells)
+    if kind not in ("text", "tabular", "embedding"):
+        raise OptionError(
+            f"--describe {column}: its cells are {kind or 'of no kind'}, and a class is described by words, "
+            "values or a vector. Name another column."
+        )
+    return kind
 
 
 def _quiet_kind(frame: pd.DataFrame, column: str, cells: list[Any]) -> str | None:

@@ -6,12 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch, Episode, one_hot
 
-__all__ = ["Draw", "Sampling", "Shape", "Task", "draw_episodes", "episodes_of", "random_missing", "tasks_of"]
+__all__ = [
+    "Draw",
+    "Sampling",
+    "Shape",
+    "Task",
+    "draw_episodes",
+    "episodes_of",
+    "hidden",
+    "random_missing",
+    "tasks_of",
+]
 
 
 @dataclass(frozen=True)
@@ -33,14 +44,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of an episode: classes, support rows a class, query rows a class (at most)."""
+    """The shape of an episode: classes, support rows a class, query rows a class (at most).
+
+    Without support rows, at `shot` 0, classes are told apart by what is known of them alone.
+    """
 
     way: int = 5
     shot: int = 1
     query: int = 15
 
     def __post_init__(self) -> None:
-        for name, least in (("way", 2), ("shot", 1), ("query", 1)):
+        for name, least in (("way", 2), ("shot", 0), ("query", 1)):
             if getattr(self, name) < least:
                 raise OptionError(f"{name}={getattr(self, name)}: too small. Say {least} or more.")
 
@@ -50,7 +64,8 @@ class Draw:
     """Row numbers of drawn episodes: support `(t, s)`, query `(t, q)`, with class codes alike.
 
     A class with fewer than the wished query rows fills up with row 0 under class code -1. `sizes`
-    `(t, way)` are the rows that each drawn class has in all.
+    `(t, way)` are the rows that each drawn class has in all, `examples` `(t, way)` one of them. At shot 0
+    the support is one row of class code -1.
     """
 
     support: Tensor
@@ -60,6 +75,7 @@ class Draw:
     names: tuple[tuple[str, ...], ...]
     tasks: tuple[str, ...]
     sizes: Tensor
+    examples: Tensor
 
 
 @dataclass(frozen=True)
@@ -115,7 +131,7 @@ def draw_episodes(
     chosen = rng.choice(able, size=count, p=weights / weights.sum())
     support = np.zeros((count, shape.way, shape.shot), dtype=np.int64)
     query = np.full((count, shape.way, shape.query), -1, dtype=np.int64)
-    names, sizes = [], np.zeros((count, shape.way), dtype=np.int64)
+    names, sizes, examples = [], *np.zeros((2, count, shape.way), dtype=np.int64)
     for e, i in enumerate(chosen):
         share = None
         if sampling.classes:
@@ -123,6 +139,7 @@ def draw_episodes(
             share /= share.sum()
         classes = rng.choice(offers[i], size=shape.way, replace=False, p=share)
         sizes[e] = [len(tasks[i].rows[k]) for k in classes]
+        examples[e] = [tasks[i].rows[k][0] for k in classes]
         names.append(tuple(tasks[i].classes[k] for k in classes))
         for w, k in enumerate(classes):
             s, q = _drawn_rows(tasks[i].rows[k], tasks[i].groups[k], shape, rng)
@@ -132,6 +149,8 @@ def draw_episodes(
     support_codes = np.broadcast_to(codes, support.shape)
     query_codes = np.where(query < 0, -1, codes)
     flat = (count, -1)
+    if not shape.shot:
+        support, support_codes = np.zeros((count, 1), dtype=np.int64), np.full((count, 1), -1)
     return Draw(
         torch.from_numpy(support.reshape(flat)),
         torch.from_numpy(support_codes.reshape(flat).copy()),
@@ -140,13 +159,24 @@ def draw_episodes(
         tuple(names),
         tuple(tasks[i].name for i in chosen),
         torch.from_numpy(sizes),
+        torch.from_numpy(examples),
     )
 
 
-def episodes_of(batch: Batch, draw: Draw, way: int) -> Episode:
-    """The drawn rows of an encoded table as a stack of episodes."""
+def episodes_of(batch: Batch, draw: Draw, way: int, about: dict[str, Tensor] | None = None) -> Episode:
+    """The drawn rows of an encoded table as a stack of episodes.
+
+    Args:
+        about: what is known of the drawn classes, `(t, way)`.
+    """
     support = batch.take(draw.support).labelled(one_hot(draw.support_codes, way))
+    support = hidden(support, draw.support_codes < 0)._replace(about=about or {})
     return Episode(support, batch.take(draw.query).labelled(one_hot(draw.query_codes, way)))
+
+
+def hidden(batch: Batch, rows: Bool[Tensor, "*n"]) -> Batch:
+    """The batch with nothing to be seen of some rows."""
+    return batch._replace(present={m: p & ~rows for m, p in batch.present.items()})
 
 
 def random_missing(batch: Batch, rate: float | Tensor, rng: torch.Generator) -> Batch:

@@ -19,6 +19,7 @@ from metamodal.evaluation.metrics import episode_scores, interval
 from metamodal.meta.engine import Engine
 from metamodal.training.balance import Balancer, Tally
 from metamodal.training.options import TrainOptions
+from metamodal.training.told import Told
 from metamodal.types import Batch, Episode, Params
 
 __all__ = ["Progress", "Trained", "meta_train"]
@@ -62,6 +63,7 @@ def meta_train(
     *,
     seed: int = 0,
     start: Params | None = None,
+    told: Told | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Trained:
     """Minimise the query loss of training episodes; keep the weights that validate best.
@@ -74,10 +76,11 @@ def meta_train(
         rows: the encoded table that `tasks` (for training, for validation) point into.
         start: parameters to go on from, kept unless training betters them; by default the engine's
             initial ones.
+        told: what is known of the rows' classes.
         watch: called after every step and validation.
     """
-    course = _Course(engine, preprocessor, rows, tasks[0], options, seed, start)
-    judge = _Judge(engine, rows, tasks[1], options, seed)
+    course = _Course(engine, preprocessor, rows, tasks[0], options, seed, start, told)
+    judge = _Judge(engine, rows, tasks[1], options, seed, told)
     history: list[Progress] = []
     best_params, since = course.averaged(), 0
     best = judge(best_params)[0] if start is not None else -math.inf
@@ -116,7 +119,9 @@ class _Course:
         options: TrainOptions,
         seed: int,
         start: Params | None,
+        told: Told | None,
     ) -> None:
+        self.told = told
         self.engine, self.preprocessor, self.rows, self.options = engine, preprocessor, rows, options
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -177,6 +182,8 @@ class _Course:
         self.balancer.count(draw, raw)
         encoded = self.engine.encode(self.params, raw, chunk=len(raw.targets))
         episodes = _stacked(encoded, draw, shape.way)
+        if self.told is not None:
+            episodes = self.told.varied(episodes, draw, self.options, self.generator)
         targets = self.balancer.class_weights(draw, episodes.query.targets)
         loss = self.engine.output.loss(self.engine.logits(self.params, episodes), targets)
         if self.options.alone and self.engine.learner.reads == "tokens" and len(raw.inputs) > 1:
@@ -233,7 +240,13 @@ class _Judge:
     """Accuracy on the same validation episodes every time."""
 
     def __init__(
-        self, engine: Engine, rows: Batch, tasks: list[Task], options: TrainOptions, seed: int
+        self,
+        engine: Engine,
+        rows: Batch,
+        tasks: list[Task],
+        options: TrainOptions,
+        seed: int,
+        told: Told | None,
     ) -> None:
         self.engine = engine
         most = max(len(task.usable(1)) for task in tasks)
@@ -243,13 +256,14 @@ class _Judge:
         needed = torch.cat([self.draw.support, self.draw.query], 1)
         unique, where = needed.unique(return_inverse=True)
         shots = self.draw.support.shape[1]
+        self.about = told.of(self.draw) if told else {}
         self.rows = rows.take(unique)
         self.draw = replace(self.draw, support=where[:, :shots], query=where[:, shots:])
 
     def __call__(self, params: Params) -> tuple[float, float]:
         with torch.no_grad():
             encoded = self.engine.encode(params, self.rows)
-            episodes = episodes_of(encoded, self.draw, self.shape.way)
+            episodes = episodes_of(encoded, self.draw, self.shape.way, self.about)
             logits = self.engine.logits(params, episodes, chunk=25)
         mean, ci95 = interval(episode_scores(logits, episodes.query.targets)["accuracy"])
         return mean, ci95
