@@ -52,7 +52,9 @@ class DataOptions(Options):
     folds: int = Field(0, ge=0, description="parts of a cross-validation instead of shares")
     fold: int = Field(0, ge=0, description="the part to test on")
     inner: int = Field(0, ge=0, description="of the other parts the one to validate on")
-    describe: str | None = Field(None, description="a column that describes the class: words, values, a vector")
+    describe: str | None = Field(
+        None, description="a column that describes the class: words, values, a vector"
+    )
     use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
     root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
@@ -209,9 +211,7 @@ def _training_parts(dataset: Dataset, split: Split) -> tuple[list[Task], list[Ta
     return found[0], found[1]
 
 
-def _descriptors(
-    dataset: Dataset, split: Split, network: ModelOptions, encoders: Encoders
-) -> Descriptors:
+def _descriptors(dataset: Dataset, split: Split, network: ModelOptions, encoders: Encoders) -> Descriptors:
     """What a model can be told of classes, as far as the training rows tell."""
     part = dataset.rows(split.train)
     column = dataset.schema.role("describe")

@@ -191,7 +191,12 @@ def initial_model(
     networks = {name: encoder.network() for name, encoder in preprocessor.encoders.tuned.items()}
     told = descriptors or Descriptors()
     network = build_model(
-        preprocessor.spaces, fusion=fusion, dim=dim, pretrained=networks, text=told.space, names=len(told.names)
+        preprocessor.spaces,
+        fusion=fusion,
+        dim=dim,
+        pretrained=networks,
+        text=told.space,
+        names=len(told.names),
     )
     return replace(_assembled(preprocessor, network, learner, roles), descriptors=told)
 
@@ -223,9 +228,7 @@ def _labels(dataset: Dataset) -> list[str]:
     return list(labels)
 
 
-def _check_seen(
-    batch: Batch, dataset: Dataset, purpose: str, needed: Sequence[bool] | None = None
-) -> None:
+def _check_seen(batch: Batch, dataset: Dataset, purpose: str, needed: Sequence[bool] | None = None) -> None:
     """DataError if a row that is needed has no modality; by default all are."""
     there = torch.stack(list(batch.present.values())).any(0)
     if needed is not None:

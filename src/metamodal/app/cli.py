@@ -161,7 +161,9 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--way", type=int, help="classes of an episode (5, or fewer if the table has fewer)"
     )
-    evaluate.add_argument("--shot", type=int, default=1, help="support rows a class (%(default)s)")
+    evaluate.add_argument(
+        "--shot", type=int, default=1, help="support rows a class; 0: by description alone (%(default)s)"
+    )
     evaluate.add_argument("--query", type=int, default=15, help="query rows a class, at most (%(default)s)")
     evaluate.add_argument("--episodes", type=int, default=600, help="episodes (%(default)s)")
     evaluate.add_argument("--subsets", action="store_true", help="every subset of the modalities")
@@ -179,7 +181,10 @@ def parser() -> argparse.ArgumentParser:
         "metamodal adapt none support.csv --target label --out predictor",
     )
     adapt.add_argument("model", metavar="MODEL", help=_MODEL)
-    adapt.add_argument("table", metavar="SUPPORT", help="a table of labelled rows")
+    adapt.add_argument("table", metavar="SUPPORT", nargs="?", help="a table of labelled rows")
+    adapt.add_argument(
+        "--classes", metavar="FILE", help="a table of labels and descriptions; such a class needs no row"
+    )
     adapt.add_argument("--out", metavar="PREDICTOR", required=True, help="folder for the predictor")
     _roles(adapt)
 
@@ -237,7 +242,9 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
     roles.add_argument(
         "--kind", metavar="C=KIND", action="append", default=[], help="a kind not to be inferred"
     )
-    roles.add_argument("--describe", metavar="C", help="a text that describes the class, not the sample")
+    roles.add_argument(
+        "--describe", metavar="C", help="describes the class, not the sample: words, values, a vector"
+    )
     roles.add_argument(
         "--triples", metavar="FILE", help="head, relation and tail of entities that graph columns name"
     )

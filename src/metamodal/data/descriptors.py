@@ -186,7 +186,9 @@ class Descriptors:
         about: dict[str, Tensor] = {}
         there = [k for k, label in enumerate(labels) if not is_absent(descriptions.get(label))]
         if there and self.reader is None:
-            raise OptionError("describe: this model was trained without descriptions. Train it with --describe C.")
+            raise OptionError(
+                "describe: this model was trained without descriptions. Train it with --describe C."
+            )
         if self.reader is not None:
             frame = pd.DataFrame({_NAME: pd.Series([descriptions[labels[k]] for k in there], dtype=object)})
             told = Dataset(frame, Schema(()), "describe", Path(), np.arange(1, len(frame) + 1))
@@ -215,9 +217,7 @@ class Descriptors:
         return cls(Reader.from_dict(reader) if reader else None, tuple(record.get("names", ())))
 
 
-def _described(
-    dataset: Dataset, *, per_task: bool = True
-) -> tuple[dict[tuple[Any, Any], int], list[str]]:
+def _described(dataset: Dataset, *, per_task: bool = True) -> tuple[dict[tuple[Any, Any], int], list[str]]:
     """For each class, as (task, label), the row whose description most of its rows have; and notes."""
     column = dataset.schema.role("describe")
     if column is None or dataset.schema.target is None:

@@ -83,7 +83,9 @@ def open_encoders(said: Mapping[str, Any], tune: Sequence[str], schema: Schema) 
     for name in tune:
         encoder = opened[name]
         if name not in schema.modalities:
-            raise OptionError(f"model.tune: {name} describes classes, its encoder stays as it is. Leave it frozen.")
+            raise OptionError(
+                f"model.tune: {name} describes classes, its encoder stays as it is. Leave it frozen."
+            )
         if not isinstance(encoder, Tunable):
             raise OptionError(f"model.tune: the encoder of {name} has no network to train. Leave it frozen.")
         tuned[name] = encoder

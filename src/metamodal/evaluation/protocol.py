@@ -14,9 +14,10 @@ from torch import Tensor
 
 from metamodal.config import component_record
 from metamodal.data.dataset import Dataset
+from metamodal.data.descriptors import ClassTable
 from metamodal.data.reading import Cells
 from metamodal.data.splits import rows_of
-from metamodal.data.tasks import Draw, Shape, draw_episodes, episodes_of, random_missing, tasks_of
+from metamodal.data.tasks import Draw, Shape, Task, draw_episodes, episodes_of, random_missing, tasks_of
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import BASELINES, baseline_logits
 from metamodal.evaluation.metrics import calibration_error, episode_scores, interval
@@ -32,10 +33,12 @@ class Protocol:
     """What is drawn, and what is measured on it.
 
     Args:
-        way, shot, query: the episodes' shape; a class with fewer rows gives fewer queries.
+        way, shot, query: the episodes' shape; a class with fewer rows gives fewer queries. At shot 0 the
+            model knows of a class what it is told alone: a description, or a name it has learned.
         subsets: measure every subset of the modalities, not only all and each.
         missing: measure also with this share of the cells absent, in support and query.
         baselines: measure scikit-learn's answers to the same episodes.
+            At shot 0 it has none.
     """
 
     way: int = 5
@@ -60,7 +63,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of one learner or baseline on one subset of the modalities, over all episodes."""
+    """Scores of one learner or baseline on one subset of the modalities, over all episodes.
+
+    `told` says that the model knew descriptions or names of classes besides their rows.
+    """
 
     name: str
     modalities: tuple[str, ...]
@@ -69,6 +75,7 @@ class Result:
     ece: float
     features: str = "learned"
     fusion: str | None = None
+    told: bool = False
 
     @property
     def accuracy(self) -> tuple[float, float]:
@@ -77,7 +84,8 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         scores = {k: dict(zip(("mean", "ci95"), interval(v))) for k, v in self.scores.items()}
-        return {"modalities": list(self.modalities), "missing": self.missing, **scores, "ece": self.ece}
+        record = {"modalities": list(self.modalities), "missing": self.missing, "told": self.told}
+        return record | scores | {"ece": self.ece}
 
 
 @dataclass(frozen=True)
@@ -189,6 +197,8 @@ def widest_way(model: MetaModel, dataset: Dataset, shot: int, most: int) -> int:
     """The largest way up to `most` that the test rows allow, two at least."""
     rows, _, _ = held_out(model, dataset)
     tasks = tasks_of(dataset.labels(), dataset.tasks(), dataset.groups(), rows)
+    if not shot:
+        tasks = _told_tasks(tasks, _class_table(model, dataset), dataset.name)
     return max(2, min(most, max((len(t.usable(shot)) for t in tasks), default=2)))
 
 
@@ -233,14 +243,17 @@ def evaluate(
         spaces["untrained"] = model.preprocessor.features(raw)
     tokens = model.tokens(spaces["untrained"] if model.generic else raw)
     tasks = tasks_of(part.labels(), part.tasks(), part.groups(), np.arange(len(part)))
+    told = _class_table(model, dataset).take(rows)
     if not model.generic and model.engine.learner.reads == "tokens":
         spaces["learned"] = tokens
     for protocol in protocols:
         rng = np.random.default_rng([protocol.seed, protocol.way, protocol.shot])
-        draw = draw_episodes(tasks, protocol.shape, protocol.episodes, rng, dataset.name)
-        logits = _logits(model, episodes_of(tokens, draw, protocol.way))
-        results = tuple(_results(model, tokens, draw, protocol, logits))
-        peers = tuple(_baselines(spaces, draw, protocol)) if protocol.baselines else ()
+        offered = tasks if protocol.shot else _told_tasks(tasks, told, dataset.name)
+        draw = draw_episodes(offered, protocol.shape, protocol.episodes, rng, dataset.name)
+        about = {} if told.empty else told.of(draw.examples)
+        logits = _logits(model, episodes_of(tokens, draw, protocol.way, about))
+        results = tuple(_results(model, tokens, draw, protocol, logits, about))
+        peers = tuple(_baselines(spaces, draw, protocol)) if protocol.baselines and protocol.shot else ()
         yield Evaluation(
             protocol,
             unseen,
@@ -250,8 +263,33 @@ def evaluate(
             tuple(_showcase(part, rows, logits, draw, e) for e in range(3)),
             str(component_record(learners, model.engine.learner)["kind"]),
             not model.generic,
-            notes,
+            (*notes, *told.notes),
         )
+
+
+def _class_table(model: MetaModel, dataset: Dataset) -> ClassTable:
+    """What the model is told of a table's classes: names only where they are those of its own target."""
+    return model.descriptors.table(dataset, named=dataset.schema.target == model.roles.target)
+
+
+def _told_tasks(tasks: list[Task], told: ClassTable, name: str) -> list[Task]:
+    """The tasks with those classes alone that something is known of besides their rows.
+
+    Raises:
+        OptionError: nothing is known of any class.
+    """
+    if told.empty:
+        raise OptionError(
+            f"{name}: shot 0 tells classes apart by what is known of them, and this model is told nothing of these. "
+            "Train it with --describe C on a table that describes its classes, or say --shot 1."
+        )
+    known = told.told.numpy()
+    found = []
+    for task in tasks:
+        keep = [k for k, rows in enumerate(task.rows) if known[rows[0]]]
+        parts = ((x[k] for k in keep) for x in (task.classes, task.rows, task.groups))
+        found.append(Task(task.name, *map(tuple, parts)))  # type: ignore[arg-type]
+    return found
 
 
 def _conditions(modalities: tuple[str, ...], protocol: Protocol) -> list[tuple[tuple[str, ...], float]]:
@@ -269,16 +307,27 @@ def _occurring(rows: Batch) -> tuple[str, ...]:
 
 
 def _results(
-    model: MetaModel, tokens: Batch, draw: Draw, protocol: Protocol, whole: Tensor
+    model: MetaModel,
+    tokens: Batch,
+    draw: Draw,
+    protocol: Protocol,
+    whole: Tensor,
+    about: dict[str, Tensor],
 ) -> Iterator[Result]:
-    """Every condition's result; `whole` are the logits with all modalities and nothing missing."""
+    """Every condition's result; `whole` are the logits with all modalities and nothing missing.
+
+    Where the model is told of classes, what it answers without comes last.
+    """
     names = _occurring(tokens)
     for modalities, missing in _conditions(names, protocol):
-        episodes = _episodes(tokens, draw, protocol, modalities, missing)
+        episodes = _episodes(tokens, draw, protocol, modalities, missing, about)
         untouched = modalities == names and not missing
         logits, targets = whole if untouched else _logits(model, episodes), episodes.query.targets
         features = "untrained" if model.generic else "learned"
-        yield _scored("", modalities, missing, logits, targets, features)
+        yield _scored("", modalities, missing, logits, targets, features, told=bool(about))
+    if about and protocol.shot:
+        logits = _logits(model, _episodes(tokens, draw, protocol, names, 0.0))
+        yield _scored("", names, 0.0, logits, targets, "learned")
 
 
 def _baselines(spaces: dict[str, Batch], draw: Draw, protocol: Protocol) -> Iterator[Result]:
@@ -306,19 +355,25 @@ def _scored(
     targets: Tensor,
     features: str,
     fusion: str | None = None,
+    told: bool = False,
 ) -> Result:
     probabilities = torch.softmax(logits, -1)
     ece = calibration_error(probabilities.flatten(0, 1), targets.flatten(0, 1))
     scores = episode_scores(logits, targets)
-    return Result(name, modalities, missing, scores, ece, features, fusion)
+    return Result(name, modalities, missing, scores, ece, features, fusion, told)
 
 
 def _episodes(
-    rows: Batch, draw: Draw, protocol: Protocol, modalities: tuple[str, ...], missing: float
+    rows: Batch,
+    draw: Draw,
+    protocol: Protocol,
+    modalities: tuple[str, ...],
+    missing: float,
+    about: dict[str, Tensor] | None = None,
 ) -> Episode:
     """The episodes with only these modalities, and a share of their cells, present."""
     shown = {m: p if m in modalities else torch.zeros_like(p) for m, p in rows.present.items()}
-    episodes = episodes_of(rows._replace(present=shown), draw, protocol.way)
+    episodes = episodes_of(rows._replace(present=shown), draw, protocol.way, about)
     if not missing:
         return episodes
     generator = torch.Generator().manual_seed(protocol.seed)
