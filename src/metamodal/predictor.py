@@ -95,7 +95,7 @@ class MetaModel:
             DataError: no target column, fewer than two classes, a row without any modality.
             OptionError: descriptions, and the model was trained without any.
         """
-        if support is None or not len(support):
+        if support is None or (describe and not len(support)):
             return self._adapted(self._nothing(), [None], "the support", dict(describe or {}))
         dataset = dataset_of(support, self.roles)
         if dataset.schema.target is None and self.roles.target:
@@ -117,7 +117,7 @@ class MetaModel:
         target: str | None = None,
     ) -> Predictor:
         """A predictor of the classes that rows show or descriptions tell of."""
-        names = sorted({*labels, *told} - {None})
+        names = sorted({*told, *(label for label in labels if label is not None)})
         if len(names) < 2:
             said = f"one class only ({names[0]!r})" if names else "no class"
             raise DataError(f"{name}: the support has {said}. Give rows of at least two.")

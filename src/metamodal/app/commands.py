@@ -137,6 +137,7 @@ def adapt(options: Options) -> None:
         raise OptionError(
             "adapt: there is nothing to learn from. Give a table of labelled rows, or --classes FILE."
         )
+    table: Dataset | None = None
     if options.model == "none":
         if options.classes or options.table is None:
             raise OptionError(
@@ -148,7 +149,7 @@ def adapt(options: Options) -> None:
         )
     else:
         model = _loaded_model(options.model)
-        table = None if options.table is None else said_table(options, model.roles)
+        table = said_table(options, model.roles) if options.table else None
     told = said_classes(options, model.roles) if options.classes else {}
     predictor = model.adapt(table, unreadable=options.unreadable, describe=told)
     rows = 0 if table is None else len(table)

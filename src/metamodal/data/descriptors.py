@@ -170,9 +170,10 @@ class Descriptors:
 
     def described(self, dataset: Dataset) -> dict[str, Any]:
         """The descriptions in a table of one task, by label; none if the model knows none."""
-        if self.reader is None:
+        column = dataset.schema.role("describe")
+        if self.reader is None or column is None:
             return {}
-        cells = dataset.frame[dataset.schema.role("describe")] if dataset.schema.role("describe") else []
+        cells = dataset.frame[column]
         return {label: cells[row] for (_, label), row in _described(dataset, per_task=False)[0].items()}
 
     def about(
