@@ -16,6 +16,7 @@ from metamodal.data.dataset import Dataset, read_table
 from metamodal.data.descriptors import Descriptors, Reader
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders, open_encoders
+from metamodal.data.names import Names, found_names
 from metamodal.data.reading import Cells, read_cells
 from metamodal.data.schema import Roles
 from metamodal.data.splits import Plan, Split
@@ -26,12 +27,12 @@ from metamodal.predictor import MetaModel, Seen, fingerprint, initial_model, unt
 from metamodal.training.loop import Progress, Trained, meta_train
 from metamodal.training.options import TrainOptions
 from metamodal.training.told import Told
-from metamodal.types import Learner
+from metamodal.types import Batch, Learner
 
 __all__ = ["DataOptions", "Experiment", "ModelOptions", "Run", "run", "untrained_for"]
 
 
-_PLAN = ("split_by", "shares", "folds", "fold", "inner")
+_PLAN = ("split_by", "shares", "folds", "fold", "inner", "names")
 
 
 class DataOptions(Options):
@@ -54,6 +55,9 @@ class DataOptions(Options):
     inner: int = Field(0, ge=0, description="of the other parts the one to validate on")
     describe: str | None = Field(
         None, description="a column that describes the class: words, values, a vector"
+    )
+    names: Literal["auto", "shared", "own"] = Field(
+        "auto", description="whether tasks' equal class names mean the same class; auto: if rows agree"
     )
     use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
@@ -156,15 +160,18 @@ def run(
     cells = read_cells(dataset, unreadable=experiment.data.unreadable, encoders=encoders)
     if start is None:
         preprocessor = Preprocessor.fit(cells.rows(split.train), network.by_kind(), encoders)
+        rows = preprocessor.encode(cells)
+        features = preprocessor.features(rows.take(torch.from_numpy(split.train)))
+        names = _names(dataset, split, features, experiment.data.names)
         torch.manual_seed(experiment.seed)
         roles = dataset.schema.to_roles()
-        known = _descriptors(dataset, split, network, encoders)
+        known = _descriptors(dataset, split, network, encoders, names)
         model = initial_model(
             preprocessor, learner, roles, fusion=network.fusion, dim=network.dim, descriptors=known
         )
     else:
-        model = start
-    rows = model.preprocessor.encode(cells)
+        model, names = start, Names()
+        rows = model.preprocessor.encode(cells)
     table = model.descriptors.table(dataset)
     trained = meta_train(
         model.engine,
@@ -178,7 +185,9 @@ def run(
         watch=watch,
     )
     record = _plain(experiment.model_dump())
-    outcome = _outcome(trained, experiment, split, began) | {"notes": list(table.notes)}
+    outcome = _outcome(trained, experiment, split, began) | {
+        "notes": [*filter(None, [names.note]), *table.notes]
+    }
     record |= {"outcome": outcome, "split": split.to_dict()}
     model = replace(model, params=trained.params, seen=_seen(dataset, split), record=record)
     return Run(model, cells, split, trained)
@@ -211,11 +220,19 @@ def _training_parts(dataset: Dataset, split: Split) -> tuple[list[Task], list[Ta
     return found[0], found[1]
 
 
-def _descriptors(dataset: Dataset, split: Split, network: ModelOptions, encoders: Encoders) -> Descriptors:
+def _descriptors(
+    dataset: Dataset, split: Split, network: ModelOptions, encoders: Encoders, names: Names
+) -> Descriptors:
     """What a model can be told of classes, as far as the training rows tell."""
     part = dataset.rows(split.train)
     column = dataset.schema.role("describe")
-    return Descriptors(Reader.fit(part, network.by_kind(), encoders.frozen.get(str(column))))
+    reader = Reader.fit(part, network.by_kind(), encoders.frozen.get(str(column)))
+    return Descriptors(reader, tuple(fingerprint(name) for name in names.names))
+
+
+def _names(dataset: Dataset, split: Split, features: Batch, said: str) -> Names:
+    """Class names that training tasks share; none where later parts have other classes."""
+    return Names() if split.unseen_classes else found_names(dataset.rows(split.train), features, said)
 
 
 def _seen(dataset: Dataset, split: Split) -> Seen:

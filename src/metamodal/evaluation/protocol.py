@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -21,6 +22,7 @@ from metamodal.data.tasks import Draw, Shape, Task, draw_episodes, episodes_of, 
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import BASELINES, baseline_logits
 from metamodal.evaluation.metrics import calibration_error, episode_scores, interval
+from metamodal.evaluation.population import Population
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, fingerprint
 from metamodal.types import Batch, Episode
@@ -246,6 +248,7 @@ def evaluate(
     told = _class_table(model, dataset).take(rows)
     if not model.generic and model.engine.learner.reads == "tokens":
         spaces["learned"] = tokens
+    populations = cache(lambda: _known_rows(model, dataset, unreadable, cells))
     for protocol in protocols:
         rng = np.random.default_rng([protocol.seed, protocol.way, protocol.shot])
         offered = tasks if protocol.shot else _told_tasks(tasks, told, dataset.name)
@@ -254,6 +257,8 @@ def evaluate(
         logits = _logits(model, episodes_of(tokens, draw, protocol.way, about))
         results = tuple(_results(model, tokens, draw, protocol, logits, about))
         peers = tuple(_baselines(spaces, draw, protocol)) if protocol.baselines and protocol.shot else ()
+        if protocol.baselines and not unseen:
+            peers += tuple(_populations(populations(), spaces, draw, protocol))
         yield Evaluation(
             protocol,
             unseen,
@@ -345,6 +350,39 @@ def _baselines(spaces: dict[str, Batch], draw: Draw, protocol: Protocol) -> Iter
                 fusion = baseline.fusion if len(modalities) > 1 else None
                 targets = episodes.query.targets
                 yield _scored(baseline.name, modalities, missing, logits, targets, features, fusion)
+
+
+def _known_rows(
+    model: MetaModel, dataset: Dataset, unreadable: str, cells: Cells | None
+) -> dict[str, Population]:
+    """The rows that training knew, by features; none unless the model was trained on this table."""
+    recorded = model.record.get("split")
+    if not recorded or recorded["keys"] != dataset.keys().digest():
+        return {}
+    train, valid = (rows_of(recorded["rows"][part]) for part in ("train", "valid"))
+    rows = np.concatenate([train, valid])
+    read = cells.rows(rows) if cells is not None else model.preprocessor.read(dataset.rows(rows), unreadable)
+    raw = model.preprocessor.encode(read)
+    spaces = {"untrained": model.preprocessor.features(raw)}
+    if model.engine.learner.reads == "tokens":
+        spaces["learned"] = model.tokens(raw)
+    chose = np.arange(len(rows)) >= len(train)
+    return {features: Population(x, dataset.labels()[rows], chose) for features, x in spaces.items()}
+
+
+def _populations(
+    known: dict[str, Population], spaces: dict[str, Batch], draw: Draw, protocol: Protocol
+) -> Iterator[Result]:
+    """Regression on the classes' rows of other tasks, blind to the support, for each and all modalities."""
+    for features in (name for name in spaces if name in known):
+        names = _occurring(spaces[features])
+        for modalities, missing in _conditions(names, protocol):
+            if 1 < len(modalities) < len(names):
+                continue
+            query = _episodes(spaces[features], draw, protocol, modalities, missing).query.only(modalities)
+            logits = known[features].logits(query, draw)
+            fusion = "concatenated" if len(modalities) > 1 else None
+            yield _scored("population", modalities, missing, logits, query.targets, features, fusion)
 
 
 def _scored(
