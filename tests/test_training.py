@@ -34,12 +34,25 @@ def accuracy(model, data) -> float:
     return found.whole.accuracy[0]
 
 
-@pytest.mark.parametrize("learner", ["per_modality", "ridge", "prototypes", {"kind": "maml", "steps": 2}])
+@pytest.mark.parametrize(
+    "learner",
+    [
+        "per_modality",
+        "ridge",
+        "prototypes",
+        "matching",
+        "convex",
+        "in_context",
+        "modulated",
+        "anil",
+        {"kind": "maml", "steps": 2},
+    ],
+)
 def test_training_beats_chance_and_the_untrained_self_on_unseen_classes(hidden, learner):
     data = read_table(hidden, target="label")
     heavy = isinstance(learner, dict)
     before = accuracy(run(experiment(learner=learner, train={"steps": 1, "lr": 1e-9}), data).model, data)
-    steps = 60 if heavy else 120
+    steps = 100 if heavy else 120
     after = accuracy(run(experiment(learner=learner, train={"steps": steps}), data).model, data)
     assert after > 0.25 + 0.2
     assert after > before + 0.03

@@ -64,11 +64,15 @@ def override(record: Mapping[str, Any], assignments: list[str]) -> dict[str, Any
 def component(registry: Any, spec: str | Mapping[str, Any], path: str) -> Any:
     """The registered frozen dataclass that `spec` asks for: a name, or a record with `kind`.
 
+    A name may be that of a setting, whose values the record overrides.
+
     A field whose value is a record with a `kind` of its own is built alike.
     """
     record = {"kind": spec} if isinstance(spec, str) else dict(spec)
     if "kind" not in record:
         raise OptionError(f"{path}: kind is missing. {suggestion('', registry)}")
+    if record["kind"] in registry.named:
+        record = registry.named[record.pop("kind")] | record
     kind = registry[record.pop("kind")]
     fields = {f.name: f for f in dataclasses.fields(kind)}
     values = {}

@@ -44,10 +44,12 @@ class Output:
 
     def losses(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
         """The loss of each row: of labels and numbers the mean over those known."""
+        if not self.fixed:
+            return self.unit(logits, targets).sum(-1)
         known = self.known(targets)
         filled = torch.where(known, targets, 0.0)
         each = torch.where(known, self.unit(logits, filled), 0.0).sum(-1)
-        return each / known.sum(-1).clamp(min=1) if self.fixed else each
+        return each / known.sum(-1).clamp(min=1)
 
     def loss(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, ""]:
         """The mean loss of the rows that are known, weighed as they weigh."""
@@ -55,12 +57,11 @@ class Output:
 
     def slopes(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
         """The gradient of `losses` in the logits, in closed form."""
+        if not self.fixed:
+            return self.link(logits) * targets.sum(-1, keepdim=True) - targets
         known = self.known(targets)
-        filled = torch.where(known, targets, 0.0)
-        if self.fixed:
-            count = known.sum(-1, keepdim=True).clamp(min=1)
-            return torch.where(known, self.link(logits) - filled, 0.0) / count
-        return self.link(logits) * filled.sum(-1, keepdim=True) - filled
+        count = known.sum(-1, keepdim=True).clamp(min=1)
+        return torch.where(known, self.link(logits) - torch.where(known, targets, 0.0), 0.0) / count
 
     def bends(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
         """The diagonal curvature of labels' and numbers' `losses`; of classes the probabilities,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from metamodal.errors import OptionError, suggestion
 
@@ -30,6 +30,7 @@ class Registry(Generic[T]):
     def __init__(self, room: str) -> None:
         self.room = room
         self._items: dict[str, T] = {}
+        self.named: dict[str, dict[str, Any]] = {}
         self._plugins_loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -43,11 +44,17 @@ class Registry(Generic[T]):
 
         return enter
 
+    def name(self, name: str, **record: Any) -> None:
+        """Enter a setting of a component, a record with `kind`, under a name of its own."""
+        self.named[name] = record
+
     def __getitem__(self, name: str) -> T:
         if name not in self._items:
             self._load_plugins()
         if name not in self._items:
-            raise OptionError(f"{self.room}: there is no {name!r}. {suggestion(name, self._items)}")
+            raise OptionError(
+                f"{self.room}: there is no {name!r}. {suggestion(name, [*self._items, *self.named])}"
+            )
         return self._items[name]
 
     def __iter__(self) -> Iterator[str]:

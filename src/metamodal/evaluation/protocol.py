@@ -419,9 +419,8 @@ def _episodes(
 
 
 def _logits(model: MetaModel, episodes: Episode) -> Tensor:
-    chunk = 50 if model.engine.learner.reads == "tokens" else 4
     with torch.no_grad():
-        return model.engine.logits(model.params, episodes, chunk=chunk)
+        return model.engine.logits(model.params, episodes)
 
 
 def _confusions(logits: Tensor, draw: Draw) -> Counter[tuple[str, str]]:

@@ -55,6 +55,9 @@ class Conv2d(nn.Conv2d):
         if self.weight.dim() == 4:
             return super().forward(x)
         tasks, out = self.weight.shape[:2]
+        if tasks == 1:
+            bias = None if self.bias is None else self.bias[0]
+            return self._conv_forward(x, self.weight[0], bias)
         rows = len(x) // tasks
         sides = [
             (side + 2 * pad - kernel) // stride + 1
@@ -75,6 +78,9 @@ class Conv1d(nn.Conv1d):
         if self.weight.dim() == 3:
             return super().forward(x)
         tasks, out = self.weight.shape[:2]
+        if tasks == 1:
+            bias = None if self.bias is None else self.bias[0]
+            return self._conv_forward(x, self.weight[0], bias)
         rows = len(x) // tasks
         padded = F.pad(x, (self.padding[0], self.padding[0]))
         patches = padded.unfold(2, self.kernel_size[0], self.stride[0])

@@ -69,20 +69,20 @@ def descend(
     """
     constants = rows.detach() if order == 1 else rows
     gram = rows @ constants.mT + 1
-    scale = (weights / weights.sum(-1, keepdim=True).clamp(min=1))[..., None]
+    step = rate * (weights / weights.sum(-1, keepdim=True).clamp(min=1))[..., None]
     start = _first(rows, head)
     added = torch.zeros_like(start)
     weight, bias = head.weight, head.bias
-    for _ in range(steps):
-        reached = start - gram @ added
+    for number in range(steps):
+        reached = _less(start, gram, added) if number else start
         if not head.deep:
-            added = added + _fixed(rate * scale * output.slopes(reached, targets), order)
+            added = added + _fixed(step * output.slopes(reached, targets), order)
             continue
         units = torch.relu(reached)
-        slope = scale * output.slopes(units @ weight.mT + bias[..., None, :], targets)
-        back = _fixed(rate * (slope @ weight) * (reached > 0), order)
-        bias = bias - _fixed(rate * slope.sum(-2), order)
-        weight = weight - _fixed(rate * (slope.mT @ units), order)
+        slope = step * output.slopes(_more(bias[..., None, :], units, weight.mT), targets)
+        back = _fixed(torch.ops.aten.threshold_backward(slope @ weight, units, 0.0), order)
+        bias = bias - _fixed(slope, order).sum(-2)
+        weight = _less(weight, *(_fixed(part, order) for part in (slope.mT, units)))
         added = added + back
     return Descended(constants, added, head._replace(weight=weight, bias=bias))
 
@@ -90,8 +90,8 @@ def descend(
 def answers(descended: Descended, rows: Tensor) -> Tensor:
     """Logits `(*t, q, k)` of rows `(*t, q, d)`."""
     support, added, head = descended
-    first = _first(rows, head) - (rows @ support.mT + 1) @ added
-    return torch.relu(first) @ head.weight.mT + head.bias[..., None, :] if head.deep else first
+    first = _less(_first(rows, head), rows @ support.mT + 1, added)
+    return _more(head.bias[..., None, :], torch.relu(first), head.weight.mT) if head.deep else first
 
 
 def _first(rows: Tensor, head: Head) -> Tensor:
@@ -99,6 +99,16 @@ def _first(rows: Tensor, head: Head) -> Tensor:
     if head.deep:
         return rows @ head.hidden.mT + head.hidden_bias
     return rows @ head.weight.mT + head.bias[..., None, :]
+
+
+def _more(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """`c + a b`, in one go for a stack."""
+    return torch.baddbmm(c, a, b) if a.dim() == b.dim() == 3 else c + a @ b
+
+
+def _less(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """`c − a b`, in one go for a stack."""
+    return torch.baddbmm(c, a, b, alpha=-1) if a.dim() == b.dim() == 3 else c - a @ b
 
 
 def _fixed(gradient: Tensor, order: int) -> Tensor:

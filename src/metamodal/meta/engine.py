@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call
+from torch.utils._pytree import tree_map
 
 from metamodal.outputs import CLASSES, Output
 from metamodal.types import Batch, Embed, Episode, Learner, Params, Setting
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "some"]
+
+_VALUES_AT_ONCE = 2**15
 
 
 class Engine:
@@ -36,7 +39,6 @@ class Engine:
         self.modalities = modalities
         self.output, self.outputs = output, outputs
         self.fn: Embed = _Stage(model, "embed" if learner.reads == "inputs" else "fuse", output)
-        self.at_once = learner.reads == "tokens" or bool(getattr(model, "stacks", False))
 
     def initial(self) -> Params:
         """The parameters at their starting values, leaves that ask for gradients."""
@@ -69,17 +71,48 @@ class Engine:
         """Logits of encoded query rows."""
         return self.learner.predict(self.fn, params, adapted, query)
 
-    def logits(self, params: Params, episodes: Episode, chunk: int = 64) -> Float[Tensor, "t q k"]:
-        """Query logits of a stack of encoded episodes, `chunk` tasks at a time."""
+    def logits(self, params: Params, episodes: Episode) -> Float[Tensor, "t q k"]:
+        """Query logits of a stack of encoded episodes.
 
-        def run(episode: Episode) -> Tensor:
-            return self.predict(params, self.adapt(params, episode.support), episode.query)
-
-        if not self.at_once:
-            return vmap(run, chunk_size=chunk)(episodes)
-        tasks = len(episodes.query.targets)
-        parts = [run(episodes.some(slice(i, i + chunk))) for i in range(0, tasks, chunk)]
+        As many tasks go at once as their rows stay in the cache: what does not, is faster in turn.
+        """
+        support, query = (self._at_once(batch) for batch in episodes)
+        parts = []
+        for i in range(0, len(episodes.query.targets), max(1, support)):
+            chunk = episodes.some(slice(i, i + support) if support else i)
+            state = self.adapt(params, chunk.support)
+            if support:
+                parts += self._predictions(params, state, chunk.query, query)
+            else:
+                parts.append(self.predict(params, state, chunk.query)[None])
         return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def adapted(self, params: Params, rows: Batch) -> Params:
+        """The weights that a learner moves, by parameter name and one a task `(t, …)`; none of most learners."""
+        moves = getattr(self.learner, "moved", None)
+        if moves is None:
+            return {}
+        at_once = max(1, self._at_once(rows))
+        parts = [
+            moves(self.fn, params, rows.some(slice(i, i + at_once)))
+            for i in range(0, len(rows.targets), at_once)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _predictions(self, params: Params, state: Any, query: Batch, at_once: int) -> list[Tensor]:
+        tasks = len(query.targets)
+        if tasks <= at_once:
+            return [self.predict(params, state, query)]
+        pieces = [slice(i, i + at_once) for i in range(0, tasks, at_once)]
+        return [self.predict(params, some(state, piece), query.some(piece)) for piece in pieces]
+
+    def _at_once(self, batch: Batch) -> int:
+        """How many tasks to work on at once; 0 where the model's weights cannot differ by task."""
+        if self.learner.reads == "tokens":
+            return 64
+        if not getattr(self.model, "stacks", False):
+            return 0
+        return max(1, _VALUES_AT_ONCE // sum(x[0].numel() for x in batch.inputs.values()))
 
     def embed(self, params: Params, batch: Batch) -> Float[Tensor, "n d"]:
         """The shared space's embedding of raw rows, before any task."""
@@ -97,6 +130,11 @@ class _Stage:
     def __call__(self, params: Params, batch: Batch) -> Any:
         weights = {k[6:]: v for k, v in params.items() if k.startswith("model.")}
         return functional_call(self.model, weights, (batch,), {"stage": self.stage})
+
+
+def some(state: Any, tasks: slice) -> Any:
+    """Some tasks' part of the adapted state of a stack."""
+    return tree_map(lambda x: x[tasks], state)
 
 
 def _joined(parts: list[Batch]) -> Batch:

@@ -144,6 +144,21 @@ class Balancer:
         dropped = torch.tensor([float(self.options.dropout.get(m, 0.0)) for m in self.rows.present])
         return 1 - (1 - rates[:, None]) * (1 - dropped)
 
+    @property
+    def classes(self) -> int:
+        """How many classes there are to train on."""
+        return len(self._task_of)
+
+    def numbers(self, draw: Draw) -> Tensor:
+        """The number of each drawn class among all, `(t, way)`."""
+        numbers = {name: i for i, name in enumerate(self._task_of)}
+        return torch.tensor(
+            [
+                [numbers[self._key.get((task, name), name)] for name in names]
+                for task, names in zip(draw.tasks, draw.names)
+            ]
+        )
+
     def count(self, draw: Draw, batch: Batch) -> None:
         """Remember what an episode was made of."""
         for task, names in zip(draw.tasks, draw.names):

@@ -17,6 +17,7 @@ from metamodal.data.tasks import Draw, Sampling, Shape, Task, draw_episodes, epi
 from metamodal.errors import DataError
 from metamodal.evaluation.metrics import episode_scores, interval
 from metamodal.meta.engine import Engine
+from metamodal.meta.outer import classifier_start, outer_rules
 from metamodal.training.balance import Balancer, Tally
 from metamodal.training.options import TrainOptions
 from metamodal.training.told import Told
@@ -125,12 +126,17 @@ class _Course:
         self.engine, self.preprocessor, self.rows, self.options = engine, preprocessor, rows, options
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        self.params = {k: v.detach().clone().requires_grad_() for k, v in (start or engine.initial()).items()}
+        self.variants = preprocessor.variants if options.variants else 1
+        self.balancer = Balancer(rows, tasks, options, self.rng)
+        begin = dict(start or engine.initial())
+        if options.outer == "supervised":
+            torch.manual_seed(seed)
+            begin |= classifier_start(engine, self.balancer.classes * self.variants)
+        self.params = {k: v.detach().clone().requires_grad_() for k, v in begin.items()}
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
         self.optimiser = torch.optim.AdamW(_groups(self.params, options))
         self.pools = (tasks, _together(tasks))
         self.sampling = Sampling(options.class_sampling, options.task_sampling)
-        self.balancer = Balancer(rows, tasks, options, self.rng)
         self.alone = self.balancer.modality_weights()
         self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
 
@@ -147,7 +153,7 @@ class _Course:
             yield self.progress(), due
 
     def averaged(self) -> Params:
-        return {k: v.clone() for k, v in self.mean.items()}
+        return {k: v.clone() for k, v in self.mean.items() if not k.startswith("outer.")}
 
     def progress(self, **result: float | bool | None) -> Progress:
         elapsed = time.perf_counter() - self.began
@@ -178,15 +184,23 @@ class _Course:
         pool = self.pools[int(self.rng.random() < self.options.across)]
         shape = _fitting(pool, int(self.rng.integers(1, self.options.rows)), self.options)
         draw = draw_episodes(pool, shape, self.options.episodes, self.rng, sampling=self.sampling)
-        raw = self._varied(draw, shape)
+        turned = torch.randint(self.variants, (len(draw.support), shape.way), generator=self.generator)
+        raw = self._varied(draw, turned)
         self.balancer.count(draw, raw)
         encoded = self.engine.encode(self.params, raw, chunk=len(raw.targets))
         episodes = _stacked(encoded, draw, shape.way)
         if self.told is not None:
             episodes = self.told.varied(episodes, draw, self.options, self.generator)
         targets = self.balancer.class_weights(draw, episodes.query.targets)
-        loss = self.engine.output.loss(self.engine.logits(self.params, episodes), targets)
-        if self.options.alone and self.engine.learner.reads == "tokens" and len(raw.inputs) > 1:
+        weighed = Episode(episodes.support, episodes.query.labelled(targets))
+        classes = self.balancer.numbers(draw) * self.variants + turned
+        loss = outer_rules[self.options.outer](self.engine, self.params, weighed, classes)
+        if (
+            self.options.outer == "query"
+            and self.options.alone
+            and self.engine.learner.reads == "tokens"
+            and len(raw.inputs) > 1
+        ):
             for name in raw.inputs:
                 alone = Episode(episodes.support.only([name]), episodes.query.only([name]))
                 logits = self.engine.logits(self.params, alone)
@@ -194,15 +208,13 @@ class _Course:
                 loss = loss + self.options.alone * self.alone[name] * self.engine.output.loss(logits, seen)
         return loss
 
-    def _varied(self, draw: Draw, shape: Shape) -> Batch:
-        """The drawn rows, flat, as new classes, augmented, with cells missing."""
+    def _varied(self, draw: Draw, turned: Tensor) -> Batch:
+        """The drawn rows, flat, each class under its symmetry `turned` `(t, k)`, augmented, with cells missing."""
         flat = torch.cat([draw.support, draw.query], 1)
         batch = self.balancer.recombined(self.rows.take(flat.flatten()), draw)
-        count = self.preprocessor.variants
-        if self.options.variants and count > 1:
+        if self.variants > 1:
             codes = torch.cat([draw.support_codes, draw.query_codes], 1).clamp(min=0)
-            of_class = torch.randint(count, (len(flat), shape.way), generator=self.generator)
-            batch = _under_variants(self.preprocessor, batch, of_class.gather(1, codes).flatten())
+            batch = _under_variants(self.preprocessor, batch, turned.gather(1, codes).flatten())
         if self.options.augment:
             batch = self.preprocessor.augment(batch, self.generator)
         batch = self.balancer.noisy(batch, self.generator)
@@ -264,7 +276,7 @@ class _Judge:
         with torch.no_grad():
             encoded = self.engine.encode(params, self.rows)
             episodes = episodes_of(encoded, self.draw, self.shape.way, self.about)
-            logits = self.engine.logits(params, episodes, chunk=25)
+            logits = self.engine.logits(params, episodes)
         mean, ci95 = interval(episode_scores(logits, episodes.query.targets)["accuracy"])
         return mean, ci95
 

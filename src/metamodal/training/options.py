@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from metamodal.config import Options
@@ -18,6 +20,10 @@ class TrainOptions(Options):
     time reversed in a series), drawn anew for each class.
     """
 
+    outer: Literal["query", "displacement", "supervised"] = Field(
+        "query",
+        description="what an episode teaches: query loss, displacement (Reptile), or a classifier of all classes",
+    )
     budget: float = Field(600.0, gt=0, description="seconds of training")
     steps: int | None = Field(None, gt=0, description="steps; the budget ends training all the same")
     episodes: int = Field(1, gt=0, description="episodes a step")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -92,6 +92,14 @@ class MAML:
             logits = _logits(adapted, _scaled(fn(params | adapted, query)))
         return logits if fn.output.name == "numbers" else logits * seen(query)[..., None]
 
+    def moved(self, fn: Embed, params: Params, support: Batch) -> Params:
+        """The parameters of model and learner that descent starts from, where it leads to, one a task."""
+        z, targets, weights = self._shown(fn, params, support)
+        fast = self._moved(fn, params, support, self._start(fn, params, z, targets, weights))
+        names = {"head.weight": "learner.population.weight", "head.bias": "learner.population.bias"}
+        names |= {"hidden.weight": "learner.hidden.weight", "hidden.bias": "learner.hidden.bias"}
+        return {names.get(k, k): v for k, v in fast.items()}
+
     def _shown(self, fn: Embed, params: Params, support: Batch) -> tuple[Tensor, Tensor, Tensor]:
         z, targets, weights = shown(fn, params, support)
         return _scaled(z), targets, weights
@@ -136,14 +144,24 @@ class MAML:
             return (fn.output.losses(_logits(fast, z), targets) * share).sum()
 
         for _ in range(self.steps):
-            gradients = torch.func.grad(loss)(fast)
-            if self.order == 1:
-                gradients = {k: g.detach() for k, g in gradients.items()}
+            gradients = _gradients(loss, fast, constant=self.order == 1 or not torch.is_grad_enabled())
             fast = {k: v - self._rate(params, k) * gradients[k] for k, v in fast.items()}
         return fast
 
     def _rate(self, params: Params, name: str) -> Tensor:
         return own(params, "log_inner_lr" if self.rates == "one" else f"log_rate.{name}").exp()
+
+
+def _gradients(loss: Callable[[Params], Tensor], at: Params, *, constant: bool) -> Params:
+    """The loss's gradient by name; `constant` spares the graph of the gradient itself."""
+    with torch.enable_grad():
+        leaves = {
+            k: v if v.requires_grad and not constant else v.detach().requires_grad_() for k, v in at.items()
+        }
+        found = torch.autograd.grad(
+            loss(leaves), list(leaves.values()), create_graph=not constant, materialize_grads=True
+        )
+    return dict(zip(at, found))
 
 
 def _moves(name: str) -> bool:
@@ -160,7 +178,7 @@ def _hidden(width: int, units: int) -> Params:
 
 def _scaled(z: Tensor) -> Tensor:
     """Embeddings of length `√d`."""
-    return F.normalize(z, dim=-1) * z.shape[-1] ** 0.5
+    return z * (z.shape[-1] ** 0.5 / z.norm(dim=-1, keepdim=True).clamp(min=1e-6))
 
 
 def _logits(fast: Params, z: Tensor) -> Tensor:

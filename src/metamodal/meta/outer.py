@@ -1,0 +1,96 @@
+"""Outer rules: what a stack of episodes says of the parameters, as a loss whose gradient says it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from metamodal.errors import OptionError
+from metamodal.meta.engine import Engine
+from metamodal.types import Batch, Episode, Params
+
+__all__ = ["classifier_start", "displacement", "outer_rules", "query", "supervised"]
+
+OuterRule = Callable[[Engine, Params, Episode, Int[Tensor, "t k"]], Float[Tensor, ""]]
+
+_SCALE = 10.0
+
+
+def query(
+    engine: Engine, params: Params, episodes: Episode, classes: Int[Tensor, "t k"]
+) -> Float[Tensor, ""]:
+    """The loss of the query rows after adaptation to the support (Finn et al., 2017)."""
+    return engine.output.loss(engine.logits(params, episodes), episodes.query.targets)
+
+
+def displacement(
+    engine: Engine, params: Params, episodes: Episode, classes: Int[Tensor, "t k"]
+) -> Float[Tensor, ""]:
+    """Reptile: where adaptation to all rows of a task leads, the parameters follow (Nichol et al., 2018).
+
+    The loss is `Σ ⟨θ, (θ − θ') / η⟩` over all that adapts, with the second factor constant, so that its gradient is
+    the mean displacement. The learner must move weights of its own: `maml` that adapts `all`.
+    """
+    rows = _together(episodes)
+    with torch.no_grad():
+        moved = engine.adapted(params, rows)
+    parts = []
+    for name, fast in moved.items():
+        slow = params.get(name)
+        if slow is not None:
+            parts.append((slow * (slow.detach() - fast).mean(0)).sum())
+    if not parts:
+        raise OptionError(
+            "train.outer=displacement: this learner moves no weights of the model. Say learner=maml with adapts=all."
+        )
+    return torch.stack(parts).sum()
+
+
+def supervised(
+    engine: Engine, params: Params, episodes: Episode, classes: Int[Tensor, "t k"]
+) -> Float[Tensor, ""]:
+    """No meta-training: one classifier by cosine over all training classes, thrown away afterwards.
+
+    What fine-tuning and linear probing start from (Chen et al., 2019). `classes` are the numbers of
+    each episode's classes among all.
+    """
+    rows = _together(episodes)
+    z = engine.fn(params, rows)
+    if engine.output.fixed:
+        flat = z @ params["outer.weight"].mT + params["outer.bias"]
+        return engine.output.loss(flat, rows.targets)
+    logits = _SCALE * F.normalize(z, dim=-1) @ F.normalize(params["outer.weight"], dim=-1).mT
+    own = (rows.targets * classes[:, None]).sum(-1).long()
+    weights = rows.targets.sum(-1)
+    losses = F.cross_entropy(logits.flatten(0, 1), own.flatten(), reduction="none").view_as(weights)
+    return (losses * weights).sum() / weights.sum().clamp(min=1)
+
+
+def classifier_start(engine: Engine, classes: int) -> Params:
+    """The parameters that `supervised` learns beside the model's."""
+    dim = int(getattr(engine.model, "dim", 0))
+    if engine.output.fixed:
+        return {"outer.weight": torch.zeros(engine.outputs, dim), "outer.bias": torch.zeros(engine.outputs)}
+    return {"outer.weight": torch.randn(classes, dim)}
+
+
+outer_rules: dict[str, OuterRule] = {
+    "query": query,
+    "displacement": displacement,
+    "supervised": supervised,
+}
+"""Outer rules by name."""
+
+
+def _together(episodes: Episode) -> Batch:
+    """Support and query rows of each task as one batch."""
+    support, query = episodes
+    return support._replace(
+        inputs={m: torch.cat([x, query.inputs[m]], 1) for m, x in support.inputs.items()},
+        present={m: torch.cat([p, query.present[m]], 1) for m, p in support.present.items()},
+        targets=torch.cat([support.targets, query.targets], 1),
+    )
