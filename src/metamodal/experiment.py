@@ -20,12 +20,12 @@ from metamodal.data.names import Names, found_names
 from metamodal.data.reading import Cells, read_cells
 from metamodal.data.schema import Roles
 from metamodal.data.splits import Plan, Split
-from metamodal.data.tasks import Task, tasks_of
 from metamodal.errors import DataError
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, initial_model, untrained
 from metamodal.training.loop import Progress, Trained, meta_train
 from metamodal.training.options import TrainOptions
+from metamodal.training.sources import free_rows, labelled_sources, with_pseudo_tasks
 from metamodal.training.told import Told
 from metamodal.types import Batch, Learner
 
@@ -149,7 +149,8 @@ def run(
     began = time.perf_counter()
     dataset = experiment.data.read() if dataset is None else dataset
     split = dataset.split(experiment.seed)
-    parts = _training_parts(dataset, split)
+    sources = labelled_sources(dataset, split, experiment.train.unlabelled)
+    free = free_rows(dataset, split, sources)
     learner = experiment.build_learner()
     network = experiment.model
     encoders = (
@@ -159,7 +160,7 @@ def run(
     )
     cells = read_cells(dataset, unreadable=experiment.data.unreadable, encoders=encoders)
     if start is None:
-        preprocessor = Preprocessor.fit(cells.rows(split.train), network.by_kind(), encoders)
+        preprocessor = Preprocessor.fit(cells.rows(free[0]), network.by_kind(), encoders)
         rows = preprocessor.encode(cells)
         features = preprocessor.features(rows.take(torch.from_numpy(split.train)))
         names = _names(dataset, split, features, experiment.data.names)
@@ -173,11 +174,12 @@ def run(
         model, names = start, Names()
         rows = model.preprocessor.encode(cells)
     table = model.descriptors.table(dataset)
+    sources = with_pseudo_tasks(sources, model.preprocessor, rows, free, experiment.seed)
     trained = meta_train(
         model.engine,
         model.preprocessor,
         rows,
-        parts,
+        sources,
         experiment.train,
         seed=experiment.seed + (1 if start else 0),
         start=start.params if start else None,
@@ -186,7 +188,7 @@ def run(
     )
     record = _plain(experiment.model_dump())
     outcome = _outcome(trained, experiment, split, began) | {
-        "notes": [*filter(None, [names.note]), *table.notes]
+        "notes": [*filter(None, [names.note]), *table.notes, *sources.notes]
     }
     record |= {"outcome": outcome, "split": split.to_dict()}
     model = replace(model, params=trained.params, seen=_seen(dataset, split), record=record)
@@ -206,20 +208,6 @@ def untrained_for(
     return untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
 
 
-def _training_parts(dataset: Dataset, split: Split) -> tuple[list[Task], list[Task]]:
-    labels, tasks, groups = dataset.labels(), dataset.tasks(), dataset.groups()
-    found = []
-    for rows, part in ((split.train, "train"), (split.valid, "valid")):
-        able = [t for t in tasks_of(labels, tasks, groups, rows) if len(t.usable(1)) >= 2]
-        if not able:
-            raise DataError(
-                f"{dataset.name}: no {part} task has two classes of two or more rows (split by {split.by}, "
-                f"{len(rows)} rows). Give more labelled rows, or a split column."
-            )
-        found.append(able)
-    return found[0], found[1]
-
-
 def _descriptors(
     dataset: Dataset, split: Split, network: ModelOptions, encoders: Encoders, names: Names
 ) -> Descriptors:
@@ -232,7 +220,8 @@ def _descriptors(
 
 def _names(dataset: Dataset, split: Split, features: Batch, said: str) -> Names:
     """Class names that training tasks share; none where later parts have other classes."""
-    return Names() if split.unseen_classes else found_names(dataset.rows(split.train), features, said)
+    unknown = split.unseen_classes or dataset.schema.target is None
+    return Names() if unknown else found_names(dataset.rows(split.train), features, said)
 
 
 def _seen(dataset: Dataset, split: Split) -> Seen:
@@ -241,7 +230,8 @@ def _seen(dataset: Dataset, split: Split) -> Seen:
     def names(values: np.ndarray) -> frozenset[str]:
         return frozenset(fingerprint(v) for v in set(values[rows]) if v is not None)
 
-    return Seen(names(dataset.labels()), names(dataset.tasks()), names(dataset.groups()))
+    labels = names(dataset.labels()) if dataset.schema.target else frozenset()
+    return Seen(labels, names(dataset.tasks()), names(dataset.groups()))
 
 
 def _outcome(trained: Trained, experiment: Experiment, split: Split, began: float) -> dict[str, Any]:

@@ -278,8 +278,8 @@ class _Bar:
 
 def _report_evaluations(done: Run, table: Dataset, seed: int, say: Callable[[str], None]) -> list[Evaluation]:
     """What a report shows of the test rows, as far as there are enough of them."""
-    found = []
-    for shot in (1, 5):
+    found: list[Evaluation] = []
+    for shot in (1, 5) if table.schema.target else ():
         try:
             way = widest_way(done.model, table, shot, 5)
             protocol = Protocol(way, shot, episodes=100, seed=seed, missing=0.5, baselines=True)

@@ -72,11 +72,13 @@ class Dataset:
         """Which rows are for meta-training, for validation and for test; see `split_rows`."""
         return split_rows(self.keys(), self.plan, name=self.name, seed=seed)
 
-    def keys(self) -> Keys:
-        """What rows are split by."""
+    def keys(self, *, blind: bool = False) -> Keys:
+        """What rows are split by: without a target, or `blind` to it, all rows are alike."""
         given = self._names("split") if self.schema.role("split") else None
         times = self._times() if self.schema.role("time") else None
-        return Keys(self.labels(), self.tasks(), self.groups(), given, times)
+        alike = blind or self.schema.target is None
+        labels = np.full(len(self), "row", dtype=object) if alike else self.labels()
+        return Keys(labels, self.tasks(), self.groups(), given, times)
 
     def _times(self) -> np.ndarray:
         column = str(self.schema.role("time"))

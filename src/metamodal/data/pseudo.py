@@ -76,7 +76,8 @@ def _clustered(features: Batch, rows: np.ndarray, rng: np.random.Generator) -> I
         x = _narrowed(batch.take(torch.from_numpy(at)), rng)
         for size in _SIZES:
             count = min(500, max(2, len(at) // size))
-            codes = _clusters(x * rng.uniform(0.5, 1.5, x.shape[1]).astype(np.float32), count, rng)
+            scales = np.asarray(rng.uniform(0.5, 1.5, x.shape[1]), dtype=np.float32)
+            codes = _clusters(x * scales, count, rng)
             members = [rows[at[codes == k]] for k in range(count)]
             members = [m for m in members if len(m) > 1]
             if len(members) > 1:

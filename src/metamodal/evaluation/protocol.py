@@ -162,10 +162,12 @@ def held_out(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tupl
     """
     labels, seen = dataset.labels(), model.seen
     notes: list[str] = []
-    untrained = not seen.classes
     recorded = model.record.get("split")
-    if recorded and recorded["rows"]["test"] and recorded["keys"] == dataset.keys().digest():
+    untrained = not recorded and not seen.classes
+    same = (dataset.keys().digest(), dataset.keys(blind=True).digest())
+    if recorded and recorded["rows"]["test"] and recorded["keys"] in same:
         rows = rows_of(recorded["rows"]["test"])
+        rows = rows[labels[rows] != np.array(None)]
         return rows, not _known(labels[rows], seen.classes), tuple(recorded["notes"])
     by_split = untrained or dataset.schema.role("split") or _split_by_row(model)
     split = dataset.split(model.record.get("seed", 0)) if by_split else None
@@ -205,7 +207,8 @@ def widest_way(model: MetaModel, dataset: Dataset, shot: int, most: int) -> int:
 
 
 def _split_by_row(model: MetaModel) -> bool:
-    return bool(model.record.get("outcome", {}).get("split_by") == "row")
+    by = model.record.get("outcome", {}).get("split_by")
+    return bool(model.seen.classes) and by == "row"
 
 
 def evaluate(

@@ -59,6 +59,12 @@ class TrainOptions(Options):
     )
     noise: dict[str, float] = Field({}, description="standard deviation of noise on a modality's tensor")
     dropout: dict[str, float] = Field({}, description="chance that a modality is left out of a row")
+    unlabelled: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of episodes from rows as if without labels; by default all where no label is, else none",
+    )
     zero_shot: float = Field(
         0.3, ge=0, le=1, description="share of episodes in which described classes have no support row"
     )
