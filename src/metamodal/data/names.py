@@ -16,7 +16,7 @@ from metamodal.types import Batch
 __all__ = ["Names", "found_names"]
 
 _UNITS = 40  # tasks that are asked whether the others know their classes
-_SURE = 2.0  # standard errors above chance
+_SURE = 3.0  # standard errors above chance
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def found_names(part: Dataset, features: Batch, said: str = "auto") -> Names:
     """The class names that recur in two tasks or more of the rows to train on.
 
     A table without a task column is asked for its groups. With `auto` names count only if the nearest
-    class mean of the other tasks' rows tells a task's classes apart better than chance, by two standard
-    errors over tasks: else equal names say nothing.
+    class mean of the other tasks' rows tells a task's classes apart better than chance, by three
+    standard errors over tasks: else equal names say nothing.
 
     Args:
         features: generic features of the same rows, one vector a modality.
