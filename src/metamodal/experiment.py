@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +15,7 @@ from pydantic import Field
 
 from metamodal.config import Options, component
 from metamodal.data.dataset import Dataset, read_table
-from metamodal.data.descriptors import Descriptors, Reader
+from metamodal.data.descriptors import ClassTable, Descriptors, Reader
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders, open_encoders
 from metamodal.data.names import Names, found_names
@@ -22,12 +24,13 @@ from metamodal.data.schema import Roles
 from metamodal.data.splits import Plan, Split
 from metamodal.errors import DataError
 from metamodal.meta.learners import learners
-from metamodal.predictor import MetaModel, Seen, fingerprint, initial_model, untrained
+from metamodal.predictor import MetaModel, Seen, fingerprint, generic_model, initial_model, untrained
 from metamodal.training.loop import Progress, Trained, meta_train
 from metamodal.training.options import TrainOptions
-from metamodal.training.sources import free_rows, labelled_sources, with_pseudo_tasks
+from metamodal.training.search import Candidate, Placed, candidates, halved
+from metamodal.training.sources import Sources, free_rows, labelled_sources, with_pseudo_tasks
 from metamodal.training.told import Told
-from metamodal.types import Batch, Learner
+from metamodal.types import Batch, Learner, Params
 
 __all__ = ["DataOptions", "Experiment", "ModelOptions", "Run", "run", "untrained_for"]
 
@@ -119,11 +122,25 @@ class Experiment(Options):
     seed: int = Field(0, ge=0)
     data: DataOptions = DataOptions()
     model: ModelOptions = ModelOptions()
-    learner: str | dict[str, Any] = Field("per_modality", description="a name, or a record with kind")
+    learner: str | dict[str, Any] = Field(
+        "auto", description="a name, a record with kind, or auto: chosen on validation tasks"
+    )
     train: TrainOptions = TrainOptions()
 
+    @property
+    def searches(self) -> bool:
+        """Whether training is to choose among learners; not with a number of steps to take."""
+        return self.learner == "auto" and self.train.steps is None
+
     def build_learner(self) -> Learner:
-        return component(learners, self.learner, "learner")
+        """The learner that is named; of `auto` the one to begin with."""
+        return component(learners, "per_modality" if self.learner == "auto" else self.learner, "learner")
+
+    def of(self, candidate: Candidate, seconds: float) -> Experiment:
+        """This experiment with what a candidate says, for so many seconds."""
+        model = self.model.model_copy(update={"fusion": candidate.fusion})
+        train = self.train.model_copy(update=candidate.train | {"budget": seconds})
+        return self.model_copy(update={"learner": candidate.learner, "model": model, "train": train})
 
 
 class Run:
@@ -151,7 +168,6 @@ def run(
     split = dataset.split(experiment.seed)
     sources = labelled_sources(dataset, split, experiment.train.unlabelled)
     free = free_rows(dataset, split, sources)
-    learner = experiment.build_learner()
     network = experiment.model
     encoders = (
         open_encoders(network.encoders, network.tune, dataset.schema)
@@ -159,40 +175,124 @@ def run(
         else start.preprocessor.encoders
     )
     cells = read_cells(dataset, unreadable=experiment.data.unreadable, encoders=encoders)
-    if start is None:
-        preprocessor = Preprocessor.fit(cells.rows(free[0]), network.by_kind(), encoders)
-        rows = preprocessor.encode(cells)
-        features = preprocessor.features(rows.take(torch.from_numpy(split.train)))
-        names = _names(dataset, split, features, experiment.data.names)
-        torch.manual_seed(experiment.seed)
-        roles = dataset.schema.to_roles()
-        known = _descriptors(dataset, split, network, encoders, names)
-        model = initial_model(
-            preprocessor, learner, roles, fusion=network.fusion, dim=network.dim, descriptors=known
-        )
-    else:
-        model, names = start, Names()
-        rows = model.preprocessor.encode(cells)
-    table = model.descriptors.table(dataset)
-    sources = with_pseudo_tasks(sources, model.preprocessor, rows, free, experiment.seed)
-    trained = meta_train(
-        model.engine,
-        model.preprocessor,
-        rows,
-        sources,
-        experiment.train,
-        seed=experiment.seed + (1 if start else 0),
-        start=start.params if start else None,
-        told=None if table.empty else Told(table, model.descriptors.fitted),
-        watch=watch,
+    preprocessor = (
+        start.preprocessor if start else Preprocessor.fit(cells.rows(free[0]), network.by_kind(), encoders)
     )
-    record = _plain(experiment.model_dump())
-    outcome = _outcome(trained, experiment, split, began) | {
-        "notes": [*filter(None, [names.note]), *table.notes, *sources.notes]
-    }
+    rows = preprocessor.encode(cells)
+    known, names = (
+        (start.descriptors, Names()) if start else _known(dataset, split, preprocessor, rows, experiment)
+    )
+    table = known.table(dataset)
+    sources = with_pseudo_tasks(sources, preprocessor, rows, free, experiment.seed)
+    course = _Course(experiment, dataset, preprocessor, rows, sources, watch, known, table)
+    searching = experiment.searches and not start and not sources.blind
+    chosen, trained, board = course.searched() if searching else course.run(start)
+    said = chosen.experiment
+    record = _plain(said.model_dump())
+    outcome = _outcome(trained, said, split, began) | {"leaderboard": [place.to_dict() for place in board]}
+    outcome["notes"] = [*filter(None, [names.note]), *table.notes, *sources.notes]
     record |= {"outcome": outcome, "split": split.to_dict()}
-    model = replace(model, params=trained.params, seen=_seen(dataset, split), record=record)
+    model = replace(chosen.model, params=trained.params, seen=_seen(dataset, split), record=record)
     return Run(model, cells, split, trained)
+
+
+@dataclass(frozen=True)
+class _Entrant:
+    """A model in training, and the experiment that it is of."""
+
+    experiment: Experiment
+    model: MetaModel
+
+
+@dataclass(frozen=True)
+class _Course:
+    """What all candidates share: the table's rows as tensors, its tasks, who watches, what is known of classes."""
+
+    experiment: Experiment
+    dataset: Dataset
+    preprocessor: Preprocessor
+    rows: Batch
+    parts: Sources
+    watch: Callable[[Progress], None]
+    known: Descriptors
+    table: ClassTable
+
+    def run(self, start: MetaModel | None = None) -> tuple[_Entrant, Trained, tuple[Placed, ...]]:
+        """The experiment as it is, from a model to go on from or from scratch."""
+        entrant = _Entrant(self.experiment, start or self.initial(self.experiment))
+        return entrant, self.trained(entrant, start.params if start else None, self.watch), ()
+
+    def searched(self) -> tuple[_Entrant, Trained, tuple[Placed, ...]]:
+        """The best of several learners and fusions by validation tasks."""
+        said = self.experiment.model.model_fields_set
+        fusions = [self.experiment.model.fusion] if "fusion" in said else ["mean", "attention"]
+        entrants = candidates(len(self.preprocessor.modalities), "classes", fusions)
+        began = time.perf_counter()
+
+        def trial(
+            candidate: Candidate, seconds: float, state: tuple[_Entrant, Trained] | None
+        ) -> tuple[float, float, tuple[_Entrant, Trained]]:
+            experiment = self.experiment.of(candidate, seconds)
+            model = state[0].model if state else self.initial(experiment, generic=candidate.generic)
+            entrant = _Entrant(experiment, model)
+            watch = _placed(self.watch, candidate.name, self.experiment.train.budget, began)
+            trained = self.trained(entrant, state[1].params if state else None, watch)
+            best = max(trained.history, key=lambda p: p.accuracy or 0.0, default=None)
+            score, ci95 = (best.accuracy or 0.0, best.ci95 or math.nan) if best else (0.0, math.nan)
+            return score, ci95, (entrant, trained)
+
+        found = halved(entrants, self.experiment.train.budget, trial)
+        entrant, trained = found.state
+        return entrant, trained, found.board if len(found.board) > 1 else ()
+
+    @cached_property
+    def features(self) -> Batch:
+        """The rows as generic features."""
+        return self.preprocessor.features(self.rows)
+
+    def initial(self, experiment: Experiment, *, generic: bool = False) -> MetaModel:
+        torch.manual_seed(experiment.seed)
+        roles, network = self.dataset.schema.to_roles(), experiment.model
+        learner = experiment.build_learner()
+        if generic:
+            return generic_model(self.preprocessor, learner, roles)
+        return initial_model(
+            self.preprocessor,
+            learner,
+            roles,
+            fusion=network.fusion,
+            dim=network.dim,
+            descriptors=self.known,
+        )
+
+    def trained(self, entrant: _Entrant, start: Params | None, watch: Callable[[Progress], None]) -> Trained:
+        options, generic = entrant.experiment.train, entrant.model.generic
+        if generic:  # features cannot be turned or varied as what they were computed of
+            options = options.model_copy(update={"variants": False, "augment": False})
+        told = None if generic or self.table.empty else Told(self.table, self.known.fitted)
+        return meta_train(
+            entrant.model.engine,
+            self.preprocessor,
+            self.features if generic else self.rows,
+            self.parts.labelled if generic else self.parts,
+            options,
+            seed=self.experiment.seed + (1 if start else 0),
+            start=start,
+            told=told,
+            watch=watch,
+        )
+
+
+def _placed(
+    watch: Callable[[Progress], None], name: str, budget: float, began: float
+) -> Callable[[Progress], None]:
+    """A candidate's progress as part of the whole search's."""
+
+    def shown(progress: Progress) -> None:
+        elapsed = time.perf_counter() - began
+        watch(replace(progress, elapsed=elapsed, left=max(0.0, budget - elapsed), candidate=name))
+
+    return shown
 
 
 def untrained_for(
@@ -208,20 +308,19 @@ def untrained_for(
     return untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
 
 
-def _descriptors(
-    dataset: Dataset, split: Split, network: ModelOptions, encoders: Encoders, names: Names
-) -> Descriptors:
-    """What a model can be told of classes, as far as the training rows tell."""
-    part = dataset.rows(split.train)
-    column = dataset.schema.role("describe")
-    reader = Reader.fit(part, network.by_kind(), encoders.frozen.get(str(column)))
-    return Descriptors(reader, tuple(fingerprint(name) for name in names.names))
-
-
-def _names(dataset: Dataset, split: Split, features: Batch, said: str) -> Names:
-    """Class names that training tasks share; none where later parts have other classes."""
-    unknown = split.unseen_classes or dataset.schema.target is None
-    return Names() if unknown else found_names(dataset.rows(split.train), features, said)
+def _known(
+    dataset: Dataset, split: Split, preprocessor: Preprocessor, rows: Batch, experiment: Experiment
+) -> tuple[Descriptors, Names]:
+    """What a model can be told of classes, as far as the training rows tell; no names where later parts
+    have other classes."""
+    part, column = dataset.rows(split.train), dataset.schema.role("describe")
+    encoder = preprocessor.encoders.frozen.get(str(column))
+    reader = Reader.fit(part, experiment.model.by_kind(), encoder)
+    names = Names()
+    if not split.unseen_classes and dataset.schema.target is not None:
+        features = preprocessor.features(rows.take(torch.from_numpy(split.train)))
+        names = found_names(part, features, experiment.data.names)
+    return Descriptors(reader, tuple(fingerprint(name) for name in names.names)), names
 
 
 def _seen(dataset: Dataset, split: Split) -> Seen:

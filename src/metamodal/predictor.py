@@ -24,7 +24,16 @@ from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
 from metamodal.types import Batch, Learner, Params, one_hot
 
-__all__ = ["MetaModel", "Predictor", "Seen", "dataset_of", "fingerprint", "initial_model", "untrained"]
+__all__ = [
+    "MetaModel",
+    "Predictor",
+    "Seen",
+    "dataset_of",
+    "fingerprint",
+    "generic_model",
+    "initial_model",
+    "untrained",
+]
 
 
 @dataclass(frozen=True)
@@ -207,8 +216,13 @@ def untrained(
     """The model `none`: features that need no training here, scaled by the rows given."""
     cells = read_cells(rows, unreadable=unreadable, encoders=encoders)
     preprocessor = Preprocessor.fit(cells, encoders=encoders)
+    return generic_model(preprocessor, learner, rows.schema.to_roles())
+
+
+def generic_model(preprocessor: Preprocessor, learner: Learner, roles: Roles) -> MetaModel:
+    """A model without weights of its own: a learner over generic features."""
     model = untrained_model(preprocessor.modalities)
-    return _assembled(preprocessor, model, learner, rows.schema.to_roles(), generic=True)
+    return _assembled(preprocessor, model, learner, roles, generic=True)
 
 
 def _assembled(

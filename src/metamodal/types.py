@@ -97,8 +97,8 @@ class Episode(NamedTuple):
     support: Batch
     query: Batch
 
-    def some(self, tasks: slice) -> Episode:
-        """Some of a stack's tasks."""
+    def some(self, tasks: slice | int) -> Episode:
+        """Some of a stack's tasks, or one."""
         return Episode(*(batch.some(tasks) for batch in self))
 
     def only(self, modalities: Iterable[str]) -> Episode:

@@ -24,7 +24,7 @@ from metamodal.errors import ArtifactError, DataError, OptionError
 from metamodal.evaluation.protocol import Evaluation, Protocol, widest_way
 from metamodal.evaluation.protocol import evaluate as evaluations
 from metamodal.evaluation.report import write_report
-from metamodal.evaluation.text import evaluation_table
+from metamodal.evaluation.text import evaluation_table, leaderboard_lines
 from metamodal.experiment import Experiment, Run, run, untrained_for
 from metamodal.predictor import MetaModel, Predictor, untrained
 from metamodal.training.loop import Progress
@@ -46,7 +46,12 @@ def demo(options: Options) -> None:
     table = open_table("glyphs", Roles())
     experiment = parse(
         Experiment,
-        {"seed": options.seed, "data": {"table": "glyphs"}, "train": {"budget": options.budget}},
+        {
+            "seed": options.seed,
+            "data": {"table": "glyphs"},
+            "learner": "per_modality",
+            "train": {"budget": options.budget},
+        },
     )
     say(f"Meta-training for {options.budget:.0f} s on image, outline and metrics.")
     done = _trained(experiment, table, out, options)
@@ -84,6 +89,8 @@ def train(options: Options) -> int:
     done = _trained(experiment, table, out, options)
     outcome = done.model.record["outcome"]
     say(f"training ended by {outcome['ended']} after {outcome['steps']} steps; model {out / 'model'}")
+    for line in leaderboard_lines(outcome["leaderboard"]):
+        say(line)
     found = _report_evaluations(done, table, options.seed, say)
     report = write_report(out / "report.html", table, found, done)
     for evaluation in found:
@@ -231,7 +238,7 @@ def _trained(experiment: Experiment, table: Dataset, out: Path, options: Options
 
 def _log(log: Any, progress: Progress) -> None:
     if progress.validated:
-        record = {
+        record: dict[str, Any] = {
             "step": progress.step,
             "elapsed": round(progress.elapsed, 2),
             "loss": progress.loss,
@@ -239,6 +246,8 @@ def _log(log: Any, progress: Progress) -> None:
             "valid_ci95": progress.ci95,
             "episodes_per_second": progress.episodes_per_second,
         }
+        if progress.candidate:
+            record["candidate"] = progress.candidate
         log.write(json.dumps(record) + "\n")
         log.flush()
 
@@ -261,11 +270,11 @@ class _Bar:
         if self.bar is not None:
             self.bar.n = min(self.budget, p.elapsed)
             self.bar.set_postfix_str(
-                f"loss {p.loss:.3f} · validation {self.accuracy} · {p.episodes_per_second:.1f} episodes/s"
+                f"{p.candidate + ' · ' if p.candidate else ''}loss {p.loss:.3f} · validation {self.accuracy} · {p.episodes_per_second:.1f} episodes/s"
             )
         elif p.validated and not self.quiet:
             print(
-                f"step {p.step} · loss {p.loss:.3f} · validation {self.accuracy} · "
+                f"{p.candidate + ': ' if p.candidate else ''}step {p.step} · loss {p.loss:.3f} · validation {self.accuracy} · "
                 f"{p.episodes_per_second:.1f} episodes/s · {p.left:.0f} s left",
                 file=sys.stderr,
                 flush=True,

@@ -270,7 +270,7 @@ def evaluate(
             _confusions(logits, draw),
             tuple(_showcase(part, rows, logits, draw, e) for e in range(3)),
             str(component_record(learners, model.engine.learner)["kind"]),
-            not model.generic,
+            bool(model.record) or not model.generic,
             (*notes, *told.notes),
         )
 

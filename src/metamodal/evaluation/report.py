@@ -85,6 +85,7 @@ def write_report(
         facts=_model_facts(evaluations, run),
         run=run,
         curves=_curves(run.trained.history) if run else (),
+        board=run.model.record.get("outcome", {}).get("leaderboard", ()) if run else (),
         balance=run.model.record.get("outcome", {}).get("balance", ()) if run else (),
         tests=score_views(evaluations, data),
         episodes=episode_views(evaluations, data),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from metamodal.evaluation.protocol import Evaluation, Result
 
-__all__ = ["evaluation_table", "label"]
+__all__ = ["evaluation_table", "label", "leaderboard_lines"]
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
@@ -35,6 +38,20 @@ def evaluation_table(evaluation: Evaluation) -> str:
                 "  warning: together the modalities do worse than the best one alone; leave out a weak one with --use"
             )
     return "\n".join(lines)
+
+
+def leaderboard_lines(board: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line a candidate of an automatic choice, best first; none where nothing was chosen."""
+    if not board:
+        return []
+    width = max(len(place["name"]) for place in board)
+    lines = ["chosen on validation tasks, the best first (accuracy ± 95 % interval, %):"]
+    for place in board:
+        mean, ci95 = (100 * place["valid"][k] for k in ("mean", "ci95"))
+        lines.append(
+            f"  {place['name']:{width}} {mean:6.2f} ± {ci95:5.2f}  {place['seconds']:6.0f} s, {place['rounds']} rounds"
+        )
+    return lines
 
 
 def label(evaluation: Evaluation, result: Result) -> str:

@@ -59,11 +59,9 @@ class Conv2d(nn.Conv2d):
             bias = None if self.bias is None else self.bias[0]
             return self._conv_forward(x, self.weight[0], bias)
         rows = len(x) // tasks
-        sides = [
-            (side + 2 * pad - kernel) // stride + 1
-            for side, pad, kernel, stride in zip(x.shape[2:], self.padding, self.kernel_size, self.stride)
-        ]
-        patches = F.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)
+        (pad, _), (kernel, _), (stride, _) = _pairs(self.padding), self.kernel_size, self.stride
+        sides = [(side + 2 * pad - kernel) // stride + 1 for side in x.shape[2:]]
+        patches = F.unfold(x, kernel, padding=pad, stride=stride)
         patches = patches.unflatten(0, (tasks, rows)).transpose(1, 2).flatten(2)
         y = self.weight.flatten(2) @ patches
         if self.bias is not None:
@@ -82,7 +80,7 @@ class Conv1d(nn.Conv1d):
             bias = None if self.bias is None else self.bias[0]
             return self._conv_forward(x, self.weight[0], bias)
         rows = len(x) // tasks
-        padded = F.pad(x, (self.padding[0], self.padding[0]))
+        padded = F.pad(x, _pairs(self.padding) * 2)
         patches = padded.unfold(2, self.kernel_size[0], self.stride[0])
         length = patches.shape[2]
         patches = patches.unflatten(0, (tasks, rows)).permute(0, 2, 4, 1, 3).reshape(tasks, -1, rows * length)
@@ -90,6 +88,12 @@ class Conv1d(nn.Conv1d):
         if self.bias is not None:
             y = y + self.bias[..., None]
         return y.unflatten(2, (rows, length)).transpose(1, 2).reshape(tasks * rows, out, length)
+
+
+def _pairs(padding: str | tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(padding, str):
+        raise TypeError(f"padding={padding!r}: these layers take numbers")
+    return padding
 
 
 def of_rows(parameter: Tensor, rows: int, dims: int) -> Tensor:

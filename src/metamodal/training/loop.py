@@ -30,7 +30,7 @@ __all__ = ["Progress", "Trained", "meta_train"]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands, after each step and each validation."""
+    """Where training stands, after each step and each validation; which candidate's, where there are several."""
 
     step: int
     elapsed: float
@@ -41,6 +41,7 @@ class Progress:
     ci95: float | None = None
     best: float | None = None
     validated: bool = False
+    candidate: str = ""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,11 @@ class Sources:
     blind: bool = False
 
     @property
+    def labelled(self) -> Sources:
+        """These without pseudo-tasks."""
+        return Sources(self.train, self.valid)
+
+    @property
     def notes(self) -> list[str]:
         """What must be said of a training without labels."""
         said = []

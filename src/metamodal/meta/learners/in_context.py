@@ -105,10 +105,9 @@ class _Layer(nn.Module):
         self.query, self.keys = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
         self.same = nn.Parameter(torch.zeros(self.heads))
-        self.network = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
-        )
-        for layer in (self.out, self.network[-1]):
+        last = nn.Linear(2 * dim, dim)
+        self.network = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), last)
+        for layer in (self.out, last):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -140,7 +139,7 @@ class _Reader(nn.Module):
             nn.init.zeros_(self.answer.bias)
 
     def forward(self, part: str, *inputs: Any) -> Any:
-        return {"support": self.support, "query": self.query, "read": self.read}[part](*inputs)
+        return getattr(self, part)(*inputs)
 
     def support(self, z: Tensor, targets: Tensor, there: Tensor, fixed: bool) -> list[Tensor]:
         """The support rows before each layer and after the last."""
