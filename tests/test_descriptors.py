@@ -167,13 +167,18 @@ def test_rows_that_only_describe_are_descriptions(zoo):
 def test_a_described_class_joins_those_that_have_rows(zoo):
     learner, _, rows = zoo
     said = descriptions(rows)
-    new = max(said)
-    shown = rows[(rows["animal"] != new) & (rows.groupby("animal").cumcount() < 2)]
-    predictor = learner.adapt(shown, describe={new: said[new]})
-    assert new in predictor.labels
     rest = rows[rows.groupby("animal").cumcount() >= 2].drop(columns="told")
-    assert right(predictor, rest, "animal") > 0.6
-    assert right(predictor, rest[rest["animal"] == new], "animal") > 0.4
+    found = []
+    for new in said:
+        shown = rows[(rows["animal"] != new) & (rows.groupby("animal").cumcount() < 2)]
+        predictor = learner.adapt(shown, describe={new: said[new]})
+        assert predictor.labels == tuple(sorted(said))
+        found.append(
+            (right(predictor, rest, "animal"), right(predictor, rest[rest["animal"] == new], "animal"))
+        )
+    overall, of_new = np.mean(found, axis=0)
+    assert overall > 0.6
+    assert of_new > 0.3
 
 
 def test_a_saved_model_is_told_the_same(zoo, tmp_path):

@@ -54,8 +54,9 @@ def crossed(batch: Batch, draw: Draw, share: float, generator: Generator) -> Bat
     tasks, shots = draw.support.shape
     if len(names) < 2:
         return batch
+    order = torch.rand(tasks, len(names), generator=generator).argsort(1)
     side = torch.rand(tasks, len(names), generator=generator) < 0.5
-    side |= side.all(1, keepdim=True) & (torch.arange(len(names)) != 0)
+    side = side.scatter(1, order[:, :1], True).scatter(1, order[:, 1:2], False)
     queries = draw.query.shape[1]
     on = torch.cat([side[:, None].expand(-1, shots, -1), ~side[:, None].expand(-1, queries, -1)], 1)
     chosen = (torch.rand(tasks, 1, 1, generator=generator) < share).expand_as(on)

@@ -188,7 +188,7 @@ class _Course:
         unlabelled = bool(self.unlabelled) and self.rng.random() < self.unlabelled
         pool = self._pool(unlabelled)
         shape = _fitting(pool, int(self.rng.integers(1, self.options.rows)), self.options)
-        sampling = Sampling(tasks=0) if unlabelled else self.sampling
+        sampling = Sampling(tasks=0.0) if unlabelled else self.sampling
         draw = draw_episodes(pool, shape, self.options.episodes, self.rng, sampling=sampling)
         turned = torch.randint(self.variants, (len(draw.support), shape.way), generator=self.generator)
         raw = self._varied(draw, turned, unlabelled=unlabelled)
@@ -280,7 +280,7 @@ class _Judge:
         most = max(len(task.usable(1)) for task in tasks.valid)
         self.shape = Shape(way=min(5, max(2, most)), shot=1, query=5)
         rng = np.random.default_rng([seed, 1])
-        sampling = Sampling(tasks=0) if tasks.blind else None
+        sampling = Sampling(tasks=0.0) if tasks.blind else None
         episodes = options.valid_episodes // 3 + 1 if tasks.blind else options.valid_episodes
         self.draw = draw_episodes(tasks.valid, self.shape, episodes, rng, "validation", sampling)
         self.about = told.of(self.draw) if told and not tasks.blind else {}
