@@ -23,6 +23,7 @@ from metamodal.training.balance import Balancer, Tally
 from metamodal.training.options import TrainOptions
 from metamodal.training.sources import CROSSED, Sources
 from metamodal.training.told import Told
+from metamodal.training.workers import Workers
 from metamodal.types import Batch, Episode, Params
 
 __all__ = ["Progress", "Trained", "meta_train"]
@@ -90,20 +91,21 @@ def meta_train(
     best = judge(best_params)[0] if start is not None else -math.inf
     ended = "no improvement"
     try:
-        for progress, due in course.steps():
-            if due:
-                accuracy, ci95 = judge(course.averaged())
-                if accuracy > best:
-                    best, best_params, since = accuracy, course.averaged(), 0
-                else:
-                    since += 1
-                progress = course.progress(accuracy=accuracy, ci95=ci95, best=best, validated=True)
-                history.append(progress)
-            watch(progress)
-            if since >= options.patience:
-                break
-        else:
-            ended = "steps" if course.step == options.steps else "budget"
+        with course.workers:
+            for progress, due in course.steps():
+                if due:
+                    accuracy, ci95 = judge(course.averaged())
+                    if accuracy > best:
+                        best, best_params, since = accuracy, course.averaged(), 0
+                    else:
+                        since += 1
+                    progress = course.progress(accuracy=accuracy, ci95=ci95, best=best, validated=True)
+                    history.append(progress)
+                watch(progress)
+                if since >= options.patience:
+                    break
+            else:
+                ended = "steps" if course.step == options.steps else "budget"
     except KeyboardInterrupt:
         ended = "interrupted"
         if math.isinf(best):
@@ -143,15 +145,22 @@ class _Course:
         self.sampling = Sampling(options.class_sampling, options.task_sampling)
         self.alone = self.balancer.modality_weights()
         self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
+        size = sum(v.numel() for v in self.params.values())
+        self.seed, self.number, self.weights = seed, 0, torch.zeros(size).share_memory_()
+        self.workers = Workers(options.workers, self._job, size + 1)
 
     def steps(self) -> Iterator[tuple[Progress, bool]]:
         """One optimiser step after another, each with whether a validation is due."""
         validated = 0
-        while self._share() < 1:
+        while self._share() < 1 and self._elapsed() < self.options.budget:
             for group in self.optimiser.param_groups:
                 group["lr"] = group["highest"] * 0.5 * (1 + math.cos(math.pi * self._share()))
             self._take_step()
-            due = int(self._share() * self.options.validations) > validated or self._share() >= 1
+            due = (
+                int(self._share() * self.options.validations) > validated
+                or self._share() >= 1
+                or self._elapsed() >= self.options.budget
+            )
             if due:
                 validated = int(self._share() * self.options.validations)
             yield self.progress(), due
@@ -160,28 +169,56 @@ class _Course:
         return {k: v.clone() for k, v in self.mean.items() if not k.startswith("outer.")}
 
     def progress(self, **result: float | bool | None) -> Progress:
-        elapsed = time.perf_counter() - self.began
+        elapsed = self._elapsed()
         left = elapsed / max(self._share(), 1e-9) - elapsed
-        rate = self.step * self.options.episodes / max(elapsed, 1e-9)
+        rate = self.step * self.options.episodes * self.options.workers / max(elapsed, 1e-9)
         return Progress(self.step, elapsed, max(0.0, left), self.loss, rate, **result)  # type: ignore[arg-type]
 
     def _share(self) -> float:
-        share = (time.perf_counter() - self.began) / self.options.budget
-        return max(share, self.step / self.options.steps) if self.options.steps else share
+        """How much of training is done: of its steps, where their number is said, else of its time."""
+        if self.options.steps:
+            return self.step / self.options.steps
+        return self._elapsed() / self.options.budget
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self.began
 
     def _take_step(self) -> None:
-        loss = self._episode_loss()
-        self.optimiser.zero_grad()
-        loss.backward()
+        value = self._fill_gradients()
         torch.nn.utils.clip_grad_norm_(list(self.params.values()), self.options.clip)
         self.optimiser.step()
         self.step += 1
-        value = float(loss.detach())
         self.loss = value if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * value
         keep = min(self.options.averaging, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, mean in self.mean.items():
                 mean.lerp_(self.params[name], 1 - keep)
+
+    def _fill_gradients(self) -> float:
+        """The gradient of a step's episodes in every parameter, those of other workers among them."""
+        with torch.no_grad():
+            torch.cat([v.flatten() for v in self.params.values()], out=self.weights)
+        mean = self.workers.mean()
+        parts = mean[:-1].split([v.numel() for v in self.params.values()])
+        for value, part in zip(self.params.values(), parts):
+            value.grad = part.view_as(value)
+        return float(mean[-1])
+
+    def _job(self, number: int) -> Tensor:
+        """The gradient at the shared weights as one vector, and the loss behind it."""
+        if number and self.number != number:
+            self.number = number
+            self.rng = np.random.default_rng([self.seed, number])
+            self.balancer.rng = self.rng
+            self.generator.manual_seed(self.seed + 1_000_003 * number)
+        if number:
+            parts = self.weights.split([v.numel() for v in self.params.values()])
+            with torch.no_grad():
+                for value, part in zip(self.params.values(), parts):
+                    value.copy_(part.view_as(value))
+        loss = self._episode_loss()
+        found = torch.autograd.grad(loss, list(self.params.values()), materialize_grads=True)
+        return torch.cat([*(g.flatten() for g in found), loss.detach()[None]])
 
     def _episode_loss(self) -> Tensor:
         """Query loss of a step's episodes, all modalities and, weighed, each by itself."""

@@ -27,6 +27,12 @@ class TrainOptions(Options):
     budget: float = Field(600.0, gt=0, description="seconds of training")
     steps: int | None = Field(None, gt=0, description="steps; the budget ends training all the same")
     episodes: int = Field(1, gt=0, description="episodes a step")
+    workers: int = Field(
+        1,
+        gt=0,
+        le=64,
+        description="processes of one thread that each draw the episodes of a step, Linux and macOS",
+    )
     way: int = Field(40, ge=2, description="classes of a training episode, as far as there are so many")
     rows: int = Field(3, ge=2, description="rows of a class in a training episode, support and query")
     across: float = Field(
