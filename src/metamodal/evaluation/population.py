@@ -15,10 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from metamodal.data.dataset import Dataset
+from metamodal.data.reading import Cells
+from metamodal.data.splits import rows_of
 from metamodal.data.tasks import Draw
+from metamodal.predictor import MetaModel
 from metamodal.types import Batch
 
-__all__ = ["Population"]
+__all__ = ["Population", "known_rows"]
 
 _PENALTIES = (1.0, 10.0, 100.0)
 _NOTHING = -50.0  # a log-probability that no known class falls below
@@ -49,6 +53,24 @@ class Population:
             known = [k for k, name in enumerate(names) if name in place]
             found[t][:, known] = np.maximum(scores[t][:, [place[names[k]] for k in known]], _NOTHING)
         return torch.from_numpy(found).float()
+
+
+def known_rows(
+    model: MetaModel, dataset: Dataset, unreadable: str, cells: Cells | None
+) -> dict[str, Population]:
+    """The rows that training knew, by features; none unless the model was trained on this table."""
+    recorded = model.record.get("split")
+    if not recorded or recorded["keys"] != dataset.keys().digest():
+        return {}
+    train, valid = (rows_of(recorded["rows"][part]) for part in ("train", "valid"))
+    rows = np.concatenate([train, valid])
+    read = cells.rows(rows) if cells is not None else model.preprocessor.read(dataset.rows(rows), unreadable)
+    raw = model.preprocessor.encode(read)
+    spaces = {"untrained": model.preprocessor.features(raw)}
+    if model.engine.learner.reads == "tokens":
+        spaces["learned"] = model.tokens(raw)
+    chose = np.arange(len(rows)) >= len(train)
+    return {features: Population(x, dataset.labels()[rows], chose) for features, x in spaces.items()}
 
 
 def _fitted(x: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> Any:

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from metamodal.config import component_record
 from metamodal.data.dataset import Dataset
-from metamodal.data.descriptors import ClassTable
 from metamodal.data.reading import Cells
 from metamodal.data.splits import rows_of
-from metamodal.data.tasks import Draw, Shape, Task, draw_episodes, episodes_of, random_missing, tasks_of
+from metamodal.data.tasks import Draw, Shape, draw_episodes, episodes_of, random_missing, tasks_of
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import BASELINES, baseline_logits
 from metamodal.evaluation.metrics import calibration_error, episode_scores, interval
-from metamodal.evaluation.population import Population
+from metamodal.evaluation.population import Population, known_rows
+from metamodal.evaluation.told import class_table, told_tasks
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, fingerprint
 from metamodal.types import Batch, Episode
@@ -202,7 +202,7 @@ def widest_way(model: MetaModel, dataset: Dataset, shot: int, most: int) -> int:
     rows, _, _ = held_out(model, dataset)
     tasks = tasks_of(dataset.labels(), dataset.tasks(), dataset.groups(), rows)
     if not shot:
-        tasks = _told_tasks(tasks, _class_table(model, dataset), dataset.name)
+        tasks = told_tasks(tasks, class_table(model, dataset), dataset.name)
     return max(2, min(most, max((len(t.usable(shot)) for t in tasks), default=2)))
 
 
@@ -248,13 +248,13 @@ def evaluate(
         spaces["untrained"] = model.preprocessor.features(raw)
     tokens = model.tokens(spaces["untrained"] if model.generic else raw)
     tasks = tasks_of(part.labels(), part.tasks(), part.groups(), np.arange(len(part)))
-    told = _class_table(model, dataset).take(rows)
+    told = class_table(model, dataset).take(rows)
     if not model.generic and model.engine.learner.reads == "tokens":
         spaces["learned"] = tokens
-    populations = cache(lambda: _known_rows(model, dataset, unreadable, cells))
+    populations = cache(lambda: known_rows(model, dataset, unreadable, cells))
     for protocol in protocols:
         rng = np.random.default_rng([protocol.seed, protocol.way, protocol.shot])
-        offered = tasks if protocol.shot else _told_tasks(tasks, told, dataset.name)
+        offered = tasks if protocol.shot else told_tasks(tasks, told, dataset.name)
         draw = draw_episodes(offered, protocol.shape, protocol.episodes, rng, dataset.name)
         about = {} if told.empty else told.of(draw.examples)
         logits = _logits(model, episodes_of(tokens, draw, protocol.way, about))
@@ -273,31 +273,6 @@ def evaluate(
             bool(model.record) or not model.generic,
             (*notes, *told.notes),
         )
-
-
-def _class_table(model: MetaModel, dataset: Dataset) -> ClassTable:
-    """What the model is told of a table's classes: names only where they are those of its own target."""
-    return model.descriptors.table(dataset, named=dataset.schema.target == model.roles.target)
-
-
-def _told_tasks(tasks: list[Task], told: ClassTable, name: str) -> list[Task]:
-    """The tasks with those classes alone that something is known of besides their rows.
-
-    Raises:
-        OptionError: nothing is known of any class.
-    """
-    if told.empty:
-        raise OptionError(
-            f"{name}: shot 0 tells classes apart by what is known of them, and this model is told nothing of these. "
-            "Train it with --describe C on a table that describes its classes, or say --shot 1."
-        )
-    known = told.told.numpy()
-    found = []
-    for task in tasks:
-        keep = [k for k, rows in enumerate(task.rows) if known[rows[0]]]
-        parts = ((x[k] for k in keep) for x in (task.classes, task.rows, task.groups))
-        found.append(Task(task.name, *map(tuple, parts)))  # type: ignore[arg-type]
-    return found
 
 
 def _conditions(modalities: tuple[str, ...], protocol: Protocol) -> list[tuple[tuple[str, ...], float]]:
@@ -353,24 +328,6 @@ def _baselines(spaces: dict[str, Batch], draw: Draw, protocol: Protocol) -> Iter
                 fusion = baseline.fusion if len(modalities) > 1 else None
                 targets = episodes.query.targets
                 yield _scored(baseline.name, modalities, missing, logits, targets, features, fusion)
-
-
-def _known_rows(
-    model: MetaModel, dataset: Dataset, unreadable: str, cells: Cells | None
-) -> dict[str, Population]:
-    """The rows that training knew, by features; none unless the model was trained on this table."""
-    recorded = model.record.get("split")
-    if not recorded or recorded["keys"] != dataset.keys().digest():
-        return {}
-    train, valid = (rows_of(recorded["rows"][part]) for part in ("train", "valid"))
-    rows = np.concatenate([train, valid])
-    read = cells.rows(rows) if cells is not None else model.preprocessor.read(dataset.rows(rows), unreadable)
-    raw = model.preprocessor.encode(read)
-    spaces = {"untrained": model.preprocessor.features(raw)}
-    if model.engine.learner.reads == "tokens":
-        spaces["learned"] = model.tokens(raw)
-    chose = np.arange(len(rows)) >= len(train)
-    return {features: Population(x, dataset.labels()[rows], chose) for features, x in spaces.items()}
 
 
 def _populations(
