@@ -25,6 +25,7 @@ from metamodal.config import component, component_record
 from metamodal.data.descriptors import Descriptors
 from metamodal.data.encode import Preprocessor
 from metamodal.data.schema import Roles
+from metamodal.data.targets import Targets
 from metamodal.errors import ArtifactError, MetamodalError
 from metamodal.mappings.model import untrained_model
 from metamodal.meta.engine import Engine
@@ -116,6 +117,7 @@ def _record(model: MetaModel) -> dict[str, Any]:
         "modalities": model.preprocessor.to_dict(),
         "roles": asdict(model.roles),
         "descriptors": model.descriptors.to_dict(),
+        "targets": model.targets.to_dict(),
         "seen": {k: sorted(v) for k, v in asdict(model.seen).items()},
         "training": model.record,
     }
@@ -124,13 +126,17 @@ def _record(model: MetaModel) -> dict[str, Any]:
 def _rebuilt(record: dict[str, Any], tensors: dict[str, Tensor]) -> MetaModel | Predictor:
     preprocessor = Preprocessor.from_dict(record["modalities"])
     learner = component(learners, record["learner"], "learner")
-    said = record["roles"]
+    said = {"target_kind": "classes" if record["roles"]["target"] else None} | record["roles"]
+    targets = Targets.from_dict(record.get("targets"))
     roles = Roles(**said | {"use": tuple(said["use"]) if said["use"] else None})
     descriptors = Descriptors.from_dict(record.get("descriptors", {}))
     if record["generic"]:
-        engine = Engine(untrained_model(preprocessor.modalities), learner, preprocessor.modalities)
+        network = untrained_model(preprocessor.modalities)
+        engine = Engine(network, learner, preprocessor.modalities, targets.output, targets.outputs)
     else:
-        initial = initial_model(preprocessor, learner, roles, **record["network"], descriptors=descriptors)
+        initial = initial_model(
+            preprocessor, learner, roles, **record["network"], targets=targets, descriptors=descriptors
+        )
         engine = initial.engine
     params = {k: v for k, v in tensors.items() if not k.startswith("state")}
     expected = {k: v.shape for k, v in engine.initial().items()}
@@ -138,7 +144,15 @@ def _rebuilt(record: dict[str, Any], tensors: dict[str, Tensor]) -> MetaModel | 
         raise ValueError("the tensors do not fit the configuration")
     seen = Seen(**{k: frozenset(v) for k, v in record["seen"].items()})
     model = MetaModel(
-        preprocessor, engine, params, roles, seen, record["generic"], record["training"], descriptors
+        preprocessor,
+        engine,
+        params,
+        roles,
+        seen,
+        record["generic"],
+        record["training"],
+        targets,
+        descriptors,
     )
     if "predictor" not in record:
         return model
@@ -178,21 +192,23 @@ def _unflattened(shape: Any, tensors: dict[str, Tensor]) -> Any:
 
 def _card(item: MetaModel | Predictor, record: dict[str, Any]) -> str:
     kind = "predictor" if isinstance(item, Predictor) else "model"
+    model = item.model if isinstance(item, Predictor) else item
     names = ", ".join(f"{n} ({e['kind']})" for n, e in record["modalities"].items())
     lines = [
         f"# A metamodal {kind}",
         "",
         f"* modalities: {names}",
         f"* learner: {record['learner']['kind']}",
-        f"* target: {record['roles']['target']}",
+        f"* target: {', '.join(model.roles.columns('target')) or None} ({record['targets']['kind']})",
         f"* made by metamodal {record['version']}, artifact format {record['format']}",
     ]
     if isinstance(item, Predictor):
         lines.append(f"* labels: {', '.join(item.labels[:50])}{' …' if len(item.labels) > 50 else ''}")
     outcome = record["training"].get("outcome", {})
-    if "valid_accuracy" in outcome:
+    score = outcome.get("score", "accuracy")
+    if f"valid_{score}" in outcome:
         lines.append(
-            f"* validation accuracy: {outcome['valid_accuracy']:.3f} ± {outcome['valid_ci95']:.3f} "
+            f"* validation {score.replace('_', ' ')}: {outcome[f'valid_{score}']:.3f} ± {outcome['valid_ci95']:.3f} "
             f"({outcome['valid_episodes']} episodes)"
         )
     if outcome:

@@ -78,11 +78,15 @@ class MetaLearner:
         return self._untrained(data).adapt(data)
 
     def score(self, data: Dataset, *, episodes: int = 600, way: int = 5, shot: int = 1) -> float:
-        """Mean accuracy of few-shot episodes drawn from all rows of `data`, e.g. `table.test`."""
+        """The mean score of few-shot episodes drawn from all rows of `data`, e.g. `table.test`.
+
+        Accuracy of classes, mean average precision of labels, `r2` of numbers; of these two `shot` are
+        all support rows, and `way` says nothing.
+        """
         protocol = Protocol(way, shot, episodes=episodes, seed=self.experiment.seed)
         model = self.model or self._untrained(data)
         (found,) = evaluate(model, data, [protocol], rows=np.arange(len(data)))
-        return found.whole.accuracy[0]
+        return found.whole.score[0]
 
     def embed(self, rows: pd.DataFrame | Dataset) -> np.ndarray:
         """The embedding of each row in the shared space, `(n, d)`."""

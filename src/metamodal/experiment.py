@@ -22,7 +22,9 @@ from metamodal.data.names import Names, found_names
 from metamodal.data.reading import Cells, read_cells
 from metamodal.data.schema import Roles
 from metamodal.data.splits import Plan, Split
+from metamodal.data.targets import Targets
 from metamodal.errors import DataError
+from metamodal.evaluation.metrics import SCORES
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, generic_model, initial_model, untrained
 from metamodal.training.loop import Progress, Trained, meta_train
@@ -42,7 +44,12 @@ class DataOptions(Options):
     """The table and the roles of its columns."""
 
     table: str | None = Field(None, description="a table file, or glyphs")
-    target: str | None = Field(None, description="the column with the label")
+    target: str | list[str] | None = Field(
+        None, description="the column with the label, or several with labels or numbers"
+    )
+    target_kind: Literal["auto", "classes", "labels", "numbers"] = Field(
+        "auto", description="what the target is; auto: as its cells tell"
+    )
     task: str | None = Field(None, description="the column whose values are tasks")
     group: str | None = Field(None, description="the column of the entity whose rows belong together")
     split: str | None = Field(None, description="the column that says train, valid or test")
@@ -165,9 +172,12 @@ def run(
     """
     began = time.perf_counter()
     dataset = experiment.data.read() if dataset is None else dataset
+    if start is not None:
+        dataset = dataset.of_kind(start.targets.kind)
     split = dataset.split(experiment.seed)
     sources = labelled_sources(dataset, split, experiment.train.unlabelled)
     free = free_rows(dataset, split, sources)
+    targets = Targets.fit(dataset, split.train) if start is None else start.targets
     network = experiment.model
     encoders = (
         open_encoders(network.encoders, network.tune, dataset.schema)
@@ -179,17 +189,20 @@ def run(
         start.preprocessor if start else Preprocessor.fit(cells.rows(free[0]), network.by_kind(), encoders)
     )
     rows = preprocessor.encode(cells)
+    if targets.outputs:
+        rows = rows.labelled(targets.encode(dataset))
     known, names = (
         (start.descriptors, Names()) if start else _known(dataset, split, preprocessor, rows, experiment)
     )
     table = known.table(dataset)
     sources = with_pseudo_tasks(sources, preprocessor, rows, free, experiment.seed)
-    course = _Course(experiment, dataset, preprocessor, rows, sources, watch, known, table)
+    course = _Course(experiment, dataset, preprocessor, rows, targets, sources, watch, known, table)
     searching = experiment.searches and not start and not sources.blind
     chosen, trained, board = course.searched() if searching else course.run(start)
     said = chosen.experiment
     record = _plain(said.model_dump())
-    outcome = _outcome(trained, said, split, began) | {"leaderboard": [place.to_dict() for place in board]}
+    outcome = _outcome(trained, said, split, began, SCORES[targets.kind])
+    outcome |= {"leaderboard": [place.to_dict() for place in board]}
     outcome["notes"] = [*filter(None, [names.note]), *table.notes, *sources.notes]
     record |= {"outcome": outcome, "split": split.to_dict()}
     model = replace(chosen.model, params=trained.params, seen=_seen(dataset, split), record=record)
@@ -212,6 +225,7 @@ class _Course:
     dataset: Dataset
     preprocessor: Preprocessor
     rows: Batch
+    targets: Targets
     parts: Sources
     watch: Callable[[Progress], None]
     known: Descriptors
@@ -226,7 +240,7 @@ class _Course:
         """The best of several learners and fusions by validation tasks."""
         said = self.experiment.model.model_fields_set
         fusions = [self.experiment.model.fusion] if "fusion" in said else ["mean", "attention"]
-        entrants = candidates(len(self.preprocessor.modalities), "classes", fusions)
+        entrants = candidates(len(self.preprocessor.modalities), self.targets.kind, fusions)
         began = time.perf_counter()
 
         def trial(
@@ -255,13 +269,14 @@ class _Course:
         roles, network = self.dataset.schema.to_roles(), experiment.model
         learner = experiment.build_learner()
         if generic:
-            return generic_model(self.preprocessor, learner, roles)
+            return generic_model(self.preprocessor, learner, roles, self.targets)
         return initial_model(
             self.preprocessor,
             learner,
             roles,
             fusion=network.fusion,
             dim=network.dim,
+            targets=self.targets,
             descriptors=self.known,
         )
 
@@ -313,6 +328,8 @@ def _known(
 ) -> tuple[Descriptors, Names]:
     """What a model can be told of classes, as far as the training rows tell; no names where later parts
     have other classes."""
+    if dataset.pooled:
+        return Descriptors(), Names()
     part, column = dataset.rows(split.train), dataset.schema.role("describe")
     encoder = preprocessor.encoders.frozen.get(str(column))
     reader = Reader.fit(part, experiment.model.by_kind(), encoder)
@@ -329,11 +346,13 @@ def _seen(dataset: Dataset, split: Split) -> Seen:
     def names(values: np.ndarray) -> frozenset[str]:
         return frozenset(fingerprint(v) for v in set(values[rows]) if v is not None)
 
-    labels = names(dataset.labels()) if dataset.schema.target else frozenset()
-    return Seen(labels, names(dataset.tasks()), names(dataset.groups()))
+    classes = names(dataset.labels()) if dataset.schema.target and not dataset.pooled else frozenset()
+    return Seen(classes, names(dataset.tasks()), names(dataset.groups()))
 
 
-def _outcome(trained: Trained, experiment: Experiment, split: Split, began: float) -> dict[str, Any]:
+def _outcome(
+    trained: Trained, experiment: Experiment, split: Split, began: float, score: str
+) -> dict[str, Any]:
     best = max(trained.history, key=lambda p: p.accuracy or 0.0, default=None)
     outcome: dict[str, Any] = {
         "steps": trained.steps,
@@ -346,7 +365,8 @@ def _outcome(trained: Trained, experiment: Experiment, split: Split, began: floa
     }
     if best is not None:
         outcome |= {
-            "valid_accuracy": best.accuracy,
+            "score": score,
+            f"valid_{score}": best.accuracy,
             "valid_ci95": best.ci95,
             "valid_episodes": experiment.train.valid_episodes,
         }

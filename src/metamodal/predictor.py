@@ -19,6 +19,7 @@ from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders
 from metamodal.data.reading import read_cells
 from metamodal.data.schema import Roles
+from metamodal.data.targets import Targets
 from metamodal.errors import DataError, OptionError
 from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
@@ -64,6 +65,7 @@ class MetaModel:
     seen: Seen = field(default_factory=Seen)
     generic: bool = False
     record: dict[str, Any] = field(default_factory=dict)
+    targets: Targets = field(default_factory=Targets)
     descriptors: Descriptors = field(default_factory=Descriptors)
 
     @property
@@ -95,29 +97,38 @@ class MetaModel:
         """A predictor from a handful of labelled rows; `unreadable` as in `read_cells`.
 
         A row whose class has a description may have no modality; without any such row, or without a
-        support at all, classes are told apart by their descriptions (zero-shot).
+        support at all, classes are told apart by their descriptions (zero-shot). Of labels and numbers
+        there may be no rows either: the predictor then gives the population's answer.
 
         Args:
             describe: descriptions by label, besides those in the support and before them.
 
         Raises:
-            DataError: no target column, fewer than two classes, a row without any modality.
+            DataError: no target column, fewer than two classes, a row without any modality or target.
             OptionError: descriptions, and the model was trained without any.
         """
+        if self.targets.outputs and (support is None or not len(support)):
+            return self._adapted(self._nothing(), self.targets.names)
         if support is None or (describe and not len(support)):
-            return self._adapted(self._nothing(), [None], "the support", dict(describe or {}))
+            return self._of_classes(self._nothing(), [None], "the support", dict(describe or {}))
         dataset = dataset_of(support, self.roles)
         if dataset.schema.target is None and self.roles.target:
+            wanted = " or ".join(map(repr, self.roles.columns("target")))
             raise DataError(
-                f"{dataset.name}: the label column {self.roles.target!r} is missing. Add it, or say which one holds the label."
+                f"{dataset.name}: the label column {wanted} is missing. Add it, or say which one holds the label."
             )
+        inputs = self.inputs(dataset, unreadable)
+        if self.targets.outputs:
+            targets = self.targets.encode(dataset)
+            _check_known(~self.targets.output.known(targets).any(-1), dataset)
+            _check_seen(inputs, dataset, "learn from")
+            return self._adapted(inputs.labelled(targets), self.targets.names)
         labels = _labels(dataset)
         told = self.descriptors.described(dataset) | dict(describe or {})
-        inputs = self.inputs(dataset, unreadable)
         _check_seen(inputs, dataset, "learn from", [is_absent(told.get(label)) for label in labels])
-        return self._adapted(inputs, labels, dataset.name, told, dataset.schema.target)
+        return self._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
 
-    def _adapted(
+    def _of_classes(
         self,
         inputs: Batch,
         labels: Sequence[str | None],
@@ -133,47 +144,74 @@ class MetaModel:
         known = target is None or target == self.roles.target
         about = self.descriptors.about(names, told, named=known)
         codes = torch.tensor([-1 if label is None else names.index(label) for label in labels])
-        tokens = self.tokens(inputs).labelled(one_hot(codes, len(names)))._replace(about=about)
+        return self._adapted(inputs.labelled(one_hot(codes, len(names)))._replace(about=about), tuple(names))
+
+    def _adapted(self, support: Batch, names: tuple[str, ...]) -> Predictor:
+        tokens = self.tokens(support)
         with torch.no_grad():
-            state = self.engine.adapt(self.params, tokens)
-        return Predictor(self, state, tuple(names))
+            return Predictor(self, self.engine.adapt(self.params, tokens), names)
 
     def _nothing(self) -> Batch:
-        """A row of which nothing is to be seen."""
-        fitted = self.preprocessor.fitted
-        batch = Batch(
-            {name: torch.zeros(1, *modality.shape) for name, modality in fitted.items()},
-            {name: torch.zeros(1, dtype=torch.bool) for name in fitted},
-            torch.zeros(1, 0),
-        )
+        """A support that says nothing: one row without any modality or target."""
+        inputs = {m: torch.zeros(1, *kind.shape) for m, kind in self.preprocessor.fitted.items()}
+        absent = {m: torch.zeros(1, dtype=torch.bool) for m in inputs}
+        batch = Batch(inputs, absent, torch.full((1, self.targets.outputs), torch.nan))
         return self.preprocessor.features(batch) if self.generic else batch
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """An adapted learner with its preprocessing and label names: what users and servers hold."""
+    """An adapted learner with its preprocessing: what users and servers hold.
+
+    `labels` are the names of the classes or labels, or of the numbers' columns.
+    """
 
     model: MetaModel
     state: Any
     labels: tuple[str, ...]
 
+    @property
+    def kind(self) -> str:
+        """What is predicted: `classes`, `labels` or `numbers`."""
+        return self.model.targets.kind
+
     def predict(self, query: pd.DataFrame | Dataset) -> np.ndarray:
-        """The likeliest label of each row."""
-        return np.array(self.labels, dtype=object)[self._probabilities(query).argmax(1).numpy()]
+        """What scikit-learn's estimators return of their kind.
+
+        Of classes the likeliest `(n)`; of labels which of them are likelier than not, booleans `(n, k)`
+        in the order of `labels`; of numbers `(n)`, or `(n, k)` where there are several, in their own unit.
+        """
+        logits = self._logits(query)
+        if self.kind == "classes":
+            return np.array(self.labels, dtype=object)[logits.argmax(1).numpy()]
+        answers = self.model.targets.decode(logits)
+        if self.kind == "labels":
+            return answers > 0.5
+        return answers[:, 0] if answers.shape[1] == 1 else answers
 
     def predict_proba(self, query: pd.DataFrame | Dataset) -> pd.DataFrame:
-        """The probability of each label, one column a label, rows indexed as those of the query."""
-        index = query.index if isinstance(query, pd.DataFrame) else None
-        return pd.DataFrame(self._probabilities(query).numpy(), columns=list(self.labels), index=index)
+        """The probability of each label, one column a label, rows indexed as those of the query.
 
-    def _probabilities(self, query: pd.DataFrame | Dataset) -> Tensor:
+        Raises:
+            OptionError: numbers, which have no probabilities.
+        """
+        if self.kind == "numbers":
+            raise OptionError(
+                "predict_proba: the targets are numbers, which have no probabilities. Call predict."
+            )
+        logits = self._logits(query)
+        known = self.model.targets
+        answers = torch.softmax(logits, -1).numpy() if self.kind == "classes" else known.decode(logits)
+        index = query.index if isinstance(query, pd.DataFrame) else None
+        return pd.DataFrame(answers, columns=list(self.labels), index=index)
+
+    def _logits(self, query: pd.DataFrame | Dataset) -> Tensor:
         dataset = dataset_of(query, self.model.roles)
         inputs = self.model.inputs(dataset)
         _check_seen(inputs, dataset, "predict")
         tokens = self.model.tokens(inputs)
         with torch.no_grad():
-            logits = self.model.engine.predict(self.model.params, self.state, tokens)
-        return torch.softmax(logits, -1)
+            return self.model.engine.predict(self.model.params, self.state, tokens)
 
 
 def dataset_of(rows: pd.DataFrame | Dataset, roles: Roles) -> Dataset:
@@ -194,6 +232,7 @@ def initial_model(
     *,
     fusion: str,
     dim: int,
+    targets: Targets | None = None,
     descriptors: Descriptors | None = None,
 ) -> MetaModel:
     """A model with random weights from torch's generator, ready for meta-training."""
@@ -207,29 +246,39 @@ def initial_model(
         text=told.space,
         names=len(told.names),
     )
-    return replace(_assembled(preprocessor, network, learner, roles), descriptors=told)
+    return replace(_assembled(preprocessor, network, learner, roles, targets=targets), descriptors=told)
 
 
 def untrained(
     rows: Dataset, learner: Learner, unreadable: str = "error", encoders: Encoders | None = None
 ) -> MetaModel:
-    """The model `none`: features that need no training here, scaled by the rows given."""
+    """The model `none`: features that need no training here, scaled by the rows given, as numbers are."""
     cells = read_cells(rows, unreadable=unreadable, encoders=encoders)
     preprocessor = Preprocessor.fit(cells, encoders=encoders)
-    return generic_model(preprocessor, learner, rows.schema.to_roles())
+    targets = Targets.fit(rows, np.arange(len(rows)))
+    return generic_model(preprocessor, learner, rows.schema.to_roles(), targets)
 
 
-def generic_model(preprocessor: Preprocessor, learner: Learner, roles: Roles) -> MetaModel:
+def generic_model(
+    preprocessor: Preprocessor, learner: Learner, roles: Roles, targets: Targets | None = None
+) -> MetaModel:
     """A model without weights of its own: a learner over generic features."""
     model = untrained_model(preprocessor.modalities)
-    return _assembled(preprocessor, model, learner, roles, generic=True)
+    return _assembled(preprocessor, model, learner, roles, generic=True, targets=targets)
 
 
 def _assembled(
-    preprocessor: Preprocessor, model: Model, learner: Learner, roles: Roles, generic: bool = False
+    preprocessor: Preprocessor,
+    model: Model,
+    learner: Learner,
+    roles: Roles,
+    *,
+    generic: bool = False,
+    targets: Targets | None = None,
 ) -> MetaModel:
-    engine = Engine(model, learner, preprocessor.modalities)
-    return MetaModel(preprocessor, engine, engine.initial(), roles, generic=generic)
+    targets = targets or Targets()
+    engine = Engine(model, learner, preprocessor.modalities, targets.output, targets.outputs)
+    return MetaModel(preprocessor, engine, engine.initial(), roles, generic=generic, targets=targets)
 
 
 def _labels(dataset: Dataset) -> list[str]:
@@ -240,6 +289,15 @@ def _labels(dataset: Dataset) -> list[str]:
                 f"{dataset.name} row {number}, column {dataset.schema.target}: the label is empty. Fill it or drop the row."
             )
     return list(labels)
+
+
+def _check_known(unknown: Tensor, dataset: Dataset) -> None:
+    if unknown.any():
+        row = int(unknown.nonzero()[0])
+        columns = ", ".join(dataset.schema.targets)
+        raise DataError(
+            f"{dataset.name} row {dataset.numbers[row]}, column {columns}: every target is empty. Fill one or drop the row."
+        )
 
 
 def _check_seen(batch: Batch, dataset: Dataset, purpose: str, needed: Sequence[bool] | None = None) -> None:

@@ -33,7 +33,7 @@ __all__ = [
 def said_roles(options: argparse.Namespace) -> Roles:
     """The roles said on the command line, over those of `--schema`."""
     given = Roles(
-        options.target,
+        tuple(options.target) if options.target else None,
         options.task,
         options.group,
         options.split,
@@ -42,13 +42,14 @@ def said_roles(options: argparse.Namespace) -> Roles:
         assigned(options.kind, "--kind", "COLUMN=KIND"),
         options.triples,
         options.time,
+        None if options.schema and not options.target else options.target_kind,
     )
     return given.over(_read_roles(Path(options.schema))) if options.schema else given
 
 
 def _read_roles(path: Path) -> Roles:
     record = _yaml(path)
-    known = (*SINGLE, "use", "kinds", "triples")
+    known = (*SINGLE, "target_kind", "use", "kinds", "triples")
     for name in record:
         if name not in known:
             raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")

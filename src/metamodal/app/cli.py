@@ -153,18 +153,28 @@ def parser() -> argparse.ArgumentParser:
     evaluate = _command(
         commands,
         "evaluate",
-        "few-shot accuracy on rows that training did not see",
+        "few-shot scores on rows that training did not see",
         "metamodal evaluate none glyphs --way 5 --shot 1 --episodes 100 --baselines",
     )
     evaluate.add_argument("model", metavar="MODEL", help=_MODEL)
     evaluate.add_argument("table", metavar="TABLE", help=_TABLE)
     evaluate.add_argument(
-        "--way", type=int, help="classes of an episode (5, or fewer if the table has fewer)"
+        "--way",
+        type=int,
+        help="classes of an episode (5, or fewer if the table has fewer); labels and numbers have none",
     )
     evaluate.add_argument(
-        "--shot", type=int, default=1, help="support rows a class; 0: by description alone (%(default)s)"
+        "--shot",
+        type=int,
+        default=1,
+        help="support rows a class, 0 for descriptions alone; of labels and numbers all of them, maybe 0 (%(default)s)",
     )
-    evaluate.add_argument("--query", type=int, default=15, help="query rows a class, at most (%(default)s)")
+    evaluate.add_argument(
+        "--query",
+        type=int,
+        default=15,
+        help="query rows a class, or of labels and numbers, at most (%(default)s)",
+    )
     evaluate.add_argument("--episodes", type=int, default=600, help="episodes (%(default)s)")
     evaluate.add_argument("--subsets", action="store_true", help="every subset of the modalities")
     evaluate.add_argument(
@@ -191,7 +201,7 @@ def parser() -> argparse.ArgumentParser:
     predict = _command(
         commands,
         "predict",
-        "labels with probabilities for a table's rows",
+        "labels with probabilities, or numbers, for a table's rows",
         "metamodal predict predictor rows.csv --out labels.csv",
     )
     predict.add_argument("predictor", metavar="PREDICTOR", help="a folder that adapt wrote")
@@ -223,7 +233,15 @@ def _command(
 
 def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
     roles = command.add_argument_group("roles of the table's columns")
-    roles.add_argument("--target", metavar="C", help="the label")
+    roles.add_argument(
+        "--target", metavar="C,C,…", type=_names, help="the label, or several columns of labels or numbers"
+    )
+    roles.add_argument(
+        "--target-kind",
+        choices=("auto", "classes", "labels", "numbers"),
+        default="auto",
+        help="what the target is (%(default)s: as its cells tell)",
+    )
     roles.add_argument("--task", metavar="C", help="episodes are drawn within one value of this column")
     roles.add_argument("--group", metavar="C", help="the entity whose rows belong together")
     roles.add_argument("--split", metavar="C", help="says train, valid or test")

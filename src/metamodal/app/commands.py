@@ -13,6 +13,7 @@ from typing import Any
 
 from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_table
 from metamodal.app.auditing import audit
+from metamodal.app.predicting import PREDICTED
 from metamodal.app.speech import print_json, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.artifact import load_artifact, save_artifact
@@ -21,6 +22,7 @@ from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.schema import Roles
 from metamodal.data.table import write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError
+from metamodal.evaluation.metrics import SCORES
 from metamodal.evaluation.protocol import Evaluation, Protocol, widest_way
 from metamodal.evaluation.protocol import evaluate as evaluations
 from metamodal.evaluation.report import write_report
@@ -86,10 +88,12 @@ def train(options: Options) -> int:
     say = speaker(options)
     table = experiment.data.read()
     _warn(table, say)
+    if table.pooled:
+        say(f"the target is {table.schema.target_kind}: {', '.join(table.schema.targets)}")
     done = _trained(experiment, table, out, options)
     outcome = done.model.record["outcome"]
     say(f"training ended by {outcome['ended']} after {outcome['steps']} steps; model {out / 'model'}")
-    for line in leaderboard_lines(outcome["leaderboard"]):
+    for line in leaderboard_lines(outcome["leaderboard"], outcome.get("score", "accuracy")):
         say(line)
     found = _report_evaluations(done, table, options.seed, say)
     report = write_report(out / "report.html", table, found, done)
@@ -115,6 +119,8 @@ def evaluate(options: Options) -> None:
     say = speaker(options)
     model, table = _model_and_table(options)
     _warn(table, say)
+    if model.targets.outputs and options.way is not None:
+        raise OptionError(f"--way {options.way}: {model.targets.kind} have no classes. Leave it out.")
     way = widest_way(model, table, options.shot, 5) if options.way is None else options.way
     protocol = Protocol(
         way,
@@ -162,36 +168,24 @@ def adapt(options: Options) -> None:
     rows = 0 if table is None else len(table)
     folder = save_artifact(predictor, options.out)
     speaker(options)(
-        f"predictor {folder}: {len(predictor.labels)} labels from {rows} rows of {', '.join(model.modalities)}"
+        f"predictor {folder}: {len(predictor.labels)} {_word(predictor)} from {rows} rows of {', '.join(model.modalities)}"
     )
     if options.json:
         print_json({"predictor": str(folder), "labels": list(predictor.labels), "rows": rows})
 
 
 def predict(options: Options) -> None:
-    """Labels with probabilities, one row for each of the table's."""
-    import pandas as pd
-
+    """Labels with probabilities, or numbers, one row for each of the table's."""
     predictor = load_artifact(options.predictor)
     if not isinstance(predictor, Predictor):
         raise ArtifactError(
             f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
         )
-    known = replace(predictor.model.roles, target=None, task=None, group=None, split=None, describe=None)
-    table = open_table(options.table, Roles(), known)
-    probabilities = predictor.predict_proba(table)
-    labels = predictor.labels
-    best = probabilities.to_numpy().argmax(1)
-    frame = pd.DataFrame({"label": [labels[i] for i in best]})
-    frame["probability"] = probabilities.to_numpy().max(1)
-    for i, label in enumerate(labels):
-        frame[f"p({label})"] = probabilities.iloc[:, i].to_numpy()
+    silent: dict[str, Any] = dict.fromkeys(("target", "target_kind", "task", "group", "split", "describe"))
+    table = open_table(options.table, Roles(), replace(predictor.model.roles, **silent))
+    frame, document = PREDICTED[predictor.kind](predictor, table)
     if options.json:
-        rows = [
-            {"label": labels[i], "probabilities": dict(zip(labels, map(float, row)))}
-            for i, row in zip(best, probabilities.to_numpy())
-        ]
-        print_json({"labels": list(labels), "rows": rows})
+        print_json({"labels": list(predictor.labels), "rows": document})
     if options.out != "-" or not options.json:
         write_frame(frame, options.out)
 
@@ -222,10 +216,11 @@ def _trained(experiment: Experiment, table: Dataset, out: Path, options: Options
     if resume:
         start = _loaded_model(str(out / "model"))
     with (out / "metrics.jsonl").open("a" if resume else "w") as log:
-        show = _Bar(experiment.train.budget, options)
+        score = SCORES[(start.targets.kind if start else table.schema.target_kind)]
+        show = _Bar(experiment.train.budget, options, score)
 
         def watch(progress: Progress) -> None:
-            _log(log, progress)
+            _log(log, progress, score)
             show(progress)
 
         try:
@@ -236,13 +231,13 @@ def _trained(experiment: Experiment, table: Dataset, out: Path, options: Options
     return done
 
 
-def _log(log: Any, progress: Progress) -> None:
+def _log(log: Any, progress: Progress, score: str) -> None:
     if progress.validated:
         record: dict[str, Any] = {
             "step": progress.step,
             "elapsed": round(progress.elapsed, 2),
             "loss": progress.loss,
-            "valid_accuracy": progress.accuracy,
+            f"valid_{score}": progress.accuracy,
             "valid_ci95": progress.ci95,
             "episodes_per_second": progress.episodes_per_second,
         }
@@ -255,8 +250,9 @@ def _log(log: Any, progress: Progress) -> None:
 class _Bar:
     """Training's progress: a bar on a terminal, a line a validation elsewhere, nothing if quiet."""
 
-    def __init__(self, budget: float, options: Options) -> None:
+    def __init__(self, budget: float, options: Options, score: str) -> None:
         self.budget, self.quiet, self.bar = budget, options.quiet, None
+        self.unit = "%" if score == "accuracy" else f"% {score.replace('_', ' ')}"
         self.accuracy = "-"
         if sys.stderr.isatty() and not options.quiet:
             from tqdm import tqdm
@@ -266,7 +262,7 @@ class _Bar:
 
     def __call__(self, p: Progress) -> None:
         if p.validated and p.accuracy is not None:
-            self.accuracy = f"{100 * p.accuracy:.1f} ± {100 * (p.ci95 or 0):.1f} %"
+            self.accuracy = f"{100 * p.accuracy:.1f} ± {100 * (p.ci95 or 0):.1f} {self.unit}"
         if self.bar is not None:
             self.bar.n = min(self.budget, p.elapsed)
             self.bar.set_postfix_str(
@@ -316,6 +312,10 @@ def _loaded_model(folder: str) -> MetaModel:
             f"{folder}: a predictor, not a model. Give the folder that train wrote, DIR/model."
         )
     return item
+
+
+def _word(predictor: Predictor) -> str:
+    return "numbers" if predictor.kind == "numbers" else "labels"
 
 
 def _default_learner() -> Any:

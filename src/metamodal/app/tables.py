@@ -28,7 +28,8 @@ def schema(options: Options) -> None:
     if options.out:
         write_roles(found.to_roles(), Path(options.out))
     if options.json:
-        print_json({"columns": [asdict(c) for c in found.columns]})
+        kind = found.target_kind if found.targets else None
+        print_json({"columns": [asdict(c) for c in found.columns], "target_kind": kind})
         return
     say = speaker(options)
     width = max(len(c.name) for c in found.columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from metamodal.data.problems import short
 from metamodal.data.schema import SINGLE, Roles, Schema, infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Keys, Plan, Split, split_rows
+from metamodal.data.target_kinds import SEPARATOR, is_empty, labels_of
 from metamodal.data.triples import Triples, read_triples
 from metamodal.errors import DataError, OptionError
 
@@ -47,18 +48,35 @@ class Dataset:
         return replace(self, frame=self.frame.iloc[index].reset_index(drop=True), numbers=self.numbers[index])
 
     def labels(self) -> np.ndarray:
-        """The target of each row as a string, or `None` where it is empty."""
+        """The target of each row as a string, or `None` where all of it is empty."""
         if self.schema.target is None:
             raise OptionError(
                 f"{self.name}: no target column is named. Say which column holds the label: --target C."
             )
-        return self._names("target")
+        columns = [self._column(c) for c in self.schema.targets]
+        if len(columns) == 1:
+            return columns[0]
+        rows = [None if all(c is None for c in row) else ", ".join(map(str, row)) for row in zip(*columns)]
+        return np.array(rows, dtype=object)
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the target is labels or numbers, so that a task's rows are one pool and no classes."""
+        return self.schema.target_kind != "classes"
+
+    def of_kind(self, kind: str) -> Dataset:
+        """The same rows with their target taken for classes, labels or numbers."""
+        if self.schema.target_kind == kind:
+            return self
+        return replace(self, schema=replace(self.schema, target_kind=kind))
 
     def _names(self, role: str) -> np.ndarray:
         column = self.schema.role(role)
-        cells = [None] * len(self) if column is None else self.frame[column]
-        empty = [is_absent(c) or c != c for c in cells]  # a NaN is no name
-        return np.array([None if e else str(c) for e, c in zip(empty, cells)], dtype=object)
+        return np.array([None] * len(self), dtype=object) if column is None else self._column(column)
+
+    def _column(self, column: str) -> np.ndarray:
+        cells = [None if is_empty(c) else _named(c) for c in self.frame[column]]  # a NaN is no name
+        return np.array(cells, dtype=object)
 
     def tasks(self) -> np.ndarray:
         """The task value of each row, `None` where there is no task column."""
@@ -78,7 +96,7 @@ class Dataset:
         times = self._times() if self.schema.role("time") else None
         alike = blind or self.schema.target is None
         labels = np.full(len(self), "row", dtype=object) if alike else self.labels()
-        return Keys(labels, self.tasks(), self.groups(), given, times)
+        return Keys(labels, self.tasks(), self.groups(), given, times, self.pooled and not alike)
 
     def _times(self) -> np.ndarray:
         column = str(self.schema.role("time"))
@@ -115,7 +133,8 @@ class Dataset:
 def read_table(
     source: Any,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
+    target_kind: str | None = None,
     task: str | None = None,
     group: str | None = None,
     split: str | None = None,
@@ -133,7 +152,8 @@ def read_table(
         source: what `open_source` takes: a Parquet, Arrow, CSV, TSV, JSONL or WebDataset file, a folder of
             them, a folder that `datasets` saved, a folder of files sorted by class, `-` for standard
             input, a DataFrame, an Arrow table.
-        target: the column with the label.
+        target: the column with the label, or several with labels or numbers.
+        target_kind: `classes`, `labels` or `numbers`, where the cells should not tell.
         task: the column whose values are the tasks that episodes are drawn within.
         group: the column of the entity whose rows belong together (a patient, a speaker).
         split: the column that says `train`, `valid` or `test`.
@@ -157,7 +177,8 @@ def read_table(
     {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
     """
     used = tuple(use) if use else None
-    said = Roles(target, task, group, split, describe, used, dict(kinds or {}), triples, time)
+    targets = target if target is None or isinstance(target, str) else tuple(target)
+    said = Roles(targets, task, group, split, describe, used, dict(kinds or {}), triples, time, target_kind)
     return open_table(source, said, root=root, plan=plan)
 
 
@@ -193,11 +214,19 @@ def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles
         raise DataError(
             f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
         )
-    single = {r: getattr(known, r) for r in SINGLE}
+    single = {r: tuple(c for c in known.columns(r) if c in columns) for r in SINGLE}
+    target = single.pop("target")
     kinds = {c: k for c, k in known.kinds.items() if c in columns}
     return Roles(
-        **{r: c if c in columns else None for r, c in single.items()},
+        **{r: next(iter(there), None) for r, there in single.items()},
+        target=target,
+        target_kind=known.target_kind if target else None,
         use=use if use or known.use else None,
         kinds=kinds,
         triples=known.triples if "graph" in kinds.values() else None,
     )
+
+
+def _named(cell: Any) -> str:
+    labels = None if isinstance(cell, str) else labels_of(cell)
+    return str(cell) if labels is None else f"{SEPARATOR} ".join(labels)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from metamodal.data.cells import FORMS, date_of, form, is_absent, media_kind, number_of
 from metamodal.data.problems import Problem, Report, short
+from metamodal.data.target_kinds import kind_of_target
 from metamodal.errors import DataError, OptionError, suggestion
 
 __all__ = ["KINDS", "NUMBERS_AS_TEXT", "SINGLE", "Column", "Roles", "Schema", "infer"]
@@ -33,14 +34,17 @@ KINDS = (
 
 
 SINGLE = ("target", "task", "group", "split", "time", "describe")
-"""The roles that one column has."""
+"""The roles that one column has; the target may have several."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What a user says of a table's columns; everything not said is inferred."""
+    """What a user says of a table's columns; everything not said is inferred.
 
-    target: str | None = None
+    `target` names one column or several, `target_kind` says whether they hold classes, labels or numbers.
+    """
+
+    target: str | tuple[str, ...] | None = None
     task: str | None = None
     group: str | None = None
     split: str | None = None
@@ -49,17 +53,34 @@ class Roles:
     kinds: dict[str, str] = field(default_factory=dict)
     triples: str | None = None
     time: str | None = None
+    target_kind: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.target is not None and not isinstance(self.target, str):
+            several = tuple(self.target)
+            single = several[0] if len(several) == 1 else several or None
+            object.__setattr__(self, "target", single)
+        if self.target_kind == "auto":
+            object.__setattr__(self, "target_kind", None)
+
+    def columns(self, role: str) -> tuple[str, ...]:
+        """The columns with this role, none or one; of the target maybe several."""
+        said = getattr(self, role)
+        return said if isinstance(said, tuple) else (said,) if said else ()
 
     def over(self, other: Roles) -> Roles:
         """These roles, with `other` answering where these are silent about role and column."""
-        taken = {column for name in SINGLE if (column := getattr(self, name))}
-        single = {
-            name: getattr(self, name) or (None if getattr(other, name) in taken else getattr(other, name))
+        taken = {column for name in SINGLE for column in self.columns(name)}
+        left = {name: tuple(c for c in other.columns(name) if c not in taken) for name in SINGLE}
+        single: dict[str, Any] = {
+            name: getattr(self, name) or (left[name] if name == "target" else next(iter(left[name]), None))
             for name in SINGLE
         }
         use = tuple(c for c in other.use or () if c not in taken) or (other.use and None)
+        same = self.target in (None, other.target)
         return Roles(
             **single,
+            target_kind=self.target_kind or (other.target_kind if same else None),
             use=use if self.use is None else self.use,
             kinds=self.kinds or other.kinds,
             triples=self.triples or other.triples,
@@ -86,11 +107,14 @@ class Column:
 class Schema:
     """The columns of a table; a modality is one of them, or all scalar ones together.
 
-    `triples` names the file that says how the entities in graph columns are related.
+    `triples` names the file that says how the entities in graph columns are related, `target_kind`
+    what the target is: classes, labels or numbers.
     """
 
     columns: tuple[Column, ...]
     triples: str | None = None
+    target_kind: str = "classes"
+    targets: tuple[str, ...] = ()
 
     def role(self, role: str) -> str | None:
         """The name of the column with this role, if there is one."""
@@ -98,7 +122,8 @@ class Schema:
 
     @property
     def target(self) -> str | None:
-        return self.role("target")
+        """The target's column, the first of several."""
+        return next(iter(self.targets), None)
 
     @property
     def modalities(self) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -135,7 +160,9 @@ class Schema:
         """What a user would have to say to get this schema again."""
         used = [c for c in self.columns if c.role == "modality"]
         return Roles(
-            **{r: self.role(r) for r in SINGLE},
+            **{r: self.role(r) for r in SINGLE if r != "target"},
+            target=self.targets,
+            target_kind=self.target_kind if self.targets else None,
             use=tuple(c.name for c in used),
             kinds={c.name: str(c.kind) for c in used},
             triples=self.triples,
@@ -189,18 +216,22 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
     if not len(frame):
         raise DataError(f"{name}: the table has no rows. Give a table with at least one labelled row.")
     _check_names(frame, roles, name)
-    given = {column: role for role in SINGLE if (column := getattr(roles, role))}
-    labels = frame[roles.target] if roles.target else None
+    given = {column: role for role in SINGLE for column in roles.columns(role)}
+    targets, target_kind, told = roles.columns("target"), "classes", ""
+    if targets:
+        target_kind, told = kind_of_target(frame, targets, roles.target_kind, name)
+    labels = frame[targets[0]] if targets and target_kind == "classes" else None
     columns = []
     for column in map(str, frame.columns):
         cells = [c for c in frame[column] if not is_absent(c)]
         role = given.get(column)
         if role:
             kind = _describing(frame, column, cells, roles) if role == "describe" and cells else None
-            columns.append(Column(column, role, kind, _ROLE_EVIDENCE))
+            evidence = f"{_ROLE_EVIDENCE}; {target_kind} ({told})" if role == "target" else _ROLE_EVIDENCE
+            columns.append(Column(column, role, kind, evidence))
         else:
             columns.append(_inferred(frame, column, cells, roles, labels, name, report))
-    schema = Schema(tuple(columns), roles.triples)
+    schema = Schema(tuple(columns), roles.triples, target_kind, targets)
     if roles.triples and not any(c.kind == "graph" for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Say --kind COLUMN=graph.")
     if roles.use is not None and not schema.modalities and not roles.describe:
@@ -211,8 +242,12 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
 def _check_names(frame: pd.DataFrame, roles: Roles, name: str) -> None:
     known = [str(c) for c in frame.columns]
     asked: list[tuple[str, str]] = [
-        (f"--{role}", column) for role in SINGLE if (column := getattr(roles, role))
+        (f"--{role}", column) for role in SINGLE for column in roles.columns(role)
     ]
+    if roles.target_kind and not roles.target:
+        raise OptionError(
+            f"{name}: --target-kind {roles.target_kind}, and no target. Say --target C, or leave it out."
+        )
     for (first, column), (second, again) in combinations(asked, 2):
         if column == again:
             raise OptionError(f"{name}: {first} and {second} both name {column!r}. Give a column one role.")
@@ -225,7 +260,7 @@ def _check_names(frame: pd.DataFrame, roles: Roles, name: str) -> None:
             raise OptionError(f"--kind {column}={kind}: no such kind. {suggestion(kind, KINDS)}")
     for column in roles.use or ():
         for role in ("target", "split"):
-            if column == getattr(roles, role):
+            if column in roles.columns(role):
                 raise OptionError(
                     f"--use {column!r}: it is the {role}, which no model may see. Leave it out."
                 )

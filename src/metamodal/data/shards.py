@@ -128,7 +128,7 @@ def encode_table(
 def _sampled(source: Source, said: Roles, options: ShardOptions) -> Dataset:
     """Rows to fit kinds to: evenly drawn from the training part, at most 1,024."""
     rng = np.random.default_rng(options.seed)
-    single = [c for c in (said.target, said.task, said.group, said.split, said.time) if c]
+    single = [c for role in ("target", "task", "group", "split", "time") for c in said.columns(role)]
     held: dict[str, list[Any]] = {c: [] for c in single}
     kept: list[tuple[int, int, dict[str, Any]]] = []  # (place among all rows, number in the file, cells)
     count = 0

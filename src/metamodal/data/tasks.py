@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from metamodal.data.dataset import Dataset
 from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch, Episode, one_hot
 
@@ -21,8 +22,12 @@ __all__ = [
     "episodes_of",
     "hidden",
     "random_missing",
+    "tasks_in",
     "tasks_of",
 ]
+
+POOL = ("",)
+"""The classes of a task whose rows have labels or numbers: one pool of rows."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Task:
     """Classes of rows that episodes are drawn from: all of a table, or those of one task value.
 
     `rows[k]` are the row numbers of class k, `groups[k]` their group entity as a code (-1: none).
+    Where rows have labels or numbers there are no classes: all rows are one pool without a name.
     """
 
     name: str
@@ -46,15 +52,19 @@ class Task:
 class Shape:
     """The shape of an episode: classes, support rows a class, query rows a class (at most).
 
-    Without support rows, at `shot` 0, classes are told apart by what is known of them alone.
+    Without support rows, at `shot` 0, classes are told apart by what is known of them alone. A `pooled`
+    episode, of labels or numbers, has one pool of rows instead of classes, and maybe no support.
     """
 
     way: int = 5
     shot: int = 1
     query: int = 15
+    pooled: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("way", 2), ("shot", 0), ("query", 1)):
+        if self.pooled and self.way != 1:
+            raise OptionError(f"way={self.way}: labels and numbers have no classes. Leave it out.")
+        for name, least in (("way", 1 if self.pooled else 2), ("shot", 0), ("query", 1)):
             if getattr(self, name) < least:
                 raise OptionError(f"{name}={getattr(self, name)}: too small. Say {least} or more.")
 
@@ -63,9 +73,9 @@ class Shape:
 class Draw:
     """Row numbers of drawn episodes: support `(t, s)`, query `(t, q)`, with class codes alike.
 
-    A class with fewer than the wished query rows fills up with row 0 under class code -1. `sizes`
-    `(t, way)` are the rows that each drawn class has in all, `examples` `(t, way)` one of them. At shot 0
-    the support is one row of class code -1.
+    A class with fewer than the wished query rows fills up with row 0 under class code -1, and so does a
+    support of no rows, which has a single one of these. `sizes` `(t, way)` are the rows that each
+    drawn class has in all, `examples` `(t, way)` one of them.
     """
 
     support: Tensor
@@ -76,6 +86,12 @@ class Draw:
     tasks: tuple[str, ...]
     sizes: Tensor
     examples: Tensor
+
+    def knowing(self, counts: Tensor | int) -> Draw:
+        """The same episodes with only the first `counts` `(t)` rows of each support known."""
+        place = torch.arange(self.support.shape[1])
+        known = place < torch.as_tensor(counts).reshape(-1, 1)
+        return replace(self, support_codes=torch.where(known, self.support_codes, -1))
 
 
 @dataclass(frozen=True)
@@ -90,9 +106,22 @@ class Sampling:
     tasks: float = 1.0
 
 
-def tasks_of(labels: np.ndarray, tasks: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> list[Task]:
-    """The tasks among `rows`: one for each task value, or a single one without a task column."""
+def tasks_in(dataset: Dataset, rows: np.ndarray) -> list[Task]:
+    """The tasks among some of a table's rows."""
+    return tasks_of(dataset.labels(), dataset.tasks(), dataset.groups(), rows, pooled=dataset.pooled)
+
+
+def tasks_of(
+    labels: np.ndarray, tasks: np.ndarray, groups: np.ndarray, rows: np.ndarray, *, pooled: bool = False
+) -> list[Task]:
+    """The tasks among `rows`: one for each task value, or a single one without a task column.
+
+    Args:
+        pooled: whether rows have labels or numbers, so that all labelled rows of a task are one pool.
+    """
     group_codes = _coded(groups)
+    if pooled:
+        labels = np.array([None if label is None else POOL[0] for label in labels], dtype=object)
     found = []
     for name in sorted({str(t) for t in tasks[rows]}):
         members = rows[np.array([str(t) == name for t in tasks[rows]], dtype=bool)]
@@ -119,6 +148,12 @@ def draw_episodes(
     """
     offers = [task.usable(shape.shot) for task in tasks]
     able = [i for i, classes in enumerate(offers) if len(classes) >= shape.way]
+    if not able and shape.pooled:
+        most = max((len(rows) for task in tasks for rows in task.rows), default=0)
+        raise DataError(
+            f"{name}: {shape.shot} support rows and a query need a task of {shape.shot + 1} or more rows, and the "
+            f"largest of {len(tasks)} tasks has {most}. Lower --shot, or give more labelled rows."
+        )
     if not able:
         best = max((len(classes) for classes in offers), default=0)
         where = f" in one task ({len(tasks)} tasks)" if len(tasks) > 1 else ""
@@ -129,7 +164,7 @@ def draw_episodes(
     sampling = sampling or Sampling()
     weights = np.array([len(offers[i]) for i in able], dtype=float) ** sampling.tasks
     chosen = rng.choice(able, size=count, p=weights / weights.sum())
-    support = np.zeros((count, shape.way, shape.shot), dtype=np.int64)
+    support = np.full((count, shape.way, max(1, shape.shot)), -1, dtype=np.int64)
     query = np.full((count, shape.way, shape.query), -1, dtype=np.int64)
     names, sizes, examples = [], *np.zeros((2, count, shape.way), dtype=np.int64)
     for e, i in enumerate(chosen):
@@ -143,17 +178,15 @@ def draw_episodes(
         names.append(tuple(tasks[i].classes[k] for k in classes))
         for w, k in enumerate(classes):
             s, q = _drawn_rows(tasks[i].rows[k], tasks[i].groups[k], shape, rng)
-            support[e, w] = s
+            support[e, w, : len(s)] = s
             query[e, w, : len(q)] = q
     codes = np.arange(shape.way)[:, None]
-    support_codes = np.broadcast_to(codes, support.shape)
+    support_codes = np.where(support < 0, -1, codes)
     query_codes = np.where(query < 0, -1, codes)
     flat = (count, -1)
-    if not shape.shot:
-        support, support_codes = np.zeros((count, 1), dtype=np.int64), np.full((count, 1), -1)
     return Draw(
-        torch.from_numpy(support.reshape(flat)),
-        torch.from_numpy(support_codes.reshape(flat).copy()),
+        torch.from_numpy(np.maximum(support, 0).reshape(flat)),
+        torch.from_numpy(support_codes.reshape(flat)),
         torch.from_numpy(np.maximum(query, 0).reshape(flat)),
         torch.from_numpy(query_codes.reshape(flat)),
         tuple(names),
@@ -166,12 +199,17 @@ def draw_episodes(
 def episodes_of(batch: Batch, draw: Draw, way: int, about: dict[str, Tensor] | None = None) -> Episode:
     """The drawn rows of an encoded table as a stack of episodes.
 
+    Rows that have labels or numbers keep them; where the class code is -1 they are unknown, and such
+    a row of the support is absent.
+
     Args:
         about: what is known of the drawn classes, `(t, way)`.
     """
-    support = batch.take(draw.support).labelled(one_hot(draw.support_codes, way))
-    support = hidden(support, draw.support_codes < 0)._replace(about=about or {})
-    return Episode(support, batch.take(draw.query).labelled(one_hot(draw.query_codes, way)))
+    support, query = hidden(batch.take(draw.support), draw.support_codes < 0), batch.take(draw.query)
+    if not batch.targets.shape[-1]:
+        support = support.labelled(one_hot(draw.support_codes, way))._replace(about=about or {})
+        return Episode(support, query.labelled(one_hot(draw.query_codes, way)))
+    return Episode(_known(support, draw.support_codes), _known(query, draw.query_codes))
 
 
 def hidden(batch: Batch, rows: Bool[Tensor, "*n"]) -> Batch:
@@ -193,6 +231,10 @@ def random_missing(batch: Batch, rate: float | Tensor, rng: torch.Generator) -> 
     spared = torch.zeros_like(present).scatter(-1, last, True) & present
     kept = torch.where(kept.any(-1, keepdim=True), kept, spared)
     return batch._replace(present={m: kept[..., i] for i, m in enumerate(names)})
+
+
+def _known(batch: Batch, codes: Tensor) -> Batch:
+    return batch.labelled(torch.where(codes[..., None] >= 0, batch.targets, torch.nan))
 
 
 def _coded(groups: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.splits import Split
 from metamodal.evaluation.pictures import curve
 from metamodal.evaluation.pictures.words import breakable
+from metamodal.evaluation.pooled_views import pooled_episodes, pooled_tests
 from metamodal.evaluation.protocol import Evaluation
 from metamodal.evaluation.views import DataView, episode_views, score_views
 from metamodal.predictor import MetaModel
@@ -84,11 +85,14 @@ def write_report(
         data=data,
         facts=_model_facts(evaluations, run),
         run=run,
-        curves=_curves(run.trained.history) if run else (),
+        curves=_curves(run.trained.history, _score(run)) if run else (),
+        score=_score(run) if run else "accuracy",
         board=run.model.record.get("outcome", {}).get("leaderboard", ()) if run else (),
         balance=run.model.record.get("outcome", {}).get("balance", ()) if run else (),
         tests=score_views(evaluations, data),
+        pooled=pooled_tests(evaluations),
         episodes=episode_views(evaluations, data),
+        pooled_episodes=pooled_episodes(evaluations, data.draw),
     )
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,12 +111,17 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "amount": _amount, "count": _count, "breakable": breakable}
+    environment.filters |= {"percent": _percent, "gained": _gained, "amount": _amount, "count": _count}
+    environment.filters |= {"breakable": breakable}
     return environment.get_template("report.html")
 
 
 def _percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}"
+
+
+def _gained(share: float) -> str:
+    return f"{100 * share:+.2f}"
 
 
 def _count(number: int) -> str:
@@ -141,8 +150,13 @@ def _model_facts(evaluations: Sequence[Evaluation], run: FinishedRun | None) -> 
         episodes = run.model.record.get("outcome", {}).get("valid_episodes")
         among = f", {episodes} episodes" if episodes else ""
         accuracy, ci95 = best.accuracy or 0.0, best.ci95 if best.ci95 is not None else math.nan
-        facts.append(("Validation accuracy", f"{_percent(accuracy)} ± {_percent(ci95)} %{among}"))
+        facts.append((f"Validation {_score(run)}", f"{_percent(accuracy)} ± {_percent(ci95)} %{among}"))
     return facts
+
+
+def _score(run: FinishedRun) -> str:
+    """What the model was chosen by, in words."""
+    return str(run.model.record.get("outcome", {}).get("score", "accuracy")).replace("_", " ")
 
 
 def _best(history: Sequence[_Step]) -> _Step | None:
@@ -150,8 +164,8 @@ def _best(history: Sequence[_Step]) -> _Step | None:
     return max(validated, key=lambda p: p.accuracy or 0.0, default=None)
 
 
-def _curves(history: Sequence[_Step]) -> tuple[Markup, ...]:
-    """Validation accuracy and training loss over time, as drawings."""
+def _curves(history: Sequence[_Step], score: str = "accuracy") -> tuple[Markup, ...]:
+    """Validation score and training loss over time, as drawings."""
     if not history:
         return ()
     unit, name = (60.0, "min") if history[-1].elapsed > 180 else (1.0, "s")
@@ -162,7 +176,7 @@ def _curves(history: Sequence[_Step]) -> tuple[Markup, ...]:
         accuracy = [100 * (p.accuracy or 0.0) for p in validated]
         band = [100 * (p.ci95 or 0.0) for p in validated]
         kept = next(i for i, p in enumerate(validated) if p is _best(history))
-        names = (f"time ({name})", "validation accuracy (%)")
+        names = (f"time ({name})", f"validation {score} (%)")
         drawings.append(curve(time, accuracy, names, band=band, ring=kept))
     time = [p.elapsed / unit for p in history]
     drawings.append(curve(time, [p.loss for p in history], (f"time ({name})", "training loss")))

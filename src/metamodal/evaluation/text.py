@@ -7,11 +7,13 @@ from typing import Any
 
 from metamodal.evaluation.protocol import Evaluation, Result
 
-__all__ = ["evaluation_table", "label", "leaderboard_lines"]
+__all__ = ["SHOWN", "evaluation_table", "label", "leaderboard_lines"]
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
-    """One line a result: what, accuracy with its interval, macro recall and F1."""
+    """One line a result: what, its score with its interval, and other scores."""
+    if evaluation.targets.outputs:
+        return _pooled_table(evaluation)
     p = evaluation.protocol
     kind = "unseen classes" if evaluation.unseen_classes else "classes seen in training"
     kind = kind if evaluation.trained else "no training"
@@ -27,6 +29,51 @@ def evaluation_table(evaluation: Evaluation) -> str:
             f"  {label(evaluation, result):{width}} {100 * mean:6.2f} ± {100 * ci95:5.2f} "
             f"{scores['recall_macro']:7.2f} {scores['f1_macro']:7.2f}"
         )
+    return "\n".join([*lines, *_fusion(evaluation)])
+
+
+SHOWN = {
+    "labels": {"f1_macro": "F1", "f1_micro": "F1 all", "accuracy": "exact"},
+    "numbers": {"mae": "MAE", "rmse": "RMSE"},
+}
+"""The scores of labels and numbers that stand beside the one they compare by, and what they are called."""
+
+
+def _pooled_table(evaluation: Evaluation) -> str:
+    p, targets, score = evaluation.protocol, evaluation.targets, evaluation.score.replace("_", " ")
+    kind = "tasks that training did not see" if evaluation.unseen_classes else "no unseen tasks"
+    kind = kind if evaluation.trained else "no training"
+    several = f" of {targets.outputs} {targets.kind}" if targets.outputs > 1 else ""
+    shown = SHOWN[targets.kind]
+    results = [*evaluation.results, *filter(None, [evaluation.population]), *evaluation.baselines]
+    width = max(56, *(len(label(evaluation, result)) for result in results))
+    lines = [
+        f"{p.shot} support rows, {p.episodes} episodes, {kind} ({score}{several} ± 95 % interval, %)",
+        f"  {'':{width}} {score:>17}"
+        + "".join(f" {name:>9}" for name in shown.values())
+        + f" {'over none':>15}",
+    ]
+    for result in results:
+        row = result.to_dict()
+        cells = "".join(f" {_figure(row[name]['mean'], targets.kind):>9}" for name in shown)
+        gain = f"{_pair(*result.gain, '+')}" if result.gain else ""
+        lines.append(f"  {label(evaluation, result):{width}} {_pair(*result.score)}{cells} {gain:>15}")
+    return "\n".join([*lines, *_fusion(evaluation)])
+
+
+def _pair(mean: float, ci95: float, sign: str = "") -> str:
+    return f"{100 * mean:{sign}9.2f} ± {100 * ci95:5.2f}"
+
+
+def _figure(value: float | None, kind: str) -> str:
+    if value is None:
+        return "-"
+    return f"{100 * value:.2f}" if kind == "labels" else f"{value:.4g}"
+
+
+def _fusion(evaluation: Evaluation) -> list[str]:
+    """What all modalities together have over the best single one."""
+    lines = []
     gain, ci95 = evaluation.fusion_gain
     if len(evaluation.whole.modalities) > 1:
         lines.append(
@@ -37,15 +84,15 @@ def evaluation_table(evaluation: Evaluation) -> str:
             lines.append(
                 "  warning: together the modalities do worse than the best one alone; leave out a weak one with --use"
             )
-    return "\n".join(lines)
+    return lines
 
 
-def leaderboard_lines(board: Sequence[Mapping[str, Any]]) -> list[str]:
+def leaderboard_lines(board: Sequence[Mapping[str, Any]], score: str = "accuracy") -> list[str]:
     """One line a candidate of an automatic choice, best first; none where nothing was chosen."""
     if not board:
         return []
     width = max(len(place["name"]) for place in board)
-    lines = ["chosen on validation tasks, the best first (accuracy ± 95 % interval, %):"]
+    lines = [f"chosen on validation tasks, the best first ({score.replace('_', ' ')} ± 95 % interval, %):"]
     for place in board:
         mean, ci95 = (100 * place["valid"][k] for k in ("mean", "ci95"))
         lines.append(
@@ -60,6 +107,10 @@ def label(evaluation: Evaluation, result: Result) -> str:
     what = "all" if everything else " + ".join(result.modalities)
     if result.missing:
         what += f", {100 * result.missing:.0f} % of cells missing"
+    if result.name == "population":
+        return f"{evaluation.learner}: no support rows, the population's answer"
+    if result.name == "support_mean":
+        return "mean of the support"
     if not result.name:
         blind = evaluation.whole.told and not result.told
         return f"{evaluation.learner}: {what}{', told nothing of the classes' if blind else ''}"

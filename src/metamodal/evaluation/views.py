@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent
+from metamodal.data.cells import is_absent, number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.splits import PARTS, Split
 from metamodal.evaluation.pictures import Picture, painter
@@ -62,7 +62,9 @@ class DataView:
 
     @property
     def counts(self) -> list[tuple[tuple[str, str], int]]:
-        counts = [(("row", "rows"), len(self.table)), (("class", "classes"), _distinct(self.labels))]
+        counts = [(("row", "rows"), len(self.table)), (("class", "classes"), self._classes(self.labels))]
+        if self.table.pooled:
+            counts.append((("target column", "target columns"), len(self.table.schema.targets)))
         counts.append((("task", "tasks"), _distinct(self.tasks)))
         counts.append((("group", "groups"), _distinct(self.table.groups())))
         return [(names, count) for names, count in counts if count]
@@ -71,9 +73,12 @@ class DataView:
     def parts(self) -> list[_Part]:
         rows = {name: getattr(self.split, name) for name in PARTS} if self.split else {}
         return [
-            _Part(name, len(at), _distinct(self.labels[at]), _distinct(self.tasks[at]))
+            _Part(name, len(at), self._classes(self.labels[at]), _distinct(self.tasks[at]))
             for name, at in rows.items()
         ]
+
+    def _classes(self, labels: np.ndarray) -> int:
+        return 0 if self.table.pooled else _distinct(labels)
 
     @property
     def columns(self) -> list[tuple[Any, float]]:
@@ -94,10 +99,23 @@ class DataView:
 
     @property
     def examples(self) -> list[tuple[str, tuple[Picture, ...]]]:
-        """A row of each of a few classes, spread evenly over the names in order."""
-        names = sorted(self.row_of)
+        """A row of each of a few classes or targets, spread evenly over their names in order."""
+        names = sorted(self.row_of, key=_magnitude if self.table.pooled else None)
         at = np.linspace(0, len(names) - 1, min(_EXAMPLES, len(names))).round().astype(int)
-        return [(names[i], self.draw(self.row_of[names[i]])) for i in at]
+        told = [_rounded(names[i]) if self.table.pooled else names[i] for i in at]
+        return [(name, self.draw(self.row_of[names[i]])) for name, i in zip(told, at)]
+
+
+def _magnitude(name: str) -> tuple[float, str]:
+    """Numbers in their order, before all else in alphabetical order."""
+    number = number_of(name)
+    return (math.inf if number is None else number, name)
+
+
+def _rounded(name: str) -> str:
+    """Numbers of a row's target in few digits."""
+    numbers = [(word, number_of(word)) for word in name.split(", ")]
+    return ", ".join(word if number is None else f"{number:.4g}" for word, number in numbers)
 
 
 def _distinct(values: np.ndarray) -> int:
@@ -135,7 +153,8 @@ class _Test:
 
 
 def score_views(evaluations: Sequence[Evaluation], data: DataView) -> list[_Test]:
-    """All evaluations on one axis, so that they compare at a glance."""
+    """All evaluations of classes on one axis, so that they compare at a glance."""
+    evaluations = [e for e in evaluations if not e.targets.outputs]
     lowest = [1.0]
     for evaluation in evaluations:
         lowest += [1 / evaluation.protocol.way]
@@ -260,7 +279,8 @@ class _Shown:
 
 
 def episode_views(evaluations: Sequence[Evaluation], data: DataView) -> list[_Shown]:
-    """The first episodes of the first evaluation."""
+    """The first episodes of the first evaluation of classes."""
+    evaluations = [e for e in evaluations if not e.targets.outputs]
     return [_shown(showcase, data) for e in evaluations[:1] for showcase in e.showcases[:_EPISODES]]
 
 

@@ -7,11 +7,15 @@ one weight a task, and each task's rows meet their own. With ordinary weights th
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["Conv1d", "Conv2d", "GroupNorm", "LayerNorm", "Linear", "of_rows", "stackable"]
+
+_UNFOLDED = 300_000  # values of one task's patches, beyond which unfolding them costs more than it saves
 
 
 class Linear(nn.Linear):
@@ -49,18 +53,17 @@ class GroupNorm(nn.GroupNorm):
 
 
 class Conv2d(nn.Conv2d):
-    """Convolution in two dimensions; with a weight a task, by `unfold` and one batched product."""
+    """Convolution in two dimensions; with a weight a task, as one batched product where patches are few."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dim() == 4:
             return super().forward(x)
         tasks, out = self.weight.shape[:2]
-        if tasks == 1:
-            bias = None if self.bias is None else self.bias[0]
-            return self._conv_forward(x, self.weight[0], bias)
         rows = len(x) // tasks
         (pad, _), (kernel, _), (stride, _) = _pairs(self.padding), self.kernel_size, self.stride
         sides = [(side + 2 * pad - kernel) // stride + 1 for side in x.shape[2:]]
+        if tasks == 1 or rows * math.prod(sides) * self.weight[0, 0].numel() > _UNFOLDED:
+            return _one_by_one(self, x)
         patches = F.unfold(x, kernel, padding=pad, stride=stride)
         patches = patches.unflatten(0, (tasks, rows)).transpose(1, 2).flatten(2)
         y = self.weight.flatten(2) @ patches
@@ -77,8 +80,7 @@ class Conv1d(nn.Conv1d):
             return super().forward(x)
         tasks, out = self.weight.shape[:2]
         if tasks == 1:
-            bias = None if self.bias is None else self.bias[0]
-            return self._conv_forward(x, self.weight[0], bias)
+            return _one_by_one(self, x)
         rows = len(x) // tasks
         padded = F.pad(x, _pairs(self.padding) * 2)
         patches = padded.unfold(2, self.kernel_size[0], self.stride[0])
@@ -88,6 +90,13 @@ class Conv1d(nn.Conv1d):
         if self.bias is not None:
             y = y + self.bias[..., None]
         return y.unflatten(2, (rows, length)).transpose(1, 2).reshape(tasks * rows, out, length)
+
+
+def _one_by_one(layer: Conv1d | Conv2d, x: Tensor) -> Tensor:
+    """One ordinary convolution a task: faster where there is much to convolve."""
+    biases = [None] * len(layer.weight) if layer.bias is None else list(layer.bias)
+    parts = zip(x.unflatten(0, (len(layer.weight), -1)), layer.weight, biases)
+    return torch.cat([layer._conv_forward(*part) for part in parts])
 
 
 def _pairs(padding: str | tuple[int, ...]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +106,13 @@ class Engine:
             return [self.predict(params, state, query)]
         pieces = [slice(i, i + at_once) for i in range(0, tasks, at_once)]
         return [self.predict(params, some(state, piece), query.some(piece)) for piece in pieces]
+
+    def pieces(self, episodes: Episode) -> Iterator[Episode]:
+        """A stack of encoded episodes in parts that are best differentiated one after another."""
+        tasks = len(episodes.query.targets)
+        at_once = tasks if self.learner.reads == "tokens" else max(1, self._at_once(episodes.support))
+        for i in range(0, tasks, at_once):
+            yield episodes.some(slice(i, i + at_once))
 
     def _at_once(self, batch: Batch) -> int:
         """How many tasks to work on at once; 0 where the model's weights cannot differ by task."""

@@ -67,6 +67,9 @@ class Balancer:
     ) -> None:
         self.rows, self.options, self.rng = rows, options, rng
         self.tasks = tasks
+        self.pooled = rows.targets.shape[-1] > 0
+        if self.pooled:
+            _check_classless(options)
         names = list(rows.present)
         check_modalities(options.noise, names, "train.noise")
         check_modalities(options.dropout, names, "train.dropout")
@@ -171,14 +174,13 @@ class Balancer:
     def tallies(self) -> tuple[Tally, ...]:
         """Classes, tasks and modalities: in the table, and as training saw them."""
         sizes = {self._key[t.name, n]: len(r) for t in self.tasks for n, r in zip(t.classes, t.rows)}
-        found = [
-            Tally(
-                "classes, by rows",
-                Spread.of(list(sizes.values())),
-                Spread.of([self.drawn[name] for name in sizes]),
-                self._said("class_sampling", "class_weight"),
-            )
-        ]
+        classes = Tally(
+            "classes, by rows",
+            Spread.of(list(sizes.values())),
+            Spread.of([self.drawn[name] for name in sizes]),
+            self._said("class_sampling", "class_weight"),
+        )
+        found = [] if self.pooled else [classes]
         if len(self.tasks) > 1:
             of_task: Counter[str] = Counter()
             for name, count in self.drawn.items():
@@ -201,6 +203,15 @@ class Balancer:
 
     def _said(self, *names: str) -> dict[str, str]:
         return {name: str(getattr(self.options, name)) for name in names}
+
+
+def _check_classless(options: TrainOptions) -> None:
+    """OptionError if an option speaks of classes, which labels and numbers have not."""
+    for name in ("class_sampling", "class_weight", "recombine"):
+        if getattr(options, name):
+            raise OptionError(
+                f"train.{name}={getattr(options, name)}: labels and numbers have no classes. Leave it out."
+            )
 
 
 def check_modalities(said: Mapping[str, float], known: Sequence[str], option: str) -> None:

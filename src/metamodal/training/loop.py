@@ -16,10 +16,12 @@ from metamodal.data.encode import Preprocessor
 from metamodal.data.pseudo import crossed
 from metamodal.data.tasks import Draw, Sampling, Shape, Task, draw_episodes, episodes_of, random_missing
 from metamodal.errors import DataError
-from metamodal.evaluation.metrics import episode_scores, interval
+from metamodal.evaluation.metrics import SCORES, interval, scores_of
 from metamodal.meta.engine import Engine
 from metamodal.meta.outer import classifier_start, outer_rules
+from metamodal.outputs import Output
 from metamodal.training.balance import Balancer, Tally
+from metamodal.training.caution import CAUTIONS, cautious
 from metamodal.training.options import TrainOptions
 from metamodal.training.sources import CROSSED, Sources
 from metamodal.training.told import Told
@@ -28,10 +30,15 @@ from metamodal.types import Batch, Episode, Params
 
 __all__ = ["Progress", "Trained", "meta_train"]
 
+_QUICK = 20.0  # times as fast learners' variances and penalties of labels and numbers are learned
+
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands, after each step and each validation; which candidate's, where there are several."""
+    """Where training stands, after each step and each validation; which candidate's, where there are several.
+
+    `accuracy` is the validation score: of labels and numbers what `SCORES` names instead.
+    """
 
     step: int
     elapsed: float
@@ -87,16 +94,17 @@ def meta_train(
     course = _Course(engine, preprocessor, rows, tasks, options, seed, start, told)
     judge = _Judge(engine, preprocessor, rows, tasks, options, seed, told)
     history: list[Progress] = []
-    best_params, since = course.averaged(), 0
-    best = judge(best_params)[0] if start is not None else -math.inf
+    best_params, since, best = course.averaged(), 0, -math.inf
+    if start is not None:
+        best, _, best_params = judge(best_params)
     ended = "no improvement"
     try:
         with course.workers:
             for progress, due in course.steps():
                 if due:
-                    accuracy, ci95 = judge(course.averaged())
+                    accuracy, ci95, params = judge(course.averaged())
                     if accuracy > best:
-                        best, best_params, since = accuracy, course.averaged(), 0
+                        best, best_params, since = accuracy, params, 0
                     else:
                         since += 1
                     progress = course.progress(accuracy=accuracy, ci95=ci95, best=best, validated=True)
@@ -131,7 +139,7 @@ class _Course:
         self.engine, self.preprocessor, self.rows, self.options = engine, preprocessor, rows, options
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
-        self.variants = preprocessor.variants if options.variants else 1
+        self.variants = preprocessor.variants if options.variants and not engine.output.fixed else 1
         self.balancer = Balancer(rows, [*tasks.pseudo, *tasks.train], options, self.rng)
         begin = dict(start or engine.initial())
         if options.outer == "supervised":
@@ -139,7 +147,8 @@ class _Course:
             begin |= classifier_start(engine, self.balancer.classes * self.variants)
         self.params = {k: v.detach().clone().requires_grad_() for k, v in begin.items()}
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
-        self.optimiser = torch.optim.AdamW(_groups(self.params, options))
+        quick = _QUICK if engine.output.fixed else 1.0
+        self.optimiser = torch.optim.AdamW(_groups(self.params, options, quick))
         self.pools = (tasks.train, _together(tasks.train))
         self.pseudo, self.unlabelled = tasks.pseudo, tasks.share
         self.sampling = Sampling(options.class_sampling, options.task_sampling)
@@ -171,7 +180,8 @@ class _Course:
     def progress(self, **result: float | bool | None) -> Progress:
         elapsed = self._elapsed()
         left = elapsed / max(self._share(), 1e-9) - elapsed
-        rate = self.step * self.options.episodes * self.options.workers / max(elapsed, 1e-9)
+        drawn = self.options.tasks if self.engine.output.fixed else self.options.episodes
+        rate = self.step * drawn * self.options.workers / max(elapsed, 1e-9)
         return Progress(self.step, elapsed, max(0.0, left), self.loss, rate, **result)  # type: ignore[arg-type]
 
     def _share(self) -> float:
@@ -223,10 +233,9 @@ class _Course:
     def _episode_loss(self) -> Tensor:
         """Query loss of a step's episodes, all modalities and, weighed, each by itself."""
         unlabelled = bool(self.unlabelled) and self.rng.random() < self.unlabelled
-        pool = self._pool(unlabelled)
-        shape = _fitting(pool, int(self.rng.integers(1, self.options.rows)), self.options)
-        sampling = Sampling(tasks=0.0) if unlabelled else self.sampling
-        draw = draw_episodes(pool, shape, self.options.episodes, self.rng, sampling=sampling)
+        shape, draw = self._drawn(
+            self._pool(unlabelled), Sampling(tasks=0.0) if unlabelled else self.sampling
+        )
         turned = torch.randint(self.variants, (len(draw.support), shape.way), generator=self.generator)
         raw = self._varied(draw, turned, unlabelled=unlabelled)
         self.balancer.count(draw, raw)
@@ -247,7 +256,7 @@ class _Course:
             for name in raw.inputs:
                 alone = Episode(episodes.support.only([name]), episodes.query.only([name]))
                 logits = self.engine.logits(self.params, alone)
-                seen = targets * alone.query.present[name][..., None]
+                seen = _where_present(self.engine.output, targets, alone.query.present[name])
                 loss = loss + self.options.alone * self.alone[name] * self.engine.output.loss(logits, seen)
         return loss
 
@@ -257,6 +266,15 @@ class _Course:
             return self.pools[int(self.rng.random() < self.options.across)]
         each, clusters = self.pseudo[:1], self.pseudo[1:]
         return clusters if clusters and self.rng.random() < 0.5 else each
+
+    def _drawn(self, pool: list[Task], sampling: Sampling) -> tuple[Shape, Draw]:
+        """A step's episodes; of labels and numbers each with a random part of the support known."""
+        if not self.engine.output.fixed:
+            shape = _fitting(pool, int(self.rng.integers(1, self.options.rows)), self.options)
+            return shape, draw_episodes(pool, shape, self.options.episodes, self.rng, sampling=sampling)
+        shape = _pooled(pool, self.options)
+        draw = draw_episodes(pool, shape, self.options.tasks, self.rng, sampling=sampling)
+        return shape, draw.knowing(torch.from_numpy(self.rng.integers(0, shape.shot + 1, self.options.tasks)))
 
     def _varied(self, draw: Draw, turned: Tensor, *, unlabelled: bool) -> Batch:
         """The drawn rows, flat, each class under its symmetry `turned` `(t, k)`, augmented, with cells missing."""
@@ -285,23 +303,29 @@ class _Course:
         return torch.repeat_interleave(rates, widths, dim=1)
 
 
-def _groups(params: Params, options: TrainOptions) -> list[dict[str, Any]]:
-    """Parameters by whether they decay and by whether they came trained."""
-    groups = []
-    for pretrained, highest in ((False, options.lr), (True, options.pretrained_lr)):
-        for decayed, decay in ((True, options.weight_decay), (False, 0.0)):
-            chosen = [
-                v
-                for k, v in params.items()
-                if (".pretrained." in k) == pretrained and (v.dim() > 1) == decayed
-            ]
-            if chosen:
-                groups.append({"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest})
-    return groups
+def _groups(params: Params, options: TrainOptions, quick: float = 1.0) -> list[dict[str, Any]]:
+    """Parameters by whether they decay, whether they came trained, and whether they are scalars of the learner.
+
+    Args:
+        quick: how many times as fast those scalars learn.
+    """
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, value in params.items():
+        highest = options.pretrained_lr if ".pretrained." in name else options.lr
+        if name.startswith("learner.") and not value.dim():
+            highest *= quick
+        groups.setdefault((highest, options.weight_decay if value.dim() > 1 else 0.0), []).append(value)
+    return [
+        {"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest}
+        for (highest, decay), chosen in groups.items()
+    ]
 
 
 class _Judge:
-    """Accuracy on the same validation episodes every time."""
+    """The score of the same validation episodes every time; see `SCORES`.
+
+    Episodes of labels and numbers know none to all of their support rows, in turn.
+    """
 
     def __init__(
         self,
@@ -316,10 +340,14 @@ class _Judge:
         self.engine = engine
         most = max(len(task.usable(1)) for task in tasks.valid)
         self.shape = Shape(way=min(5, max(2, most)), shot=1, query=5)
+        if engine.output.fixed:
+            self.shape = _pooled(tasks.valid, options)
         rng = np.random.default_rng([seed, 1])
         sampling = Sampling(tasks=0.0) if tasks.blind else None
         episodes = options.valid_episodes // 3 + 1 if tasks.blind else options.valid_episodes
         self.draw = draw_episodes(tasks.valid, self.shape, episodes, rng, "validation", sampling)
+        if engine.output.fixed:
+            self.draw = self.draw.knowing(torch.arange(options.valid_episodes) % (self.shape.shot + 1))
         self.about = told.of(self.draw) if told and not tasks.blind else {}
         needed = torch.cat([self.draw.support, self.draw.query], 1)
         if tasks.blind:  # a row is its own class there: each appearance is to differ
@@ -334,13 +362,20 @@ class _Judge:
         shots = self.draw.support.shape[1]
         self.draw = replace(self.draw, support=where[:, :shots], query=where[:, shots:])
 
-    def __call__(self, params: Params) -> tuple[float, float]:
+    def __call__(self, params: Params) -> tuple[float, float, Params]:
+        """The score, its interval, and the parameters with the caution that scores best."""
+        cautions = CAUTIONS if self.engine.output.fixed else (0.0,)
         with torch.no_grad():
             encoded = self.engine.encode(params, self.rows)
             episodes = episodes_of(encoded, self.draw, self.shape.way, self.about)
-            logits = self.engine.logits(params, episodes)
-        mean, ci95 = interval(episode_scores(logits, episodes.query.targets)["accuracy"])
-        return mean, ci95
+            tried = [cautious(params, caution) for caution in cautions]
+            scores = [self._score(each, episodes) for each in tried]
+        best = max(range(len(tried)), key=lambda i: scores[i][0])
+        return *scores[best], tried[best]
+
+    def _score(self, params: Params, episodes: Episode) -> tuple[float, float]:
+        logits, output = self.engine.logits(params, episodes), self.engine.output
+        return interval(scores_of(output, logits, episodes.query.targets)[SCORES[output.name]])
 
 
 def _together(tasks: list[Task]) -> list[Task]:
@@ -364,6 +399,20 @@ def _fitting(tasks: list[Task], shot: int, options: TrainOptions) -> Shape:
         if middle:
             return Shape(way=min(options.way, middle), shot=fewer, query=options.rows - fewer)
     raise DataError("no training task has two classes of two or more rows. Give more labelled rows.")
+
+
+def _pooled(tasks: list[Task], options: TrainOptions) -> Shape:
+    """The wished shape of episodes of labels or numbers, with no more support rows than half of the tasks allow."""
+    sizes = sorted(len(rows) for task in tasks for rows in task.rows)
+    shot = max(1, min(options.support, sizes[len(sizes) // 2] - 1))
+    return Shape(way=1, shot=shot, query=options.queries, pooled=True)
+
+
+def _where_present(output: Output, targets: Tensor, present: Tensor) -> Tensor:
+    """Targets of the rows that are there, the others unknown."""
+    if output.fixed:
+        return torch.where(present[..., None], targets, torch.nan)
+    return targets * present[..., None]
 
 
 def _stacked(encoded: Batch, draw: Draw, way: int) -> Episode:

@@ -18,6 +18,9 @@ class TrainOptions(Options):
     support and query anew in every step, so that all shots from 1 to `rows - 1` are met. With probability `across` an episode's classes come from all tasks together. `variants`
     turns classes into new ones by the symmetries of their modalities (quarter turns of an image,
     time reversed in a series), drawn anew for each class.
+
+    Where targets are labels or numbers, a step draws `tasks` episodes instead, each of `support` rows, of
+    which a random number from none to all is labelled, and `queries` rows to predict.
     """
 
     outer: Literal["query", "displacement", "supervised"] = Field(
@@ -35,6 +38,11 @@ class TrainOptions(Options):
     )
     way: int = Field(40, ge=2, description="classes of a training episode, as far as there are so many")
     rows: int = Field(3, ge=2, description="rows of a class in a training episode, support and query")
+    support: int = Field(
+        10, gt=0, description="most support rows of a training episode of labels or numbers; the least is 0"
+    )
+    queries: int = Field(16, gt=0, description="query rows of a training episode of labels or numbers")
+    tasks: int = Field(8, gt=0, description="episodes a step where targets are labels or numbers")
     across: float = Field(
         0.75,
         ge=0,

@@ -11,8 +11,8 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.encode import Preprocessor
 from metamodal.data.pseudo import pseudo_tasks
 from metamodal.data.splits import Split, unlabelled_rows
-from metamodal.data.tasks import Task, tasks_of
-from metamodal.errors import DataError
+from metamodal.data.tasks import Task, tasks_in
+from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch
 
 __all__ = ["CROSSED", "Sources", "free_rows", "labelled_sources", "with_pseudo_tasks"]
@@ -67,8 +67,17 @@ def labelled_sources(dataset: Dataset, split: Split, share: float | None) -> Sou
     found = _labelled_tasks(dataset, split) if dataset.schema.target else ([], [])
     bare = share is None and not len(split.train)
     share = 1.0 if dataset.schema.target is None or bare else share or 0.0
+    if dataset.pooled and share:
+        raise OptionError(
+            f"train.unlabelled={share}: its episodes tell classes apart, and the target is labels or numbers. Leave it out."
+        )
     for tasks, rows, part in ((found[0], split.train, "train"), (found[1], split.valid, "valid")):
         if not tasks and (share < 1 if part == "train" else not share):
+            if dataset.pooled:
+                raise DataError(
+                    f"{dataset.name}: no {part} task has two labelled rows (split by {split.by}, {len(rows)} rows). "
+                    "Give more labelled rows, or a split column."
+                )
             raise DataError(
                 f"{dataset.name}: no {part} task has two classes of two or more rows (split by {split.by}, "
                 f"{len(rows)} rows). Give more labelled rows, or a split column."
@@ -106,9 +115,9 @@ def with_pseudo_tasks(
 
 
 def _labelled_tasks(dataset: Dataset, split: Split) -> tuple[list[Task], list[Task]]:
-    labels, tasks, groups = dataset.labels(), dataset.tasks(), dataset.groups()
+    least = 1 if dataset.pooled else 2
     train, valid = (
-        [t for t in tasks_of(labels, tasks, groups, rows) if len(t.usable(1)) >= 2]
+        [t for t in tasks_in(dataset, rows) if len(t.usable(1)) >= least]
         for rows in (split.train, split.valid)
     )
     return train, valid

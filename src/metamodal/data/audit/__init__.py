@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from metamodal.data.audit.labels import (
     coverage,
     coverage_findings,
     missing_words,
+    odd_targets,
 )
 from metamodal.data.audit.noise import label_noise
 from metamodal.data.dataset import Dataset
@@ -39,7 +40,8 @@ __all__ = ["Audit", "Balance", "Coverage", "Fault", "Finding", "States", "audit"
 def audit(
     source: Any,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
+    target_kind: str | None = None,
     task: str | None = None,
     group: str | None = None,
     split: str | None = None,
@@ -68,7 +70,8 @@ def audit(
     row 2, column pet: 'NA' is read as the name of a class, but may mean that there is no label. Leave the cell empty if so, else write another word.
     """
     used = tuple(use) if use else None
-    said = Roles(target, task, group, split, describe, used, dict(kinds or {}), triples, time)
+    targets = target if target is None or isinstance(target, str) else tuple(target)
+    said = Roles(targets, task, group, split, describe, used, dict(kinds or {}), triples, time, target_kind)
     return audited(open_source(source, root), said, plan or Plan(), seed)
 
 
@@ -93,6 +96,9 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
     shares = balance(dataset, columns)
     if dataset.schema.target is None:
         notes.append("labels: not looked at, no target column is named. Say --target C")
+    elif dataset.pooled:
+        odd_targets(dataset, of("label"))
+        notes.append(f"classes: there are none, the target is {dataset.schema.target_kind}")
     else:
         missing_words(dataset, of("label"))
         findings += class_findings(dataset)

@@ -13,8 +13,17 @@ from metamodal.data.audit.cells import ABSENT, PRESENT, ColumnCells
 from metamodal.data.audit.findings import Balance, Coverage, Finding, some
 from metamodal.data.dataset import Dataset
 from metamodal.data.problems import Problem, Report, short
+from metamodal.data.target_kinds import flag_of, is_empty, labels_of, target_number
 
-__all__ = ["balance", "balance_findings", "class_findings", "coverage", "coverage_findings", "missing_words"]
+__all__ = [
+    "balance",
+    "balance_findings",
+    "class_findings",
+    "coverage",
+    "coverage_findings",
+    "missing_words",
+    "odd_targets",
+]
 
 _NO_LABEL = {"", "na", "n/a", "n.a.", "#n/a", "none", "null", "nil", "nan", "missing", "-", "--", "?", "."}
 _FEW = 5  # rows of a class, below which 5 shots leave no query
@@ -39,6 +48,28 @@ def missing_words(dataset: Dataset, report: Report) -> None:
                 "Leave the cell empty if so, else write another word"
             )
             report(Problem(int(number), column, short(cell), reason))
+
+
+def odd_targets(dataset: Dataset, report: Report) -> None:
+    """Reports cells of labels or numbers that are neither."""
+    numbers = dataset.schema.target_kind == "numbers"
+    for column in dataset.schema.targets:
+        for number, cell in zip(dataset.numbers, dataset.frame[column]):
+            known = target_number(cell) is not None if numbers else _is_label(cell)
+            if not known and not is_empty(cell):
+                what = "no number" if numbers else "no label: neither a list of strings nor 0 or 1"
+                report(
+                    Problem(
+                        int(number),
+                        column,
+                        short(cell),
+                        f"{short(cell)} is {what}. Mend the cell, or leave it empty",
+                    )
+                )
+
+
+def _is_label(cell: Any) -> bool:
+    return flag_of(cell) is not None or labels_of(cell) is not None
 
 
 def class_findings(dataset: Dataset) -> Iterator[Finding]:
@@ -84,7 +115,7 @@ def balance(dataset: Dataset, columns: dict[str, ColumnCells]) -> list[Balance]:
     """How rows are shared out among classes and tasks, and cells among modalities."""
     found = []
     for of, names in (
-        ("classes", dataset.labels() if dataset.schema.target else np.array([])),
+        ("classes", dataset.labels() if dataset.schema.target and not dataset.pooled else np.array([])),
         ("tasks", dataset.tasks()),
         ("groups", dataset.groups()),
     ):

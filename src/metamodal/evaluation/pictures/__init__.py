@@ -11,7 +11,7 @@
 | `bars` | embeddings |
 """
 
-from metamodal.evaluation.pictures.curve import curve
+from metamodal.evaluation.pictures.curve import curve, scatter
 from metamodal.evaluation.pictures.painter import Picture, painter
 
-__all__ = ["Picture", "curve", "painter"]
+__all__ = ["Picture", "curve", "painter", "scatter"]

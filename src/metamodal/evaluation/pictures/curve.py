@@ -1,15 +1,16 @@
-"""Curves of a training run, as drawings in the colours of the page around them."""
+"""Curves and clouds of points, as drawings in the colours of the page around them."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-__all__ = ["curve"]
+__all__ = ["curve", "scatter"]
 
 # Matplotlib draws in these colours; the page turns them into its own, light or dark.
 _INKS = {
@@ -39,12 +40,8 @@ def curve(
     >>> curve([1.0, 2.0, 3.0], [0.9, 0.5, 0.4], ("time (s)", "loss"))[:4]
     Markup('<svg')
     """
-    import matplotlib
-    from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": names[1], "svg.fonttype": "none", "font.size": 10}):
-        figure = Figure(figsize=(4.8, 2.7), layout="constrained")
-        axes = figure.add_subplot()
+    def fill(axes: Any) -> None:
         colour = _INK if band is None else _OWN
         if band is not None:
             low, high = np.subtract(y, band), np.add(y, band)
@@ -52,6 +49,37 @@ def curve(
         axes.plot(x, y, color=colour, linewidth=1.8, marker="o", markersize=3)
         if ring is not None:
             axes.plot(x[ring], y[ring], color=colour, marker="o", markersize=9, fillstyle="none")
+
+    return _drawn(fill, names)
+
+
+def scatter(x: np.ndarray, y: np.ndarray, names: tuple[str, str]) -> Markup:
+    """Points as inline SVG, with the line on which both coordinates are equal.
+
+    Args:
+        names: of the two axes, plain words.
+
+    >>> scatter(np.array([1.0, 2.0]), np.array([1.1, 1.8]), ("true", "predicted"))[:4]
+    Markup('<svg')
+    """
+
+    def fill(axes: Any) -> None:
+        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        axes.plot(ends, ends, color=_MUTED, linewidth=1, linestyle="--")
+        axes.plot(x, y, color=_OWN, linestyle="none", marker="o", markersize=3, alpha=0.5, markeredgewidth=0)
+
+    return _drawn(fill, names)
+
+
+def _drawn(fill: Callable[[Any], None], names: tuple[str, str]) -> Markup:
+    """Axes with these names, filled."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": names[1], "svg.fonttype": "none", "font.size": 10}):
+        figure = Figure(figsize=(4.8, 2.7), layout="constrained")
+        axes = figure.add_subplot()
+        fill(axes)
         axes.set_xlabel(names[0], color=_MUTED)
         axes.set_title(names[1], color=_INK, loc="left", fontsize=10)
         axes.tick_params(colors=_MUTED, length=0)

@@ -1,0 +1,175 @@
+"""What a report shows of labels and numbers: scores beside the population's answer, each output, episodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from metamodal.evaluation.pictures import Picture, scatter
+from metamodal.evaluation.protocol import Evaluation, Showcase
+from metamodal.evaluation.results import Result
+from metamodal.evaluation.text import SHOWN, label
+
+__all__ = ["PooledTest", "pooled_episodes", "pooled_tests"]
+
+_EPISODES = 3
+_SUPPORT, _QUERY = 20, 30  # rows of an episode, so that the file stays small
+_DRAWINGS = 6  # outputs that are drawn
+_LOWEST = -0.4  # of the axis; what is worse stands at its edge
+_TOLD = {
+    "r2": "r2 is one less the mean squared error over the variance of the training rows: 0 for who always answers their mean.",
+    "average precision": "Average precision is the mean over labels that some query row has and some has not; F1 and exact matches take a label as said where its probability is above one half.",
+}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A result as it is drawn; places on the axis are in percent."""
+
+    label: str
+    own: bool
+    whole: bool
+    score: str
+    ci95: str
+    figures: list[tuple[str, str]]
+    gain: str
+    low: float
+    mean: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PooledTest:
+    """An evaluation as the page shows it; `population` is a place on the axis, as `ticks` are."""
+
+    evaluation: Evaluation
+    score: str
+    told: str
+    shown: dict[str, str]
+    rows: list[_Row]
+    population: float
+    ticks: list[tuple[float, str]]
+    outputs: list[tuple[str, list[str]]]
+    scatters: list[Markup]
+
+    @property
+    def best_baseline(self) -> Result | None:
+        """The best with nothing more missing than the table lacks."""
+        able = [b for b in self.evaluation.baselines if not b.missing and not math.isnan(b.score[0])]
+        return max(able, key=lambda b: b.score[0], default=None)
+
+
+def pooled_tests(evaluations: Sequence[Evaluation]) -> list[PooledTest]:
+    """All evaluations of labels and numbers on one axis, so that they compare at a glance."""
+    found = [e for e in evaluations if e.targets.outputs]
+    edges = [mean - ci95 for e in found for mean, ci95 in (r.score for r in _all(e))]
+    lowest = min([0.8, *(edge for edge in edges if not math.isnan(edge))])
+    start = math.floor(max(_LOWEST, lowest) / 0.2) * 0.2
+    steps = round((1 - start) / 0.2)
+
+    def place(share: float) -> float:
+        return 0.0 if math.isnan(share) else round(100 * min(max((share - start) / (1 - start), 0.0), 1.0), 2)
+
+    ticks = [(place(start + 0.2 * i), f"{100 * (start + 0.2 * i):.0f}") for i in range(steps + 1)]
+    return [_test(e, place, ticks) for e in found]
+
+
+def _all(e: Evaluation) -> tuple[Result, ...]:
+    return (*e.results, *((e.population,) if e.population else ()), *e.baselines)
+
+
+def _test(e: Evaluation, place: Callable[[float], float], ticks: list[tuple[float, str]]) -> PooledTest:
+    shown, score = SHOWN[e.targets.kind], e.score.replace("_", " ")
+    rows = [_row(e, r, shown, place) for r in _all(e)]
+    return PooledTest(
+        e,
+        score,
+        _TOLD[score],
+        shown,
+        rows,
+        place(e.population.score[0]) if e.population else 0.0,
+        ticks,
+        _outputs(e, shown),
+        _scatters(e),
+    )
+
+
+def _row(e: Evaluation, result: Result, shown: dict[str, str], place: Callable[[float], float]) -> _Row:
+    mean, ci95 = result.score
+    record = result.to_dict()
+    figures = [(name, _figure(record[key]["mean"], e.targets.kind)) for key, name in shown.items()]
+    gain = f"{100 * result.gain[0]:+.2f} ± {100 * result.gain[1]:.2f}" if result.gain else ""
+    own = any(result is r for r in e.results) or result is e.population
+    name = label(e, result).replace(" %", "\u00a0%")
+    places = place(mean - ci95), place(mean), place(mean + ci95)
+    return _Row(name, own, result is e.whole, _percent(mean), _percent(ci95), figures, gain, *places)
+
+
+def _outputs(e: Evaluation, shown: dict[str, str]) -> list[tuple[str, list[str]]]:
+    """The scores of each of several outputs, the best first; of labels the micro mean says nothing new."""
+    names = [e.score, *(key for key in shown if key != "f1_micro")]
+    told = e.whole.to_dict().get("outputs", {})
+    order = sorted(told, key=lambda name: -(told[name][e.score]["mean"] or 0.0))
+    kinds = ["labels", *[e.targets.kind] * (len(names) - 1)]
+    return [
+        (name, [_figure(told[name][key]["mean"], kind) for key, kind in zip(names, kinds)]) for name in order
+    ]
+
+
+def _scatters(e: Evaluation) -> list[Markup]:
+    if e.answers is None or e.targets.kind != "numbers":
+        return []
+    drawings = []
+    for k, name in list(enumerate(e.targets.names))[:_DRAWINGS]:
+        true, said = e.answers[:, 0, k], e.answers[:, 1, k]
+        known = true == true
+        if known.any():
+            drawings.append(scatter(true[known], said[known], (f"true {name}", f"predicted {name}")))
+    return drawings
+
+
+def _figure(value: float | None, kind: str) -> str:
+    """Scores of labels in percent, errors of numbers in their unit."""
+    if value is None:
+        return "–"
+    return _percent(value) if kind == "labels" else f"{value:.4g}"
+
+
+def _percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.2f}"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A row of an episode: its pictures, what is true of it, and what was predicted."""
+
+    pictures: tuple[Picture, ...]
+    true: str
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class _Episode:
+    """An episode on the page, and how many more query rows it has."""
+
+    support: list[_Shown]
+    query: list[_Shown]
+    more: int
+
+
+def pooled_episodes(
+    evaluations: Sequence[Evaluation], draw: Callable[[int], tuple[Picture, ...]]
+) -> list[_Episode]:
+    """The first episodes of the first evaluation of labels or numbers."""
+    first = [e for e in evaluations if e.targets.outputs][:1]
+    return [_episode(showcase, draw) for e in first for showcase in e.showcases[:_EPISODES]]
+
+
+def _episode(showcase: Showcase, draw: Callable[[int], tuple[Picture, ...]]) -> _Episode:
+    support = [_Shown(draw(int(r)), str(name)) for r, name in zip(showcase.support, showcase.support_names)]
+    rows = zip(showcase.query[:_QUERY], showcase.query_names, showcase.predicted)
+    query = [_Shown(draw(int(r)), str(true), said) for r, true, said in rows]
+    return _Episode(support[:_SUPPORT], query, max(0, len(showcase.query) - _QUERY))

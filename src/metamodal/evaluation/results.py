@@ -1,0 +1,123 @@
+"""What was measured of one learner or baseline on one subset of the modalities."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from metamodal.data.targets import Targets
+from metamodal.evaluation.metrics import SCORES, calibration_error, interval, scores_of
+
+__all__ = ["Result", "named", "scored"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of one learner or baseline on one subset of the modalities, over all episodes.
+
+    Of labels and numbers, `outputs` holds the scores of each of several by name, and `population` the
+    scores of the same model without support rows. `ece` is NaN where there is no confidence. `told` says
+    that the model knew descriptions or names of classes besides their rows.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    missing: float
+    scores: dict[str, Tensor] = field(repr=False)
+    ece: float
+    features: str = "learned"
+    fusion: str | None = None
+    primary: str = "accuracy"
+    outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
+    population: Tensor | None = field(default=None, repr=False)
+    told: bool = False
+
+    @property
+    def accuracy(self) -> tuple[float, float]:
+        """Mean and half-width of the 95 % interval."""
+        return interval(self.scores["accuracy"])
+
+    @property
+    def score(self) -> tuple[float, float]:
+        """The same of the score by which results compare."""
+        return interval(self.scores[self.primary])
+
+    @property
+    def gain(self) -> tuple[float, float] | None:
+        """The score less that of the population's answer, paired by episode."""
+        return None if self.population is None else interval(self.scores[self.primary] - self.population)
+
+    def beside(self, population: Result) -> Result:
+        """The same, to be compared with the population's answer."""
+        return replace(self, population=population.scores[self.primary])
+
+    def to_dict(self) -> dict[str, Any]:
+        record: dict[str, Any] = {"modalities": list(self.modalities), "missing": self.missing}
+        record |= {"told": self.told} | {k: named(interval(v)) for k, v in self.scores.items()}
+        if not math.isnan(self.ece):
+            record["ece"] = self.ece
+        if self.population is not None and self.gain is not None:
+            record["population"] = named(interval(self.population))
+            record["gain_over_population"] = named(self.gain)
+        if self.outputs:
+            record["outputs"] = {
+                name: {k: named(interval(v)) for k, v in scores.items()}
+                for name, scores in self.outputs.items()
+            }
+        return record
+
+
+def scored(
+    name: str,
+    modalities: tuple[str, ...],
+    missing: float,
+    logits: Float[Tensor, "t q k"],
+    known: Float[Tensor, "t q k"],
+    targets: Targets,
+    features: str,
+    fusion: str | None = None,
+    told: bool = False,
+) -> Result:
+    """The result of logits beside the known targets.
+
+    `mae` and `rmse` of a single number are in its own unit, as they are in `outputs`; of several numbers
+    they are means over standardised ones.
+    """
+    kind, output = targets.kind, targets.output
+    scores = scores_of(output, logits, known)
+    each: dict[str, dict[str, Tensor]] = {}
+    if kind == "numbers" and len(targets.names) == 1:
+        scores = _in_unit(scores, float(targets.deviation[0]))
+    elif kind != "classes":
+        for k, column in enumerate(targets.names):
+            own = scores_of(output, logits[..., k : k + 1], known[..., k : k + 1])
+            each[column] = _in_unit(own, float(targets.deviation[k])) if kind == "numbers" else own
+    ece = _error(kind, logits, known)
+    return Result(name, modalities, missing, scores, ece, features, fusion, SCORES[kind], each, told=told)
+
+
+def named(pair: tuple[float, float]) -> dict[str, float | None]:
+    """A mean and its interval as JSON has them: without a number where there is none."""
+    return {k: None if math.isnan(x) else x for k, x in zip(("mean", "ci95"), pair)}
+
+
+def _in_unit(scores: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
+    return {k: v * scale if k in ("mae", "rmse") else v for k, v in scores.items()}
+
+
+def _error(kind: str, logits: Tensor, known: Tensor) -> float:
+    """The calibration error; of labels over all decisions alike."""
+    if kind == "numbers":
+        return math.nan
+    if kind == "classes":
+        return calibration_error(torch.softmax(logits, -1).flatten(0, 1), known.flatten(0, 1))
+    there = ~known.isnan()
+    if not there.any():
+        return math.nan
+    yes, true = torch.sigmoid(logits[there]), known[there]
+    return calibration_error(torch.stack([1 - yes, yes], 1), torch.stack([1 - true, true], 1))

@@ -1,0 +1,30 @@
+"""How far support rows may move the answer to labels and numbers: settled on validation tasks.
+
+In training rows the population's answer fits better than it will in new ones, so that what the
+support leaves over looks like its task's own when it is noise. With every unit of caution the
+parameters that hold a learner back grow: at last it gives the population's answer, so that on the
+validation tasks a support set never does harm.
+"""
+
+from __future__ import annotations
+
+from metamodal.types import Params
+
+__all__ = ["CAUTIONS", "cautious"]
+
+CAUTIONS = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0)
+"""What is tried, in units of the logarithm."""
+
+_RESTRAINTS = {"log_penalty": 1, "log_strength": 1, "log_inner_lr": -1}
+
+
+def cautious(params: Params, caution: float) -> Params:
+    """The parameters with every penalty of the learner larger, and its steps smaller, by `exp(caution)`."""
+    if not caution:
+        return params
+    return {
+        name: value + caution * _RESTRAINTS.get(name.rpartition(".")[2], 0)
+        if name.startswith("learner.")
+        else value
+        for name, value in params.items()
+    }
