@@ -251,8 +251,7 @@ class _Course:
             entrant = _Entrant(experiment, model)
             watch = _placed(self.watch, candidate.name, self.experiment.train.budget, began)
             trained = self.trained(entrant, state[1].params if state else None, watch)
-            best = max(trained.history, key=lambda p: p.accuracy or 0.0, default=None)
-            score, ci95 = (best.accuracy or 0.0, best.ci95 or math.nan) if best else (0.0, math.nan)
+            score, ci95 = _validated(trained)
             return score, ci95, (entrant, trained)
 
         found = halved(entrants, self.experiment.train.budget, trial)
@@ -296,6 +295,13 @@ class _Course:
             told=told,
             watch=watch,
         )
+
+
+def _validated(trained: Trained) -> tuple[float, float]:
+    """The best validation score with its interval; the worst there is where none was taken."""
+    scores = [(p.accuracy, p.ci95) for p in trained.history if p.accuracy is not None]
+    score, ci95 = max(scores, key=lambda pair: pair[0], default=(-math.inf, None))
+    return score, math.nan if ci95 is None else ci95
 
 
 def _placed(

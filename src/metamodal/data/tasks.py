@@ -253,6 +253,9 @@ def _drawn_rows(
     if groups[0] >= 0:
         entities, codes = np.unique(groups, return_inverse=True)
         ranks = rng.permutation(len(entities))[codes[order]]
+        lent = ranks < len(entities) // 2
+        if shape.pooled and shape.shot <= lent.sum():  # many entities, lest the support speak of one alone
+            return rows[order[lent][: shape.shot]], rows[order[~lent][: shape.query]]
         by_group = order[np.argsort(ranks, kind="stable")]
         taken = groups[by_group[: shape.shot]]
         rest = by_group[shape.shot :]

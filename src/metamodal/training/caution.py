@@ -3,7 +3,8 @@
 In training rows the population's answer fits better than it will in new ones, so that what the
 support leaves over looks like its task's own when it is noise. With every unit of caution the
 parameters that hold a learner back grow: at last it gives the population's answer, so that on the
-validation tasks a support set never does harm.
+validation tasks a support set never does harm. A single validation task cannot tell how much tasks
+differ: then caution is greatest, and the population's answer stands.
 """
 
 from __future__ import annotations

@@ -338,6 +338,8 @@ class _Judge:
         told: Told | None,
     ) -> None:
         self.engine = engine
+        alone = len(tasks.valid) < 2  # one task tells nothing of others
+        self.cautions = CAUTIONS[-1:] if alone else CAUTIONS
         most = max(len(task.usable(1)) for task in tasks.valid)
         self.shape = Shape(way=min(5, max(2, most)), shot=1, query=5)
         if engine.output.fixed:
@@ -364,7 +366,7 @@ class _Judge:
 
     def __call__(self, params: Params) -> tuple[float, float, Params]:
         """The score, its interval, and the parameters with the caution that scores best."""
-        cautions = CAUTIONS if self.engine.output.fixed else (0.0,)
+        cautions = self.cautions if self.engine.output.fixed else (0.0,)
         with torch.no_grad():
             encoded = self.engine.encode(params, self.rows)
             episodes = episodes_of(encoded, self.draw, self.shape.way, self.about)

@@ -35,7 +35,7 @@ class Workers:
         self.shares = torch.zeros(self.others, size).share_memory_()
         self.threads = torch.get_num_threads()
         self.pipes: list[Connection] = []
-        self.processes = []
+        self.processes: list[multiprocessing.process.BaseProcess] = []
 
     def __enter__(self) -> Workers:
         if not self.others:

@@ -26,7 +26,7 @@ class Convex:
 
     The weights lie in the span of the support rows, `W = Zᵀ α`, so that with `K = Z Zᵀ` the problem is
 
-        min over α of  Σ_i w_i L(τ (K α)_i, y_i) + ½ λ τ² tr(αᵀ K α)
+        min over α of  Σ_i w_i L(τ (K α)_i, y_i) + ½ λ τ tr(αᵀ K α)
 
     The curvature of `L` in its logits is at most `B` (½ for classes, ¼ for labels; Böhning, 1992), so
     that each step `α ← α − (B W K + λI)⁻¹ (slope + λ α)` lowers the loss, and the one inverse serves all steps.
