@@ -268,7 +268,11 @@ def test_bad_input_is_one_line_with_the_remedy(cli, bad, tmp_path, command, tabl
             3,
             ["50-way 1-shot needs 50 classes"],
         ),
-        (["evaluate", "none", "{sound}", "--target", "label", "--shot", "0"], 2, ["shot=0: too small"]),
+        (
+            ["evaluate", "none", "{sound}", "--target", "label", "--shot", "0"],
+            2,
+            ["shot 0 tells classes apart by what is known"],
+        ),
         (["evaluate", "none", "{sound}"], 2, ["no target column is named", "--target"]),
         (["evaluate", "nowhere", "{sound}"], 3, ["nowhere: no artifact"]),
         (["trian"], 2, ["'trian'", "--help"]),

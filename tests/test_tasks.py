@@ -80,7 +80,7 @@ def test_too_few_classes_or_rows_are_an_error_with_the_numbers():
         draw_episodes(tasks, Shape(3, 1, 1), 1, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("wrong", [{"way": 1}, {"shot": 0}, {"query": 0}])
+@pytest.mark.parametrize("wrong", [{"way": 1}, {"shot": -1}, {"query": 0}])
 def test_an_impossible_shape_is_an_error(wrong: dict):
     with pytest.raises(OptionError, match="too small"):
         Shape(**wrong)

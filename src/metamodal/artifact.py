@@ -22,6 +22,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from metamodal.config import component, component_record
+from metamodal.data.descriptors import Descriptors
 from metamodal.data.encode import Preprocessor
 from metamodal.data.schema import Roles
 from metamodal.data.targets import Targets
@@ -115,6 +116,7 @@ def _record(model: MetaModel) -> dict[str, Any]:
         "learner": component_record(learners, model.engine.learner),
         "modalities": model.preprocessor.to_dict(),
         "roles": asdict(model.roles),
+        "descriptors": model.descriptors.to_dict(),
         "targets": model.targets.to_dict(),
         "seen": {k: sorted(v) for k, v in asdict(model.seen).items()},
         "training": model.record,
@@ -127,18 +129,30 @@ def _rebuilt(record: dict[str, Any], tensors: dict[str, Tensor]) -> MetaModel | 
     said = {"target_kind": "classes" if record["roles"]["target"] else None} | record["roles"]
     targets = Targets.from_dict(record.get("targets"))
     roles = Roles(**said | {"use": tuple(said["use"]) if said["use"] else None})
+    descriptors = Descriptors.from_dict(record.get("descriptors", {}))
     if record["generic"]:
         network = untrained_model(preprocessor.modalities)
         engine = Engine(network, learner, preprocessor.modalities, targets.output, targets.outputs)
     else:
-        engine = initial_model(preprocessor, learner, roles, **record["network"], targets=targets).engine
+        initial = initial_model(
+            preprocessor, learner, roles, **record["network"], targets=targets, descriptors=descriptors
+        )
+        engine = initial.engine
     params = {k: v for k, v in tensors.items() if not k.startswith("state")}
     expected = {k: v.shape for k, v in engine.initial().items()}
     if expected != {k: v.shape for k, v in params.items()}:
         raise ValueError("the tensors do not fit the configuration")
     seen = Seen(**{k: frozenset(v) for k, v in record["seen"].items()})
     model = MetaModel(
-        preprocessor, engine, params, roles, seen, record["generic"], record["training"], targets
+        preprocessor,
+        engine,
+        params,
+        roles,
+        seen,
+        record["generic"],
+        record["training"],
+        targets,
+        descriptors,
     )
     if "predictor" not in record:
         return model

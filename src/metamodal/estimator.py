@@ -63,10 +63,17 @@ class MetaLearner:
         self.model = run(self.experiment, data, watch).model
         return self
 
-    def adapt(self, support: pd.DataFrame | Dataset) -> Predictor:
-        """A predictor from a handful of labelled rows."""
+    def adapt(
+        self, support: pd.DataFrame | Dataset | None = None, describe: Mapping[str, Any] | None = None
+    ) -> Predictor:
+        """A predictor from a handful of labelled rows, and from descriptions of classes by label.
+
+        A class that is described needs no row; without any row all classes are told apart by `describe`.
+        """
         if self.model is not None:
-            return self.model.adapt(support)
+            return self.model.adapt(support, describe=describe)
+        if describe or support is None:
+            raise OptionError("MetaLearner: descriptions are of use to a trained model. Call fit first.")
         data = self._labelled(support)
         return self._untrained(data).adapt(data)
 

@@ -15,13 +15,14 @@ from pydantic import Field
 
 from metamodal.config import Options, component
 from metamodal.data.dataset import Dataset, read_table
+from metamodal.data.descriptors import ClassTable, Descriptors, Reader
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders, open_encoders
+from metamodal.data.names import Names, found_names
 from metamodal.data.reading import Cells, read_cells
 from metamodal.data.schema import Roles
 from metamodal.data.splits import Plan, Split
 from metamodal.data.targets import Targets
-from metamodal.data.tasks import Task, tasks_in
 from metamodal.errors import DataError
 from metamodal.evaluation.metrics import SCORES
 from metamodal.meta.learners import learners
@@ -29,12 +30,14 @@ from metamodal.predictor import MetaModel, Seen, fingerprint, generic_model, ini
 from metamodal.training.loop import Progress, Trained, meta_train
 from metamodal.training.options import TrainOptions
 from metamodal.training.search import Candidate, Placed, candidates, halved
+from metamodal.training.sources import Sources, free_rows, labelled_sources, with_pseudo_tasks
+from metamodal.training.told import Told
 from metamodal.types import Batch, Learner, Params
 
 __all__ = ["DataOptions", "Experiment", "ModelOptions", "Run", "run", "untrained_for"]
 
 
-_PLAN = ("split_by", "shares", "folds", "fold", "inner")
+_PLAN = ("split_by", "shares", "folds", "fold", "inner", "names")
 
 
 class DataOptions(Options):
@@ -60,7 +63,12 @@ class DataOptions(Options):
     folds: int = Field(0, ge=0, description="parts of a cross-validation instead of shares")
     fold: int = Field(0, ge=0, description="the part to test on")
     inner: int = Field(0, ge=0, description="of the other parts the one to validate on")
-    describe: str | None = Field(None, description="a text column that describes the class")
+    describe: str | None = Field(
+        None, description="a column that describes the class: words, values, a vector"
+    )
+    names: Literal["auto", "shared", "own"] = Field(
+        "auto", description="whether tasks' equal class names mean the same class; auto: if rows agree"
+    )
     use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
     root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
@@ -167,7 +175,8 @@ def run(
     if start is not None:
         dataset = dataset.of_kind(start.targets.kind)
     split = dataset.split(experiment.seed)
-    parts = _training_parts(dataset, split)
+    sources = labelled_sources(dataset, split, experiment.train.unlabelled)
+    free = free_rows(dataset, split, sources)
     targets = Targets.fit(dataset, split.train) if start is None else start.targets
     network = experiment.model
     encoders = (
@@ -177,19 +186,24 @@ def run(
     )
     cells = read_cells(dataset, unreadable=experiment.data.unreadable, encoders=encoders)
     preprocessor = (
-        start.preprocessor
-        if start
-        else Preprocessor.fit(cells.rows(split.train), network.by_kind(), encoders)
+        start.preprocessor if start else Preprocessor.fit(cells.rows(free[0]), network.by_kind(), encoders)
     )
     rows = preprocessor.encode(cells)
     if targets.outputs:
         rows = rows.labelled(targets.encode(dataset))
-    course = _Course(experiment, dataset, preprocessor, rows, targets, parts, watch)
-    chosen, trained, board = course.searched() if experiment.searches and not start else course.run(start)
+    known, names = (
+        (start.descriptors, Names()) if start else _known(dataset, split, preprocessor, rows, experiment)
+    )
+    table = known.table(dataset)
+    sources = with_pseudo_tasks(sources, preprocessor, rows, free, experiment.seed)
+    course = _Course(experiment, dataset, preprocessor, rows, targets, sources, watch, known, table)
+    searching = experiment.searches and not start and not sources.blind
+    chosen, trained, board = course.searched() if searching else course.run(start)
     said = chosen.experiment
     record = _plain(said.model_dump())
     outcome = _outcome(trained, said, split, began, SCORES[targets.kind])
     outcome |= {"leaderboard": [place.to_dict() for place in board]}
+    outcome["notes"] = [*filter(None, [names.note]), *table.notes, *sources.notes]
     record |= {"outcome": outcome, "split": split.to_dict()}
     model = replace(chosen.model, params=trained.params, seen=_seen(dataset, split), record=record)
     return Run(model, cells, split, trained)
@@ -205,15 +219,17 @@ class _Entrant:
 
 @dataclass(frozen=True)
 class _Course:
-    """What all candidates share: the table's rows as tensors, its tasks, and who watches."""
+    """What all candidates share: the table's rows as tensors, its tasks, who watches, what is known of classes."""
 
     experiment: Experiment
     dataset: Dataset
     preprocessor: Preprocessor
     rows: Batch
     targets: Targets
-    parts: tuple[list[Task], list[Task]]
+    parts: Sources
     watch: Callable[[Progress], None]
+    known: Descriptors
+    table: ClassTable
 
     def run(self, start: MetaModel | None = None) -> tuple[_Entrant, Trained, tuple[Placed, ...]]:
         """The experiment as it is, from a model to go on from or from scratch."""
@@ -260,20 +276,23 @@ class _Course:
             fusion=network.fusion,
             dim=network.dim,
             targets=self.targets,
+            descriptors=self.known,
         )
 
     def trained(self, entrant: _Entrant, start: Params | None, watch: Callable[[Progress], None]) -> Trained:
         options, generic = entrant.experiment.train, entrant.model.generic
         if generic:  # features cannot be turned or varied as what they were computed of
             options = options.model_copy(update={"variants": False, "augment": False})
+        told = None if generic or self.table.empty else Told(self.table, self.known.fitted)
         return meta_train(
             entrant.model.engine,
             self.preprocessor,
             self.features if generic else self.rows,
-            self.parts,
+            self.parts.labelled if generic else self.parts,
             options,
             seed=self.experiment.seed + (1 if start else 0),
             start=start,
+            told=told,
             watch=watch,
         )
 
@@ -310,23 +329,21 @@ def untrained_for(
     return untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
 
 
-def _training_parts(dataset: Dataset, split: Split) -> tuple[list[Task], list[Task]]:
-    least = 1 if dataset.pooled else 2
-    found = []
-    for rows, part in ((split.train, "train"), (split.valid, "valid")):
-        able = [t for t in tasks_in(dataset, rows) if len(t.usable(1)) >= least]
-        if not able and dataset.pooled:
-            raise DataError(
-                f"{dataset.name}: no {part} task has two labelled rows (split by {split.by}, {len(rows)} rows). "
-                "Give more labelled rows, or a split column."
-            )
-        if not able:
-            raise DataError(
-                f"{dataset.name}: no {part} task has two classes of two or more rows (split by {split.by}, "
-                f"{len(rows)} rows). Give more labelled rows, or a split column."
-            )
-        found.append(able)
-    return found[0], found[1]
+def _known(
+    dataset: Dataset, split: Split, preprocessor: Preprocessor, rows: Batch, experiment: Experiment
+) -> tuple[Descriptors, Names]:
+    """What a model can be told of classes, as far as the training rows tell; no names where later parts
+    have other classes."""
+    if dataset.pooled:
+        return Descriptors(), Names()
+    part, column = dataset.rows(split.train), dataset.schema.role("describe")
+    encoder = preprocessor.encoders.frozen.get(str(column))
+    reader = Reader.fit(part, experiment.model.by_kind(), encoder)
+    names = Names()
+    if not split.unseen_classes and dataset.schema.target is not None:
+        features = preprocessor.features(rows.take(torch.from_numpy(split.train)))
+        names = found_names(part, features, experiment.data.names)
+    return Descriptors(reader, tuple(fingerprint(name) for name in names.names)), names
 
 
 def _seen(dataset: Dataset, split: Split) -> Seen:
@@ -335,7 +352,7 @@ def _seen(dataset: Dataset, split: Split) -> Seen:
     def names(values: np.ndarray) -> frozenset[str]:
         return frozenset(fingerprint(v) for v in set(values[rows]) if v is not None)
 
-    classes = frozenset() if dataset.pooled else names(dataset.labels())
+    classes = names(dataset.labels()) if dataset.schema.target and not dataset.pooled else frozenset()
     return Seen(classes, names(dataset.tasks()), names(dataset.groups()))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset, open_table
+from metamodal.data.descriptors import Descriptors
+from metamodal.data.digests import fingerprint
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders
 from metamodal.data.reading import read_cells
@@ -46,17 +49,13 @@ class Seen:
     groups: frozenset[str] = frozenset()
 
 
-def fingerprint(name: str) -> str:
-    """A short stand-in for a name, equal for equal names."""
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
-
-
 @dataclass(frozen=True)
 class MetaModel:
     """Everything that turns a support set into a predictor.
 
     `generic` says that the model has no weights and reads generic features. `record` is the option
-    tree and the outcome of training, as plain values.
+    tree and the outcome of training, as plain values. `descriptors` are what it can be told of classes
+    besides their rows.
     """
 
     preprocessor: Preprocessor
@@ -67,6 +66,7 @@ class MetaModel:
     generic: bool = False
     record: dict[str, Any] = field(default_factory=dict)
     targets: Targets = field(default_factory=Targets)
+    descriptors: Descriptors = field(default_factory=Descriptors)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -88,35 +88,63 @@ class MetaModel:
         with torch.no_grad():
             return self.engine.embed(self.params, inputs).numpy()
 
-    def adapt(self, support: pd.DataFrame | Dataset, unreadable: str = "error") -> Predictor:
+    def adapt(
+        self,
+        support: pd.DataFrame | Dataset | None,
+        unreadable: str = "error",
+        describe: Mapping[str, Any] | None = None,
+    ) -> Predictor:
         """A predictor from a handful of labelled rows; `unreadable` as in `read_cells`.
 
-        Of labels and numbers there may be none: the predictor then gives the population's answer.
+        A row whose class has a description may have no modality; without any such row, or without a
+        support at all, classes are told apart by their descriptions (zero-shot). Of labels and numbers
+        there may be no rows either: the predictor then gives the population's answer.
+
+        Args:
+            describe: descriptions by label, besides those in the support and before them.
 
         Raises:
             DataError: no target column, fewer than two classes, a row without any modality or target.
+            OptionError: descriptions, and the model was trained without any.
         """
-        if self.targets.outputs and not len(support):
+        if self.targets.outputs and (support is None or not len(support)):
             return self._adapted(self._nothing(), self.targets.names)
+        if support is None or (describe and not len(support)):
+            return self._of_classes(self._nothing(), [None], "the support", dict(describe or {}))
         dataset = dataset_of(support, self.roles)
         if dataset.schema.target is None and self.roles.target:
             wanted = " or ".join(map(repr, self.roles.columns("target")))
             raise DataError(
                 f"{dataset.name}: the label column {wanted} is missing. Add it, or say which one holds the label."
             )
-        targets, names = self._known(dataset)
         inputs = self.inputs(dataset, unreadable)
-        _check_seen(inputs, dataset, "learn from")
-        return self._adapted(inputs.labelled(targets), names)
+        if self.targets.outputs:
+            targets = self.targets.encode(dataset)
+            _check_known(~self.targets.output.known(targets).any(-1), dataset)
+            _check_seen(inputs, dataset, "learn from")
+            return self._adapted(inputs.labelled(targets), self.targets.names)
+        labels = _labels(dataset)
+        told = self.descriptors.described(dataset) | dict(describe or {})
+        _check_seen(inputs, dataset, "learn from", [is_absent(told.get(label)) for label in labels])
+        return self._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
 
-    def _known(self, dataset: Dataset) -> tuple[Tensor, tuple[str, ...]]:
-        """The targets of support rows, and the names of classes, labels or numbers."""
-        if not self.targets.outputs:
-            labels, names = _labels(dataset)
-            return one_hot(torch.tensor([names.index(label) for label in labels]), len(names)), tuple(names)
-        targets = self.targets.encode(dataset)
-        _check_known(~self.targets.output.known(targets).any(-1), dataset)
-        return targets, self.targets.names
+    def _of_classes(
+        self,
+        inputs: Batch,
+        labels: Sequence[str | None],
+        name: str,
+        told: Mapping[str, Any],
+        target: str | None = None,
+    ) -> Predictor:
+        """A predictor of the classes that rows show or descriptions tell of."""
+        names = sorted({*told, *(label for label in labels if label is not None)})
+        if len(names) < 2:
+            said = f"one class only ({names[0]!r})" if names else "no class"
+            raise DataError(f"{name}: the support has {said}. Give rows of at least two.")
+        known = target is None or target == self.roles.target
+        about = self.descriptors.about(names, told, named=known)
+        codes = torch.tensor([-1 if label is None else names.index(label) for label in labels])
+        return self._adapted(inputs.labelled(one_hot(codes, len(names)))._replace(about=about), tuple(names))
 
     def _adapted(self, support: Batch, names: tuple[str, ...]) -> Predictor:
         tokens = self.tokens(support)
@@ -205,11 +233,20 @@ def initial_model(
     fusion: str,
     dim: int,
     targets: Targets | None = None,
+    descriptors: Descriptors | None = None,
 ) -> MetaModel:
     """A model with random weights from torch's generator, ready for meta-training."""
     networks = {name: encoder.network() for name, encoder in preprocessor.encoders.tuned.items()}
-    network = build_model(preprocessor.spaces, fusion=fusion, dim=dim, pretrained=networks)
-    return _assembled(preprocessor, network, learner, roles, targets=targets)
+    told = descriptors or Descriptors()
+    network = build_model(
+        preprocessor.spaces,
+        fusion=fusion,
+        dim=dim,
+        pretrained=networks,
+        text=told.space,
+        names=len(told.names),
+    )
+    return replace(_assembled(preprocessor, network, learner, roles, targets=targets), descriptors=told)
 
 
 def untrained(
@@ -244,19 +281,14 @@ def _assembled(
     return MetaModel(preprocessor, engine, engine.initial(), roles, generic=generic, targets=targets)
 
 
-def _labels(dataset: Dataset) -> tuple[list[str], list[str]]:
+def _labels(dataset: Dataset) -> list[str]:
     labels = dataset.labels()
     for number, label in zip(dataset.numbers, labels):
         if label is None:
             raise DataError(
                 f"{dataset.name} row {number}, column {dataset.schema.target}: the label is empty. Fill it or drop the row."
             )
-    names = sorted(set(labels))
-    if len(names) < 2:
-        raise DataError(
-            f"{dataset.name}: the support has one class only ({names[0]!r}). Give rows of at least two."
-        )
-    return list(labels), names
+    return list(labels)
 
 
 def _check_known(unknown: Tensor, dataset: Dataset) -> None:
@@ -268,8 +300,11 @@ def _check_known(unknown: Tensor, dataset: Dataset) -> None:
         )
 
 
-def _check_seen(batch: Batch, dataset: Dataset, purpose: str) -> None:
+def _check_seen(batch: Batch, dataset: Dataset, purpose: str, needed: Sequence[bool] | None = None) -> None:
+    """DataError if a row that is needed has no modality; by default all are."""
     there = torch.stack(list(batch.present.values())).any(0)
+    if needed is not None:
+        there |= ~torch.tensor(needed)
     if not there.all():
         row = int((~there).nonzero()[0])
         columns = ", ".join(dict.fromkeys(batch.present))

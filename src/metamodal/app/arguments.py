@@ -10,14 +10,24 @@ from typing import Any
 import yaml
 
 from metamodal.config import override, parse
+from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.encoders import Encoders, open_encoders
 from metamodal.data.schema import SINGLE, Roles
+from metamodal.data.source import open_source
 from metamodal.data.splits import Plan
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.experiment import Experiment
 
-__all__ = ["said_encoders", "said_experiment", "said_roles", "said_specs", "said_table", "write_roles"]
+__all__ = [
+    "said_classes",
+    "said_encoders",
+    "said_experiment",
+    "said_roles",
+    "said_specs",
+    "said_table",
+    "write_roles",
+]
 
 
 def said_roles(options: argparse.Namespace) -> Roles:
@@ -112,6 +122,32 @@ def said_table(options: argparse.Namespace, known: Roles | None = None) -> Datas
     """The table of a command under the roles it says."""
     plan = Plan(options.split_by)
     return open_table(options.table, said_roles(options), known, root=options.root, plan=plan)
+
+
+def said_classes(options: argparse.Namespace, known: Roles) -> dict[str, Any]:
+    """Descriptions by label from the table of `--classes`, whose columns are named as in training.
+
+    Raises:
+        DataError: a column is missing, or a label stands twice with different descriptions.
+    """
+    frame, _ = open_source(options.classes, None).whole()
+    label, told = options.target or known.target, options.describe or known.describe
+    for column, role in ((label, "target"), (told, "describe")):
+        if column not in frame.columns:
+            raise DataError(
+                f"{options.classes}: no column {column!r}. Name the {role} column with --{role} C."
+            )
+    found: dict[str, Any] = {}
+    for row, (name, cell) in enumerate(zip(frame[label], frame[told]), start=1):
+        if (
+            not is_absent(name)
+            and not is_absent(cell)
+            and repr(found.setdefault(str(name), cell)) != repr(cell)
+        ):
+            raise DataError(
+                f"{options.classes} row {row}, column {told}: {name!r} is described twice. Keep one of them."
+            )
+    return found
 
 
 def said_encoders(options: argparse.Namespace, table: Dataset) -> Encoders:

@@ -167,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
         "--shot",
         type=int,
         default=1,
-        help="support rows a class; of labels and numbers all of them, maybe 0 (%(default)s)",
+        help="support rows a class, 0 for descriptions alone; of labels and numbers all of them, maybe 0 (%(default)s)",
     )
     evaluate.add_argument(
         "--query",
@@ -191,7 +191,10 @@ def parser() -> argparse.ArgumentParser:
         "metamodal adapt none support.csv --target label --out predictor",
     )
     adapt.add_argument("model", metavar="MODEL", help=_MODEL)
-    adapt.add_argument("table", metavar="SUPPORT", help="a table of labelled rows")
+    adapt.add_argument("table", metavar="SUPPORT", nargs="?", help="a table of labelled rows")
+    adapt.add_argument(
+        "--classes", metavar="FILE", help="a table of labels and descriptions; such a class needs no row"
+    )
     adapt.add_argument("--out", metavar="PREDICTOR", required=True, help="folder for the predictor")
     _roles(adapt)
 
@@ -257,7 +260,9 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
     roles.add_argument(
         "--kind", metavar="C=KIND", action="append", default=[], help="a kind not to be inferred"
     )
-    roles.add_argument("--describe", metavar="C", help="a text that describes the class, not the sample")
+    roles.add_argument(
+        "--describe", metavar="C", help="describes the class, not the sample: words, values, a vector"
+    )
     roles.add_argument(
         "--triples", metavar="FILE", help="head, relation and tail of entities that graph columns name"
     )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from metamodal.app.arguments import said_encoders, said_experiment, said_table
+from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_table
 from metamodal.app.auditing import audit
 from metamodal.app.predicting import PREDICTED
 from metamodal.app.speech import print_json, speaker
@@ -99,6 +99,8 @@ def train(options: Options) -> int:
     report = write_report(out / "report.html", table, found, done)
     for evaluation in found:
         say("\n" + evaluation_table(evaluation))
+    for note in outcome["notes"]:
+        say(f"note: {note}")
     say(f"report {report}")
     if options.json:
         print_json(
@@ -143,22 +145,33 @@ def evaluate(options: Options) -> None:
 
 
 def adapt(options: Options) -> None:
-    """Labelled rows to a predictor."""
+    """Labelled rows, or descriptions of classes, to a predictor."""
+    if options.table is None and options.classes is None:
+        raise OptionError(
+            "adapt: there is nothing to learn from. Give a table of labelled rows, or --classes FILE."
+        )
+    table: Dataset | None = None
     if options.model == "none":
+        if options.classes or options.table is None:
+            raise OptionError(
+                "--classes: descriptions are of use to a trained model. Train one with --describe C."
+            )
         table = said_table(options)
         model = untrained(
             table, _default_learner(), options.unreadable, encoders=said_encoders(options, table)
         )
     else:
         model = _loaded_model(options.model)
-        table = said_table(options, model.roles)
-    predictor = model.adapt(table, unreadable=options.unreadable)
+        table = said_table(options, model.roles) if options.table else None
+    told = said_classes(options, model.roles) if options.classes else {}
+    predictor = model.adapt(table, unreadable=options.unreadable, describe=told)
+    rows = 0 if table is None else len(table)
     folder = save_artifact(predictor, options.out)
     speaker(options)(
-        f"predictor {folder}: {len(predictor.labels)} {_word(predictor)} from {len(table)} rows of {', '.join(model.modalities)}"
+        f"predictor {folder}: {len(predictor.labels)} {_word(predictor)} from {rows} rows of {', '.join(model.modalities)}"
     )
     if options.json:
-        print_json({"predictor": str(folder), "labels": list(predictor.labels), "rows": len(table)})
+        print_json({"predictor": str(folder), "labels": list(predictor.labels), "rows": rows})
 
 
 def predict(options: Options) -> None:
@@ -270,8 +283,8 @@ class _Bar:
 
 def _report_evaluations(done: Run, table: Dataset, seed: int, say: Callable[[str], None]) -> list[Evaluation]:
     """What a report shows of the test rows, as far as there are enough of them."""
-    found = []
-    for shot in (1, 5):
+    found: list[Evaluation] = []
+    for shot in (1, 5) if table.schema.target else ():
         try:
             way = widest_way(done.model, table, shot, 5)
             protocol = Protocol(way, shot, episodes=100, seed=seed, missing=0.5, baselines=True)

@@ -90,11 +90,13 @@ class Dataset:
         """Which rows are for meta-training, for validation and for test; see `split_rows`."""
         return split_rows(self.keys(), self.plan, name=self.name, seed=seed)
 
-    def keys(self) -> Keys:
-        """What rows are split by."""
+    def keys(self, *, blind: bool = False) -> Keys:
+        """What rows are split by: without a target, or `blind` to it, all rows are alike."""
         given = self._names("split") if self.schema.role("split") else None
         times = self._times() if self.schema.role("time") else None
-        return Keys(self.labels(), self.tasks(), self.groups(), given, times, self.pooled)
+        alike = blind or self.schema.target is None
+        labels = np.full(len(self), "row", dtype=object) if alike else self.labels()
+        return Keys(labels, self.tasks(), self.groups(), given, times, self.pooled and not alike)
 
     def _times(self) -> np.ndarray:
         column = str(self.schema.role("time"))
@@ -156,7 +158,7 @@ def read_table(
         group: the column of the entity whose rows belong together (a patient, a speaker).
         split: the column that says `train`, `valid` or `test`.
         time: the column of the moment that a row is of, to train on the earliest and test on the latest.
-        describe: a text column that describes the class, not the sample.
+        describe: a column that describes the class, not the sample: words, values or a vector.
         use: the columns to use as modalities; by default all that are of use.
         kinds: kinds of columns that should not be inferred, e.g. `{"notes": "text"}`.
         root: the folder that paths in the table start from; by default the table's own.
@@ -196,17 +198,19 @@ def open_table(
     opened = source if isinstance(source, Source) else open_source(source, root)
     frame, numbers = opened.whole()
     known = known or opened.roles
-    roles = said.over(_there(known, frame, opened.name)) if known else said
+    told = said.describe is not None
+    roles = said.over(_there(known, frame, opened.name, told=told)) if known else said
     schema = infer(frame, roles, opened.name)
     triples = read_triples(roles.triples, opened.base) if roles.triples else None
     return Dataset(frame, schema, opened.name, opened.base, numbers, triples, plan or Plan())
 
 
-def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
-    """The known roles whose columns this table has."""
+def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles:
+    """The known roles whose columns this table has; it may have no modality if it describes classes."""
     columns = set(frame.columns)
     use = tuple(c for c in known.use or () if c in columns)
-    if known.use and not use:
+    told = known.describe in columns or told
+    if known.use and not use and not told:
         raise DataError(
             f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
         )
@@ -217,7 +221,7 @@ def _there(known: Roles, frame: pd.DataFrame, name: str) -> Roles:
         **{r: next(iter(there), None) for r, there in single.items()},
         target=target,
         target_kind=known.target_kind if target else None,
-        use=use or None,
+        use=use if use or known.use else None,
         kinds=kinds,
         triples=known.triples if "graph" in kinds.values() else None,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DIGEST", "digest"]
+__all__ = ["DIGEST", "digest", "fingerprint"]
 
 DIGEST = np.dtype("S16")
 """The type of an array of digests."""
@@ -25,6 +25,11 @@ def digest(cell: Any) -> bytes:
     state = hashlib.sha256()
     _feed(state, cell)
     return state.digest()[: DIGEST.itemsize]
+
+
+def fingerprint(name: str) -> str:
+    """A short stand-in for a name, equal for equal names."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _feed(state: Any, cell: Any) -> None:

@@ -69,7 +69,9 @@ def open_encoders(said: Mapping[str, Any], tune: Sequence[str], schema: Schema) 
     Raises:
         OptionError: no such modality, nothing that encodes, or an encoder to tune that has no network.
     """
-    known = schema.modalities
+    known = dict(schema.modalities)
+    if described := schema.role("describe"):
+        known[described] = ("text", (described,))
     for name in said:
         if name not in known:
             raise OptionError(f"--encoder {name}: no such modality. {suggestion(name, known)}")
@@ -80,6 +82,10 @@ def open_encoders(said: Mapping[str, Any], tune: Sequence[str], schema: Schema) 
     tuned: dict[str, Tunable] = {}
     for name in tune:
         encoder = opened[name]
+        if name not in schema.modalities:
+            raise OptionError(
+                f"model.tune: {name} describes classes, its encoder stays as it is. Leave it frozen."
+            )
         if not isinstance(encoder, Tunable):
             raise OptionError(f"model.tune: the encoder of {name} has no network to train. Leave it frozen.")
         tuned[name] = encoder

@@ -76,12 +76,12 @@ class Roles:
             name: getattr(self, name) or (left[name] if name == "target" else next(iter(left[name]), None))
             for name in SINGLE
         }
-        use = tuple(c for c in other.use or () if c not in taken) or None
+        use = tuple(c for c in other.use or () if c not in taken) or (other.use and None)
         same = self.target in (None, other.target)
         return Roles(
             **single,
             target_kind=self.target_kind or (other.target_kind if same else None),
-            use=self.use or use,
+            use=use if self.use is None else self.use,
             kinds=self.kinds or other.kinds,
             triples=self.triples or other.triples,
         )
@@ -226,16 +226,15 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
         cells = [c for c in frame[column] if not is_absent(c)]
         role = given.get(column)
         if role:
-            kind = "text" if role == "describe" and cells else None
-            reason = _worthless(frame[column], cells, labels, kind) if kind else None
+            kind = _describing(frame, column, cells, roles) if role == "describe" and cells else None
             evidence = f"{_ROLE_EVIDENCE}; {target_kind} ({told})" if role == "target" else _ROLE_EVIDENCE
-            columns.append(Column(column, role, kind, evidence, reason))
+            columns.append(Column(column, role, kind, evidence))
         else:
             columns.append(_inferred(frame, column, cells, roles, labels, name, report))
     schema = Schema(tuple(columns), roles.triples, target_kind, targets)
     if roles.triples and not any(c.kind == "graph" for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Say --kind COLUMN=graph.")
-    if roles.use is not None and not schema.modalities:
+    if roles.use is not None and not schema.modalities and not roles.describe:
         raise OptionError(f"{name}: --use names no column. Name at least one modality.")
     return schema
 
@@ -321,6 +320,20 @@ def _infinity(value: Any) -> float | None:
             return None
         value = float(value)
     return float(value) if isinstance(value, (float, np.floating)) and math.isinf(value) else None
+
+
+def _describing(frame: pd.DataFrame, column: str, cells: list[Any], roles: Roles) -> str:
+    """The kind of what describes classes: words are a text; numbers, records and vectors are themselves."""
+    if column in roles.kinds:
+        kind: str | None = roles.kinds[column]
+    else:
+        kind = "text" if any(isinstance(c, str) for c in cells) else _quiet_kind(frame, column, cells)
+    if kind not in ("text", "tabular", "embedding"):
+        raise OptionError(
+            f"--describe {column}: its cells are {kind or 'of no kind'}, and a class is described by words, "
+            "values or a vector. Name another column."
+        )
+    return kind
 
 
 def _quiet_kind(frame: pd.DataFrame, column: str, cells: list[Any]) -> str | None:

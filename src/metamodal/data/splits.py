@@ -10,7 +10,18 @@ import numpy as np
 
 from metamodal.errors import DataError, OptionError, suggestion
 
-__all__ = ["PARTS", "WAYS", "Keys", "Plan", "Split", "part_of", "ranges_of", "rows_of", "split_rows"]
+__all__ = [
+    "PARTS",
+    "WAYS",
+    "Keys",
+    "Plan",
+    "Split",
+    "part_of",
+    "ranges_of",
+    "rows_of",
+    "split_rows",
+    "unlabelled_rows",
+]
 
 PARTS = ("train", "valid", "test")
 _SYNONYMS = {
@@ -135,7 +146,10 @@ def split_rows(keys: Keys, plan: Plan | None = None, *, name: str = "table", see
     labels, groups = keys.labels, keys.groups
     labelled = np.array([label is not None for label in labels])
     if not labelled.any():
-        raise DataError(f"{name}: no row has a label. Fill the target column of at least some rows.")
+        raise DataError(
+            f"{name}: no row has a label. Fill the target column of at least some rows, or name no target "
+            "and train without labels."
+        )
     notes: list[str] = []
     if keys.given is not None and plan.by == "auto" and not plan.folds:
         part, by = _given_parts(keys.given, name), "split column"
@@ -152,6 +166,21 @@ def split_rows(keys: Keys, plan: Plan | None = None, *, name: str = "table", see
     return Split(
         rows["train"], rows["valid"], rows["test"], by, unseen, tuple(notes), plan, seed, keys.digest()
     )
+
+
+def unlabelled_rows(keys: Keys, split: Split) -> np.ndarray:
+    """The rows without a label that have nothing to do with a later part: not its task, group or time."""
+    free = np.array([label is None for label in keys.labels])
+    later = np.concatenate([split.valid, split.test])
+    if split.by == "split column" and keys.given is not None:
+        free &= np.array([word is not None and part_of(word) == "train" for word in keys.given])
+    elif split.by == "time" and keys.times is not None:
+        free &= keys.times <= np.max(keys.times[split.train], initial=-np.inf)
+    kept_whole = [keys.groups] + ([keys.tasks] if split.by == "task" else [])
+    for names in kept_whole:
+        taken = set(names[later]) - {None}
+        free &= np.array([name not in taken for name in names])
+    return np.flatnonzero(free)
 
 
 def ranges_of(rows: np.ndarray) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from metamodal.data.dataset import Dataset
@@ -19,6 +20,7 @@ __all__ = [
     "Task",
     "draw_episodes",
     "episodes_of",
+    "hidden",
     "random_missing",
     "tasks_in",
     "tasks_of",
@@ -50,8 +52,8 @@ class Task:
 class Shape:
     """The shape of an episode: classes, support rows a class, query rows a class (at most).
 
-    A `pooled` episode, of labels or numbers, has one pool of rows instead of classes, and maybe no
-    support.
+    Without support rows, at `shot` 0, classes are told apart by what is known of them alone. A `pooled`
+    episode, of labels or numbers, has one pool of rows instead of classes, and maybe no support.
     """
 
     way: int = 5
@@ -62,11 +64,7 @@ class Shape:
     def __post_init__(self) -> None:
         if self.pooled and self.way != 1:
             raise OptionError(f"way={self.way}: labels and numbers have no classes. Leave it out.")
-        for name, least in (
-            ("way", 1 if self.pooled else 2),
-            ("shot", 0 if self.pooled else 1),
-            ("query", 1),
-        ):
+        for name, least in (("way", 1 if self.pooled else 2), ("shot", 0), ("query", 1)):
             if getattr(self, name) < least:
                 raise OptionError(f"{name}={getattr(self, name)}: too small. Say {least} or more.")
 
@@ -77,7 +75,7 @@ class Draw:
 
     A class with fewer than the wished query rows fills up with row 0 under class code -1, and so does a
     support of no rows, which has a single one of these. `sizes` `(t, way)` are the rows that each
-    drawn class has in all.
+    drawn class has in all, `examples` `(t, way)` one of them.
     """
 
     support: Tensor
@@ -87,6 +85,7 @@ class Draw:
     names: tuple[tuple[str, ...], ...]
     tasks: tuple[str, ...]
     sizes: Tensor
+    examples: Tensor
 
     def knowing(self, counts: Tensor | int) -> Draw:
         """The same episodes with only the first `counts` `(t)` rows of each support known."""
@@ -167,7 +166,7 @@ def draw_episodes(
     chosen = rng.choice(able, size=count, p=weights / weights.sum())
     support = np.full((count, shape.way, max(1, shape.shot)), -1, dtype=np.int64)
     query = np.full((count, shape.way, shape.query), -1, dtype=np.int64)
-    names, sizes = [], np.zeros((count, shape.way), dtype=np.int64)
+    names, sizes, examples = [], *np.zeros((2, count, shape.way), dtype=np.int64)
     for e, i in enumerate(chosen):
         share = None
         if sampling.classes:
@@ -175,6 +174,7 @@ def draw_episodes(
             share /= share.sum()
         classes = rng.choice(offers[i], size=shape.way, replace=False, p=share)
         sizes[e] = [len(tasks[i].rows[k]) for k in classes]
+        examples[e] = [tasks[i].rows[k][0] for k in classes]
         names.append(tuple(tasks[i].classes[k] for k in classes))
         for w, k in enumerate(classes):
             s, q = _drawn_rows(tasks[i].rows[k], tasks[i].groups[k], shape, rng)
@@ -192,22 +192,29 @@ def draw_episodes(
         tuple(names),
         tuple(tasks[i].name for i in chosen),
         torch.from_numpy(sizes),
+        torch.from_numpy(examples),
     )
 
 
-def episodes_of(batch: Batch, draw: Draw, way: int) -> Episode:
+def episodes_of(batch: Batch, draw: Draw, way: int, about: dict[str, Tensor] | None = None) -> Episode:
     """The drawn rows of an encoded table as a stack of episodes.
 
     Rows that have labels or numbers keep them; where the class code is -1 they are unknown, and such
     a row of the support is absent.
+
+    Args:
+        about: what is known of the drawn classes, `(t, way)`.
     """
-    support, query = batch.take(draw.support), batch.take(draw.query)
+    support, query = hidden(batch.take(draw.support), draw.support_codes < 0), batch.take(draw.query)
     if not batch.targets.shape[-1]:
-        support = support.labelled(one_hot(draw.support_codes, way))
+        support = support.labelled(one_hot(draw.support_codes, way))._replace(about=about or {})
         return Episode(support, query.labelled(one_hot(draw.query_codes, way)))
-    there = draw.support_codes >= 0
-    support = support._replace(present={m: p & there for m, p in support.present.items()})
     return Episode(_known(support, draw.support_codes), _known(query, draw.query_codes))
+
+
+def hidden(batch: Batch, rows: Bool[Tensor, "*n"]) -> Batch:
+    """The batch with nothing to be seen of some rows."""
+    return batch._replace(present={m: p & ~rows for m, p in batch.present.items()})
 
 
 def random_missing(batch: Batch, rate: float | Tensor, rng: torch.Generator) -> Batch:

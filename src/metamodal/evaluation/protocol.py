@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -22,7 +23,9 @@ from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import BASELINES, baseline_logits
 from metamodal.evaluation.metrics import SCORES, interval
 from metamodal.evaluation.peers import peer_logits, peers_of
+from metamodal.evaluation.population import Population, known_rows
 from metamodal.evaluation.results import Result, named, scored
+from metamodal.evaluation.told import class_table, told_tasks
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, fingerprint
 from metamodal.types import Batch, Episode
@@ -37,11 +40,13 @@ class Protocol:
     """What is drawn, and what is measured on it.
 
     Args:
-        way, shot, query: the episodes' shape; a class with fewer rows gives fewer queries. Of labels and
-            numbers `shot` are all support rows, maybe none, and `way` says nothing.
+        way, shot, query: the episodes' shape; a class with fewer rows gives fewer queries. At shot 0 the
+            model knows of a class what it is told alone: a description, or a name it has learned. Of
+            labels and numbers `shot` are all support rows, maybe none, and `way` says nothing.
         subsets: measure every subset of the modalities, not only all and each.
         missing: measure also with this share of the cells absent, in support and query.
         baselines: measure scikit-learn's answers to the same episodes.
+            At shot 0 it has none.
     """
 
     way: int = 5
@@ -164,10 +169,12 @@ def held_out(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tupl
     """
     labels, seen = dataset.labels(), model.seen
     notes: list[str] = []
-    untrained = model.generic if dataset.pooled else not seen.classes
     recorded = model.record.get("split")
-    if recorded and recorded["rows"]["test"] and recorded["keys"] == dataset.keys().digest():
+    untrained = model.generic if dataset.pooled else not recorded and not seen.classes
+    same = (dataset.keys().digest(), dataset.keys(blind=True).digest())
+    if recorded and recorded["rows"]["test"] and recorded["keys"] in same:
         rows = rows_of(recorded["rows"]["test"])
+        rows = rows[labels[rows] != np.array(None)]
         return rows, _unseen(model, dataset, rows), tuple(recorded["notes"])
     by_split = untrained or dataset.schema.role("split") or _split_by_row(model)
     split = dataset.split(model.record.get("seed", 0)) if by_split else None
@@ -211,11 +218,14 @@ def widest_way(model: MetaModel, dataset: Dataset, shot: int, most: int) -> int:
     """The largest way up to `most` that the test rows allow, two at least."""
     rows, _, _ = held_out(model, dataset)
     tasks = tasks_in(dataset, rows)
+    if not shot and not dataset.pooled:
+        tasks = told_tasks(tasks, class_table(model, dataset), dataset.name)
     return max(2, min(most, max((len(t.usable(shot)) for t in tasks), default=2)))
 
 
 def _split_by_row(model: MetaModel) -> bool:
-    return bool(model.record.get("outcome", {}).get("split_by") == "row")
+    by = model.record.get("outcome", {}).get("split_by")
+    return bool(model.seen.classes) and by == "row"
 
 
 def evaluate(
@@ -253,19 +263,29 @@ def evaluate(
         )
     crowd: dict[str, Batch] = {}
     if part.pooled and spaces and len(members := _training_rows(model, dataset)):
-        told = dataset.rows(members)
-        known = cells.rows(members) if cells is not None else model.preprocessor.read(told, unreadable)
-        crowd = _spaces(model, told, known, protocols)[1]
-    tasks = tasks_in(part, np.arange(len(part)))
+        those = dataset.rows(members)
+        known = cells.rows(members) if cells is not None else model.preprocessor.read(those, unreadable)
+        crowd = _spaces(model, those, known, protocols)[1]
+    tasks, told, pooled = (
+        tasks_in(part, np.arange(len(part))),
+        class_table(model, dataset).take(rows),
+        part.pooled,
+    )
+    populations = cache(lambda: known_rows(model, dataset, unreadable, cells))
     for protocol in protocols:
         rng = np.random.default_rng([protocol.seed, protocol.way, protocol.shot])
-        shape = protocol.pooled if part.pooled else protocol.shape
-        draw = draw_episodes(tasks, shape, protocol.episodes, rng, dataset.name)
-        episodes = episodes_of(tokens, draw, shape.way)
+        shape = protocol.pooled if pooled else protocol.shape
+        offered = tasks if pooled or protocol.shot else told_tasks(tasks, told, dataset.name)
+        draw = draw_episodes(offered, shape, protocol.episodes, rng, dataset.name)
+        about = {} if told.empty else told.of(draw.examples)
+        episodes = episodes_of(tokens, draw, shape.way, about)
         logits = _logits(model, episodes)
-        results = tuple(_results(model, tokens, draw, protocol, logits))
-        peers = tuple(_baselines(model, spaces, crowd, draw, protocol)) if protocol.baselines else ()
-        pooled = part.pooled
+        results = tuple(_results(model, tokens, draw, protocol, logits, about))
+        peers: tuple[Result, ...] = ()
+        if protocol.baselines and (protocol.shot or pooled):
+            peers = tuple(_baselines(model, spaces, crowd, draw, protocol))
+        if protocol.baselines and not (unseen or pooled):
+            peers += tuple(_populations(model, populations(), spaces, draw, protocol))
         yield Evaluation(
             protocol,
             unseen,
@@ -275,7 +295,7 @@ def evaluate(
             tuple(_showcase(part, rows, logits, draw, e, model.targets) for e in range(3)),
             str(component_record(learners, model.engine.learner)["kind"]),
             bool(model.record) or not model.generic,
-            notes,
+            (*notes, *told.notes),
             model.targets,
             _population(model, tokens, draw, protocol) if pooled else None,
             _answers(model.targets, logits, episodes.query.targets) if pooled else None,
@@ -341,20 +361,32 @@ def _occurring(rows: Batch) -> tuple[str, ...]:
 
 
 def _results(
-    model: MetaModel, tokens: Batch, draw: Draw, protocol: Protocol, whole: Tensor
+    model: MetaModel,
+    tokens: Batch,
+    draw: Draw,
+    protocol: Protocol,
+    whole: Tensor,
+    about: dict[str, Tensor],
 ) -> Iterator[Result]:
-    """Every condition's result; `whole` are the logits with all modalities and nothing missing."""
+    """Every condition's result; `whole` are the logits with all modalities and nothing missing.
+
+    Where the model is told of classes, what it answers without comes last.
+    """
     names = _occurring(tokens)
     features = "untrained" if model.generic else "learned"
     for modalities, missing in _conditions(names, protocol):
-        episodes = _episodes(tokens, draw, protocol, modalities, missing)
+        episodes = _episodes(tokens, draw, protocol, modalities, missing, about)
         untouched = modalities == names and not missing
         logits, targets = whole if untouched else _logits(model, episodes), episodes.query.targets
-        found = scored("", modalities, missing, logits, targets, model.targets, features)
+        found = scored("", modalities, missing, logits, targets, model.targets, features, told=bool(about))
         if model.targets.outputs:
             blind = _logits(model, _episodes(tokens, draw.knowing(0), protocol, modalities, missing))
             found = found.beside(scored("", modalities, missing, blind, targets, model.targets, features))
         yield found
+    if about and protocol.shot:
+        episodes = _episodes(tokens, draw, protocol, names, 0.0)
+        logits, targets = _logits(model, episodes), episodes.query.targets
+        yield scored("", names, 0.0, logits, targets, model.targets, features)
 
 
 def _baselines(
@@ -384,12 +416,38 @@ def _baselines(
                 yield scored(name, modalities, missing, logits, targets, model.targets, features, fusion)
 
 
+def _populations(
+    model: MetaModel,
+    known: dict[str, Population],
+    spaces: dict[str, Batch],
+    draw: Draw,
+    protocol: Protocol,
+) -> Iterator[Result]:
+    """Regression on the classes' rows of other tasks, blind to the support, for each and all modalities."""
+    for features in (name for name in spaces if name in known):
+        names = _occurring(spaces[features])
+        for modalities, missing in _conditions(names, protocol):
+            if 1 < len(modalities) < len(names):
+                continue
+            query = _episodes(spaces[features], draw, protocol, modalities, missing).query.only(modalities)
+            logits = known[features].logits(query, draw)
+            fusion = "concatenated" if len(modalities) > 1 else None
+            yield scored(
+                "population", modalities, missing, logits, query.targets, model.targets, features, fusion
+            )
+
+
 def _episodes(
-    rows: Batch, draw: Draw, protocol: Protocol, modalities: tuple[str, ...], missing: float
+    rows: Batch,
+    draw: Draw,
+    protocol: Protocol,
+    modalities: tuple[str, ...],
+    missing: float,
+    about: dict[str, Tensor] | None = None,
 ) -> Episode:
     """The episodes with only these modalities, and a share of their cells, present."""
     shown = {m: p if m in modalities else torch.zeros_like(p) for m, p in rows.present.items()}
-    episodes = episodes_of(rows._replace(present=shown), draw, len(draw.names[0]))
+    episodes = episodes_of(rows._replace(present=shown), draw, len(draw.names[0]), about)
     if not missing:
         return episodes
     generator = torch.Generator().manual_seed(protocol.seed)

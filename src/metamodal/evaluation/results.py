@@ -21,7 +21,8 @@ class Result:
     """Scores of one learner or baseline on one subset of the modalities, over all episodes.
 
     Of labels and numbers, `outputs` holds the scores of each of several by name, and `population` the
-    scores of the same model without support rows. `ece` is NaN where there is no confidence.
+    scores of the same model without support rows. `ece` is NaN where there is no confidence. `told` says
+    that the model knew descriptions or names of classes besides their rows.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Result:
     primary: str = "accuracy"
     outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
     population: Tensor | None = field(default=None, repr=False)
+    told: bool = False
 
     @property
     def accuracy(self) -> tuple[float, float]:
@@ -56,7 +58,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         record: dict[str, Any] = {"modalities": list(self.modalities), "missing": self.missing}
-        record |= {k: named(interval(v)) for k, v in self.scores.items()}
+        record |= {"told": self.told} | {k: named(interval(v)) for k, v in self.scores.items()}
         if not math.isnan(self.ece):
             record["ece"] = self.ece
         if self.population is not None and self.gain is not None:
@@ -79,6 +81,7 @@ def scored(
     targets: Targets,
     features: str,
     fusion: str | None = None,
+    told: bool = False,
 ) -> Result:
     """The result of logits beside the known targets.
 
@@ -95,7 +98,7 @@ def scored(
             own = scores_of(output, logits[..., k : k + 1], known[..., k : k + 1])
             each[column] = _in_unit(own, float(targets.deviation[k])) if kind == "numbers" else own
     ece = _error(kind, logits, known)
-    return Result(name, modalities, missing, scores, ece, features, fusion, SCORES[kind], each)
+    return Result(name, modalities, missing, scores, ece, features, fusion, SCORES[kind], each, told=told)
 
 
 def named(pair: tuple[float, float]) -> dict[str, float | None]:

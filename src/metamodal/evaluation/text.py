@@ -112,6 +112,7 @@ def label(evaluation: Evaluation, result: Result) -> str:
     if result.name == "support_mean":
         return "mean of the support"
     if not result.name:
-        return f"{evaluation.learner}: {what}"
+        blind = evaluation.whole.told and not result.told
+        return f"{evaluation.learner}: {what}{', told nothing of the classes' if blind else ''}"
     how = f", {result.fusion}" if result.fusion else ""
     return f"{result.name.replace('_', ' ')} on {result.features}: {what}{how}"

@@ -54,7 +54,7 @@ class DataView:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        return self.table.labels()
+        return self.table.labels() if self.table.schema.target else np.full(len(self.table), None)
 
     @cached_property
     def tasks(self) -> np.ndarray:

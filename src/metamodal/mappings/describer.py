@@ -27,7 +27,9 @@ class Describer(nn.Module):
         parts, told = [], []
         if self.text is not None and "text" in about:
             told.append(about["texts"])
-            parts.append(self.text(about["text"]) * told[-1][..., None])
+            x = about["text"]
+            e = self.text(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
+            parts.append(e * told[-1][..., None])
         if self.names is not None and "name" in about:
             told.append(about["name"] >= 0)
             parts.append(self.names[about["name"].clamp(min=0)] * told[-1][..., None])

@@ -88,6 +88,7 @@ class Balancer:
             for name in task.classes
         }
         self._task_of = {self._key[task.name, name]: task.name for task in tasks for name in task.classes}
+        self._number = {name: i for i, name in enumerate(self._task_of)}
         self.drawn: Counter[str] = Counter()
         self.shown: Counter[str] = Counter()
         self.rows_seen = self.recombined_cells = 0
@@ -154,7 +155,7 @@ class Balancer:
 
     def numbers(self, draw: Draw) -> Tensor:
         """The number of each drawn class among all, `(t, way)`."""
-        numbers = {name: i for i, name in enumerate(self._task_of)}
+        numbers = self._number
         return torch.tensor(
             [
                 [numbers[self._key.get((task, name), name)] for name in names]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from metamodal.data.encode import Preprocessor
+from metamodal.data.pseudo import crossed
 from metamodal.data.tasks import Draw, Sampling, Shape, Task, draw_episodes, episodes_of, random_missing
 from metamodal.errors import DataError
 from metamodal.evaluation.metrics import SCORES, interval, scores_of
@@ -22,6 +23,8 @@ from metamodal.outputs import Output
 from metamodal.training.balance import Balancer, Tally
 from metamodal.training.caution import CAUTIONS, cautious
 from metamodal.training.options import TrainOptions
+from metamodal.training.sources import CROSSED, Sources
+from metamodal.training.told import Told
 from metamodal.training.workers import Workers
 from metamodal.types import Batch, Episode, Params
 
@@ -67,11 +70,12 @@ def meta_train(
     engine: Engine,
     preprocessor: Preprocessor,
     rows: Batch,
-    tasks: tuple[list[Task], list[Task]],
+    tasks: Sources,
     options: TrainOptions,
     *,
     seed: int = 0,
     start: Params | None = None,
+    told: Told | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Trained:
     """Minimise the query loss of training episodes; keep the weights that validate best.
@@ -81,13 +85,14 @@ def meta_train(
     result; a budget of time alone makes the number of steps hang on the machine.
 
     Args:
-        rows: the encoded table that `tasks` (for training, for validation) point into.
+        rows: the encoded table that `tasks` point into.
         start: parameters to go on from, kept unless training betters them; by default the engine's
             initial ones.
+        told: what is known of the rows' classes.
         watch: called after every step and validation.
     """
-    course = _Course(engine, preprocessor, rows, tasks[0], options, seed, start)
-    judge = _Judge(engine, rows, tasks[1], options, seed)
+    course = _Course(engine, preprocessor, rows, tasks, options, seed, start, told)
+    judge = _Judge(engine, preprocessor, rows, tasks, options, seed, told)
     history: list[Progress] = []
     best_params, since, best = course.averaged(), 0, -math.inf
     if start is not None:
@@ -124,16 +129,18 @@ class _Course:
         engine: Engine,
         preprocessor: Preprocessor,
         rows: Batch,
-        tasks: list[Task],
+        tasks: Sources,
         options: TrainOptions,
         seed: int,
         start: Params | None,
+        told: Told | None,
     ) -> None:
+        self.told = told
         self.engine, self.preprocessor, self.rows, self.options = engine, preprocessor, rows, options
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.variants = preprocessor.variants if options.variants and not engine.output.fixed else 1
-        self.balancer = Balancer(rows, tasks, options, self.rng)
+        self.balancer = Balancer(rows, [*tasks.pseudo, *tasks.train], options, self.rng)
         begin = dict(start or engine.initial())
         if options.outer == "supervised":
             torch.manual_seed(seed)
@@ -142,7 +149,8 @@ class _Course:
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
         quick = _QUICK if engine.output.fixed else 1.0
         self.optimiser = torch.optim.AdamW(_groups(self.params, options, quick))
-        self.pools = (tasks, _together(tasks))
+        self.pools = (tasks.train, _together(tasks.train))
+        self.pseudo, self.unlabelled = tasks.pseudo, tasks.share
         self.sampling = Sampling(options.class_sampling, options.task_sampling)
         self.alone = self.balancer.modality_weights()
         self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
@@ -224,13 +232,17 @@ class _Course:
 
     def _episode_loss(self) -> Tensor:
         """Query loss of a step's episodes, all modalities and, weighed, each by itself."""
-        pool = self.pools[int(self.rng.random() < self.options.across)]
-        shape, draw = self._drawn(pool)
+        unlabelled = bool(self.unlabelled) and self.rng.random() < self.unlabelled
+        shape, draw = self._drawn(
+            self._pool(unlabelled), Sampling(tasks=0.0) if unlabelled else self.sampling
+        )
         turned = torch.randint(self.variants, (len(draw.support), shape.way), generator=self.generator)
-        raw = self._varied(draw, turned)
+        raw = self._varied(draw, turned, unlabelled=unlabelled)
         self.balancer.count(draw, raw)
         encoded = self.engine.encode(self.params, raw, chunk=len(raw.targets))
         episodes = _stacked(encoded, draw, shape.way)
+        if self.told is not None and not unlabelled:
+            episodes = self.told.varied(episodes, draw, self.options, self.generator)
         targets = self.balancer.class_weights(draw, episodes.query.targets)
         weighed = Episode(episodes.support, episodes.query.labelled(targets))
         classes = self.balancer.numbers(draw) * self.variants + turned
@@ -248,16 +260,23 @@ class _Course:
                 loss = loss + self.options.alone * self.alone[name] * self.engine.output.loss(logits, seen)
         return loss
 
-    def _drawn(self, pool: list[Task]) -> tuple[Shape, Draw]:
+    def _pool(self, unlabelled: bool) -> list[Task]:
+        """The tasks that a step's episodes are drawn from; of unlabelled rows half the time each by itself."""
+        if not unlabelled:
+            return self.pools[int(self.rng.random() < self.options.across)]
+        each, clusters = self.pseudo[:1], self.pseudo[1:]
+        return clusters if clusters and self.rng.random() < 0.5 else each
+
+    def _drawn(self, pool: list[Task], sampling: Sampling) -> tuple[Shape, Draw]:
         """A step's episodes; of labels and numbers each with a random part of the support known."""
         if not self.engine.output.fixed:
             shape = _fitting(pool, int(self.rng.integers(1, self.options.rows)), self.options)
-            return shape, draw_episodes(pool, shape, self.options.episodes, self.rng, sampling=self.sampling)
+            return shape, draw_episodes(pool, shape, self.options.episodes, self.rng, sampling=sampling)
         shape = _pooled(pool, self.options)
-        draw = draw_episodes(pool, shape, self.options.tasks, self.rng, sampling=self.sampling)
+        draw = draw_episodes(pool, shape, self.options.tasks, self.rng, sampling=sampling)
         return shape, draw.knowing(torch.from_numpy(self.rng.integers(0, shape.shot + 1, self.options.tasks)))
 
-    def _varied(self, draw: Draw, turned: Tensor) -> Batch:
+    def _varied(self, draw: Draw, turned: Tensor, *, unlabelled: bool) -> Batch:
         """The drawn rows, flat, each class under its symmetry `turned` `(t, k)`, augmented, with cells missing."""
         flat = torch.cat([draw.support, draw.query], 1)
         batch = self.balancer.recombined(self.rows.take(flat.flatten()), draw)
@@ -267,6 +286,8 @@ class _Course:
         if self.options.augment:
             batch = self.preprocessor.augment(batch, self.generator)
         batch = self.balancer.noisy(batch, self.generator)
+        if unlabelled:
+            batch = crossed(batch, draw, CROSSED, self.generator)
         if (self.options.missing or self.options.dropout) and len(batch.inputs) > 1:
             rates = self.balancer.missing_rates(self._missing_rates(draw).flatten())
             batch = random_missing(batch, rates, self.generator)
@@ -307,22 +328,40 @@ class _Judge:
     """
 
     def __init__(
-        self, engine: Engine, rows: Batch, tasks: list[Task], options: TrainOptions, seed: int
+        self,
+        engine: Engine,
+        preprocessor: Preprocessor,
+        rows: Batch,
+        tasks: Sources,
+        options: TrainOptions,
+        seed: int,
+        told: Told | None,
     ) -> None:
         self.engine = engine
-        self.cautions = CAUTIONS if len(tasks) > 1 else CAUTIONS[-1:]  # one task tells nothing of others
-        most = max(len(task.usable(1)) for task in tasks)
+        alone = len(tasks.valid) < 2  # one task tells nothing of others
+        self.cautions = CAUTIONS[-1:] if alone else CAUTIONS
+        most = max(len(task.usable(1)) for task in tasks.valid)
         self.shape = Shape(way=min(5, max(2, most)), shot=1, query=5)
         if engine.output.fixed:
-            self.shape = _pooled(tasks, options)
+            self.shape = _pooled(tasks.valid, options)
         rng = np.random.default_rng([seed, 1])
-        self.draw = draw_episodes(tasks, self.shape, options.valid_episodes, rng, "validation")
+        sampling = Sampling(tasks=0.0) if tasks.blind else None
+        episodes = options.valid_episodes // 3 + 1 if tasks.blind else options.valid_episodes
+        self.draw = draw_episodes(tasks.valid, self.shape, episodes, rng, "validation", sampling)
         if engine.output.fixed:
             self.draw = self.draw.knowing(torch.arange(options.valid_episodes) % (self.shape.shot + 1))
+        self.about = told.of(self.draw) if told and not tasks.blind else {}
         needed = torch.cat([self.draw.support, self.draw.query], 1)
-        unique, where = needed.unique(return_inverse=True)
-        shots = self.draw.support.shape[1]
+        if tasks.blind:  # a row is its own class there: each appearance is to differ
+            unique, where = needed.flatten(), torch.arange(needed.numel()).view_as(needed)
+        else:
+            unique, where = needed.unique(return_inverse=True)
         self.rows = rows.take(unique)
+        if tasks.blind:
+            generator = torch.Generator().manual_seed(seed)
+            varied = preprocessor.augment(self.rows, generator)
+            self.rows = crossed(varied, self.draw, CROSSED, generator)
+        shots = self.draw.support.shape[1]
         self.draw = replace(self.draw, support=where[:, :shots], query=where[:, shots:])
 
     def __call__(self, params: Params) -> tuple[float, float, Params]:
@@ -330,7 +369,7 @@ class _Judge:
         cautions = self.cautions if self.engine.output.fixed else (0.0,)
         with torch.no_grad():
             encoded = self.engine.encode(params, self.rows)
-            episodes = episodes_of(encoded, self.draw, self.shape.way)
+            episodes = episodes_of(encoded, self.draw, self.shape.way, self.about)
             tried = [cautious(params, caution) for caution in cautions]
             scores = [self._score(each, episodes) for each in tried]
         best = max(range(len(tried)), key=lambda i: scores[i][0])
@@ -348,7 +387,7 @@ def _together(tasks: list[Task]) -> list[Task]:
     (the first letter of every alphabet), so such tasks are never mixed.
     """
     names = [c for t in tasks for c in t.classes]
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names) or not names:
         return tasks
     rows, groups = (tuple(x for t in tasks for x in getattr(t, field)) for field in ("rows", "groups"))
     return [Task("all", tuple(names), rows, groups)]

@@ -73,6 +73,16 @@ class TrainOptions(Options):
     )
     noise: dict[str, float] = Field({}, description="standard deviation of noise on a modality's tensor")
     dropout: dict[str, float] = Field({}, description="chance that a modality is left out of a row")
+    unlabelled: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of episodes from rows as if without labels; by default all where no label is, else none",
+    )
+    zero_shot: float = Field(
+        0.3, ge=0, le=1, description="share of episodes in which described classes have no support row"
+    )
+    forget: float = Field(0.5, ge=0, le=1, description="share of episodes that forget descriptions or names")
     lr: float = Field(1e-3, gt=0, description="highest learning rate; it falls to zero as a cosine")
     pretrained_lr: float = Field(2e-5, gt=0, description="the same for networks that came trained")
     weight_decay: float = Field(0.02, ge=0)
