@@ -20,7 +20,7 @@ from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders, open_encoders
 from metamodal.data.names import Names, found_names
 from metamodal.data.reading import Cells, read_cells
-from metamodal.data.schema import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.splits import Plan, Split
 from metamodal.data.targets import Targets
 from metamodal.errors import DataError

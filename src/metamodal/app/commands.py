@@ -19,7 +19,7 @@ from metamodal.app.tables import encode, schema
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import parse
 from metamodal.data.dataset import Dataset, open_table
-from metamodal.data.schema import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.table import write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError
 from metamodal.evaluation.metrics import SCORES
