@@ -12,7 +12,8 @@ from metamodal.data.dataset import read_table
 from metamodal.data.tasks import Task
 from metamodal.errors import DataError, OptionError
 from metamodal.estimator import MetaLearner
-from metamodal.evaluation.protocol import Protocol, evaluate
+from metamodal.evaluation.evaluating import evaluate
+from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
 from metamodal.predictor import fingerprint
 from metamodal.training.loop import Progress, _together

@@ -14,7 +14,8 @@ from metamodal.config import override, parse
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import open_encoders
 from metamodal.errors import OptionError, suggestion
-from metamodal.evaluation.protocol import Protocol, evaluate
+from metamodal.evaluation.evaluating import evaluate
+from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import DataOptions, Experiment, roles_of, run
 from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
 from metamodal.training.loop import Progress
