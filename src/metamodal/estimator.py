@@ -18,7 +18,7 @@ from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import DataOptions, Experiment, roles_of, run
 from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
-from metamodal.training.loop import Progress
+from metamodal.training.progress import Progress
 
 __all__ = ["MetaLearner", "load"]
 

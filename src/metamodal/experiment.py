@@ -27,8 +27,10 @@ from metamodal.errors import DataError
 from metamodal.evaluation.metrics import SCORES
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, generic_model, initial_model, untrained
-from metamodal.training.loop import Progress, Trained, meta_train
+from metamodal.training.loop import meta_train
+from metamodal.training.material import Material
 from metamodal.training.options import TrainOptions
+from metamodal.training.progress import Progress, Trained
 from metamodal.training.search import Candidate, Placed, candidates, halved
 from metamodal.training.sources import Sources, free_rows, labelled_sources, with_pseudo_tasks
 from metamodal.training.told import Told
@@ -284,17 +286,16 @@ class _Course:
         if generic:  # features cannot be turned or varied as what they were computed of
             options = options.model_copy(update={"variants": False, "augment": False})
         told = None if generic or self.table.empty else Told(self.table, self.known.fitted)
-        return meta_train(
+        material = Material(
             entrant.model.engine,
             self.preprocessor,
             self.features if generic else self.rows,
             self.parts.labelled if generic else self.parts,
             options,
-            seed=self.experiment.seed + (1 if start else 0),
-            start=start,
-            told=told,
-            watch=watch,
+            self.experiment.seed + (1 if start else 0),
+            told,
         )
+        return meta_train(material, start=start, watch=watch)
 
 
 def _validated(trained: Trained) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from metamodal.evaluation.report import write_report
 from metamodal.evaluation.text import evaluation_table, leaderboard_lines
 from metamodal.experiment import Experiment, Run, run, untrained_for
 from metamodal.predictor import MetaModel, Predictor, untrained
-from metamodal.training.loop import Progress
+from metamodal.training.progress import Progress
 
 __all__ = ["adapt", "audit", "demo", "doctor", "encode", "evaluate", "predict", "schema", "train"]
 
