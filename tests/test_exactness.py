@@ -71,7 +71,7 @@ def plain_descent(
 )
 def test_descent_on_the_rows_equals_descent_on_the_weights(output, hidden, order, rows, width):
     tasks, k = 2, 3
-    x, q = torch.randn(tasks, rows, width), torch.randn(tasks, 4, width)
+    x, q = torch.randn(tasks, rows, width, requires_grad=True), torch.randn(tasks, 4, width)
     y = targets_of(output, (tasks, rows), k)
     weights = output.weights(y) * torch.rand(tasks, rows)
     leaves = [torch.randn(tasks, k, hidden or width), torch.randn(tasks, k)]
@@ -79,7 +79,7 @@ def test_descent_on_the_rows_equals_descent_on_the_weights(output, hidden, order
     leaves = [v.requires_grad_() for v in leaves]
 
     def gradients(out: Tensor) -> list[Tensor]:
-        return list(torch.autograd.grad(out.square().sum(), leaves, materialize_grads=True))
+        return list(torch.autograd.grad(out.square().sum(), [x, *leaves], materialize_grads=True))
 
     head = Head(*leaves)
     found = descend(x, y, weights, head, output, rate=torch.tensor(RATE), steps=STEPS, order=order)

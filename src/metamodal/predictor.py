@@ -72,6 +72,14 @@ class MetaModel:
     def modalities(self) -> tuple[str, ...]:
         return self.preprocessor.modalities
 
+    def under(self, learner: Learner) -> MetaModel:
+        """The same encoders under another learner, its own parameters as they start: a probe of the embedding."""
+        old = self.engine
+        engine = Engine(old.model, learner, old.modalities, old.output, old.outputs)
+        fresh = {k: v for k, v in engine.initial().items() if k.startswith("learner.")}
+        kept = {k: v for k, v in self.params.items() if k.startswith("model.")}
+        return replace(self, engine=engine, params=kept | {k: v.detach() for k, v in fresh.items()})
+
     def inputs(self, dataset: Dataset, unreadable: str = "error") -> Batch:
         """Any table's rows as this model reads them, before its encoders."""
         batch = self.preprocessor.encode(self.preprocessor.read(dataset, unreadable))

@@ -101,6 +101,15 @@ class Episode(NamedTuple):
         """Some of a stack's tasks, or one."""
         return Episode(*(batch.some(tasks) for batch in self))
 
+    def together(self) -> Batch:
+        """Support and query rows of each task of a stack as one batch."""
+        support, query = self
+        return support._replace(
+            inputs={m: torch.cat([x, query.inputs[m]], 1) for m, x in support.inputs.items()},
+            present={m: torch.cat([p, query.present[m]], 1) for m, p in support.present.items()},
+            targets=torch.cat([support.targets, query.targets], 1),
+        )
+
     def only(self, modalities: Iterable[str]) -> Episode:
         """The same rows seen through some of the modalities."""
         return Episode(*(batch.only(modalities) for batch in self))

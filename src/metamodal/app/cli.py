@@ -159,6 +159,11 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", metavar="MODEL", help=_MODEL)
     evaluate.add_argument("table", metavar="TABLE", help=_TABLE)
     evaluate.add_argument(
+        "--learner",
+        metavar="NAME",
+        help="another learner on the same encoders, e.g. linear_probe or fine_tune",
+    )
+    evaluate.add_argument(
         "--way",
         type=int,
         help="classes of an episode (5, or fewer if the table has fewer); labels and numbers have none",

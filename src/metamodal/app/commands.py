@@ -17,7 +17,7 @@ from metamodal.app.predicting import PREDICTED
 from metamodal.app.speech import print_json, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.artifact import load_artifact, save_artifact
-from metamodal.config import parse
+from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.roles import Roles
 from metamodal.data.table import write_frame
@@ -29,6 +29,7 @@ from metamodal.evaluation.protocol import Evaluation, Protocol
 from metamodal.evaluation.report import write_report
 from metamodal.evaluation.text import evaluation_table, leaderboard_lines
 from metamodal.experiment import Experiment, Run, run, untrained_for
+from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Predictor, untrained
 from metamodal.training.progress import Progress
 
@@ -296,14 +297,15 @@ def _report_evaluations(done: Run, table: Dataset, seed: int, say: Callable[[str
 
 
 def _model_and_table(options: Options) -> tuple[MetaModel, Dataset]:
+    learner = component(learners, options.learner, "--learner") if options.learner else None
     if options.model == "none":
         table = said_table(options)
         encoders = said_encoders(options, table)
-        return untrained_for(table, unreadable=options.unreadable, encoders=encoders), table
+        return untrained_for(table, learner, unreadable=options.unreadable, encoders=encoders), table
     model = _loaded_model(options.model)
     if options.encoder:
         raise OptionError("--encoder: a trained model has its encoders. Leave it out.")
-    return model, said_table(options, model.roles)
+    return model.under(learner) if learner else model, said_table(options, model.roles)
 
 
 def _loaded_model(folder: str) -> MetaModel:

@@ -67,24 +67,34 @@ def descend(
         rate: the step size.
         order: 1 takes the inner gradients as constants for whoever differentiates the result.
     """
-    constants = rows.detach() if order == 1 else rows
-    gram = rows @ constants.mT + 1
     step = rate * (weights / weights.sum(-1, keepdim=True).clamp(min=1))[..., None]
+    if order == 2:
+        return _descended(rows, targets, step, head, output, steps)
+    with torch.no_grad():
+        found = _descended(rows, targets, step, head, output, steps)
+    moved = (old + (new - old).detach() for old, new in zip(head[:2], found.head[:2]))
+    return found._replace(rows=rows.detach(), head=Head(*moved, *head[2:]))
+
+
+def _descended(
+    rows: Tensor, targets: Tensor, step: Tensor, head: Head, output: Output, steps: int
+) -> Descended:
+    gram = rows @ rows.mT + 1
     start = _first(rows, head)
     added = torch.zeros_like(start)
     weight, bias = head.weight, head.bias
     for number in range(steps):
         reached = _less(start, gram, added) if number else start
         if not head.deep:
-            added = added + _fixed(step * output.slopes(reached, targets), order)
+            added = added + step * output.slopes(reached, targets)
             continue
         units = torch.relu(reached)
         slope = step * output.slopes(_more(bias[..., None, :], units, weight.mT), targets)
-        back = _fixed(torch.ops.aten.threshold_backward(slope @ weight, units, 0.0), order)
-        bias = bias - _fixed(slope, order).sum(-2)
-        weight = _less(weight, *(_fixed(part, order) for part in (slope.mT, units)))
+        back = torch.ops.aten.threshold_backward(slope @ weight, units, 0.0)
+        bias = bias - slope.sum(-2)
+        weight = _less(weight, slope.mT, units)
         added = added + back
-    return Descended(constants, added, head._replace(weight=weight, bias=bias))
+    return Descended(rows, added, head._replace(weight=weight, bias=bias))
 
 
 def answers(descended: Descended, rows: Tensor) -> Tensor:
@@ -109,7 +119,3 @@ def _more(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def _less(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """`c − a b`, in one go for a stack."""
     return torch.baddbmm(c, a, b, alpha=-1) if a.dim() == b.dim() == 3 else c - a @ b
-
-
-def _fixed(gradient: Tensor, order: int) -> Tensor:
-    return gradient.detach() if order == 1 else gradient

@@ -88,16 +88,13 @@ class Engine:
                 parts.append(self.predict(params, state, chunk.query)[None])
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
-    def adapted(self, params: Params, rows: Batch) -> Params:
-        """The weights that a learner moves, by parameter name and one a task `(t, …)`; none of most learners."""
+    def moved(self, params: Params, episodes: Episode) -> Params:
+        """The weights that a learner moves on all rows of each task, by parameter name and one a task
+        `(t, …)`; none of most learners."""
         moves = getattr(self.learner, "moved", None)
         if moves is None:
             return {}
-        at_once = max(1, self._at_once(rows))
-        parts = [
-            moves(self.fn, params, rows.some(slice(i, i + at_once)))
-            for i in range(0, len(rows.targets), at_once)
-        ]
+        parts = [moves(self.fn, params, piece.support, piece.together()) for piece in self.pieces(episodes)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _predictions(self, params: Params, state: Any, query: Batch, at_once: int) -> list[Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metamodal.errors import OptionError
 from metamodal.meta.engine import Engine
-from metamodal.types import Batch, Episode, Params
+from metamodal.types import Episode, Params
 
 __all__ = ["classifier_start", "displacement", "outer_rules", "query", "supervised"]
 
@@ -35,9 +35,8 @@ def displacement(
     The loss is `Σ ⟨θ, (θ − θ') / η⟩` over all that adapts, with the second factor constant, so that its gradient is
     the mean displacement. The learner must move weights of its own: `maml` that adapts `all`.
     """
-    rows = _together(episodes)
     with torch.no_grad():
-        moved = engine.adapted(params, rows)
+        moved = engine.moved(params, episodes)
     parts = []
     for name, fast in moved.items():
         slow = params.get(name)
@@ -58,7 +57,7 @@ def supervised(
     What fine-tuning and linear probing start from (Chen et al., 2019). `classes` are the numbers of
     each episode's classes among all.
     """
-    rows = _together(episodes)
+    rows = episodes.together()
     z = engine.fn(params, rows)
     if engine.output.fixed:
         flat = z @ params["outer.weight"].mT + params["outer.bias"]
@@ -84,13 +83,3 @@ outer_rules: dict[str, OuterRule] = {
     "supervised": supervised,
 }
 """Outer rules by name."""
-
-
-def _together(episodes: Episode) -> Batch:
-    """Support and query rows of each task as one batch."""
-    support, query = episodes
-    return support._replace(
-        inputs={m: torch.cat([x, query.inputs[m]], 1) for m, x in support.inputs.items()},
-        present={m: torch.cat([p, query.present[m]], 1) for m, p in support.present.items()},
-        targets=torch.cat([support.targets, query.targets], 1),
-    )

@@ -128,7 +128,7 @@ def _groups(params: Params, options: TrainOptions, quick: float = 1.0) -> list[d
     for name, value in params.items():
         highest = options.pretrained_lr if ".pretrained." in name else options.lr
         if name.startswith("learner.") and not value.dim():
-            highest *= quick
+            highest *= max(quick, _QUICK if name.endswith("log_inner_lr") else 1.0)
         groups.setdefault((highest, options.weight_decay if value.dim() > 1 else 0.0), []).append(value)
     return [
         {"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest}

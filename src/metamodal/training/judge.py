@@ -20,7 +20,7 @@ __all__ = ["Judge"]
 
 
 class Judge:
-    """Validation episodes, drawn once; those of labels and numbers know none to all of their support rows, in turn."""
+    """Validation episodes, drawn once; of labels and numbers they know none to all support rows, in turn."""
 
     def __init__(self, material: Material) -> None:
         tasks, told = material.tasks, material.told

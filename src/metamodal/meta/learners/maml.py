@@ -45,7 +45,7 @@ class MAML:
     """
 
     steps: int = 5
-    inner_lr: float = 0.05
+    inner_lr: float = 0.01
     order: Literal[1, 2] = 2
     adapts: Literal["all", "head"] = "all"
     hidden: int = 0
@@ -92,10 +92,11 @@ class MAML:
             logits = _logits(adapted, _scaled(fn(params | adapted, query)))
         return logits if fn.output.name == "numbers" else logits * seen(query)[..., None]
 
-    def moved(self, fn: Embed, params: Params, support: Batch) -> Params:
-        """The parameters of model and learner that descent starts from, where it leads to, one a task."""
+    def moved(self, fn: Embed, params: Params, support: Batch, rows: Batch) -> Params:
+        """Where descent on `rows` leads the parameters of model and learner, one a task; the head starts
+        as the support has it."""
         z, targets, weights = self._shown(fn, params, support)
-        fast = self._moved(fn, params, support, self._start(fn, params, z, targets, weights))
+        fast = self._moved(fn, params, rows, self._start(fn, params, z, targets, weights))
         names = {"head.weight": "learner.population.weight", "head.bias": "learner.population.bias"}
         names |= {"hidden.weight": "learner.hidden.weight", "hidden.bias": "learner.hidden.bias"}
         return {names.get(k, k): v for k, v in fast.items()}
@@ -177,8 +178,8 @@ def _hidden(width: int, units: int) -> Params:
 
 
 def _scaled(z: Tensor) -> Tensor:
-    """Embeddings of length `√d`."""
-    return z * (z.shape[-1] ** 0.5 / z.norm(dim=-1, keepdim=True).clamp(min=1e-6))
+    """Embeddings of length `√d`; smooth at 0, where a row without modalities may be."""
+    return z * (z.square().mean(-1, keepdim=True) + 1e-12).rsqrt()
 
 
 def _logits(fast: Params, z: Tensor) -> Tensor:
