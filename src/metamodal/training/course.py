@@ -21,7 +21,7 @@ from metamodal.types import Params
 
 __all__ = ["Course"]
 
-_QUICK = 20.0  # times as fast learners' variances and penalties of labels and numbers are learned
+_QUICK = 20.0  # times as fast inner learning rates, and variances and penalties of labels and numbers, learn
 
 
 class Course:
