@@ -17,8 +17,9 @@ from metamodal.data.descriptors import Descriptors, Reader
 from metamodal.data.names import found_names
 from metamodal.data.tasks import Draw
 from metamodal.errors import DataError, OptionError
+from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.population import Population
-from metamodal.evaluation.protocol import Protocol, evaluate
+from metamodal.evaluation.protocol import Protocol
 from metamodal.mappings.describer import Describer
 from metamodal.meta.learners.prototypes import Prototypes
 from metamodal.outputs import CLASSES

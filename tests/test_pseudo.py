@@ -16,7 +16,9 @@ from metamodal.data.pseudo import EACH_ROW, crossed, pseudo_tasks
 from metamodal.data.splits import Plan, unlabelled_rows
 from metamodal.data.tasks import Shape, draw_episodes
 from metamodal.errors import DataError
-from metamodal.evaluation.protocol import Protocol, evaluate, held_out
+from metamodal.evaluation.evaluating import evaluate
+from metamodal.evaluation.held_out import held_out
+from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
 from metamodal.types import Batch
 

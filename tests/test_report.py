@@ -14,8 +14,9 @@ import pytest
 
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.evaluation import report, views
+from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.pictures import curve, painter
-from metamodal.evaluation.protocol import Evaluation, Protocol, evaluate
+from metamodal.evaluation.protocol import Evaluation, Protocol
 from metamodal.evaluation.report import write_report
 from metamodal.experiment import untrained_for
 from metamodal.predictor import MetaModel

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from metamodal.data.dataset import read_table
-from metamodal.data.schema import Roles
+from metamodal.data.roles import Roles
 from metamodal.errors import DataError, OptionError
 
 

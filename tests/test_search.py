@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from metamodal.config import parse
 from metamodal.data.dataset import read_table
 from metamodal.experiment import Experiment, run
-from metamodal.training.loop import Progress
+from metamodal.training.progress import Progress
 from metamodal.training.search import Candidate, candidates, halved, rounds_of
 from metamodal.training.workers import Workers
 

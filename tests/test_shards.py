@@ -12,7 +12,7 @@ import pytest
 from metamodal.data.dataset import read_table
 from metamodal.data.encode import Preprocessor
 from metamodal.data.reading import read_cells
-from metamodal.data.schema import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
 from metamodal.errors import DataError, OptionError

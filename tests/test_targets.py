@@ -17,9 +17,10 @@ from metamodal.data.targets import Targets
 from metamodal.data.tasks import Shape, draw_episodes, episodes_of, tasks_in
 from metamodal.errors import DataError, OptionError
 from metamodal.estimator import MetaLearner
+from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.metrics import label_scores, number_scores, scores_of
 from metamodal.evaluation.peers import peer_logits
-from metamodal.evaluation.protocol import Protocol, evaluate
+from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import untrained_for
 from metamodal.outputs import CLASSES, outputs
 from metamodal.training.caution import cautious

@@ -12,10 +12,12 @@ from metamodal.data.dataset import read_table
 from metamodal.data.tasks import Task
 from metamodal.errors import DataError, OptionError
 from metamodal.estimator import MetaLearner
-from metamodal.evaluation.protocol import Protocol, evaluate
+from metamodal.evaluation.evaluating import evaluate
+from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
 from metamodal.predictor import fingerprint
-from metamodal.training.loop import Progress, _together
+from metamodal.training.progress import Progress
+from metamodal.training.shapes import together
 
 BRIEF = {"steps": 12, "budget": 120.0, "way": 8, "validations": 3, "valid_episodes": 10}
 
@@ -114,10 +116,10 @@ def test_tasks_that_share_class_names_are_never_mixed():
         rows = tuple(np.arange(2) for _ in classes)
         return Task(name, classes, rows, rows)
 
-    apart = _together([task("north", ("a", "b")), task("south", ("c",))])
+    apart = together([task("north", ("a", "b")), task("south", ("c",))])
     assert [t.classes for t in apart] == [("a", "b", "c")]
     shared = [task("north", ("a", "b")), task("south", ("a", "b"))]
-    assert _together(shared) == shared
+    assert together(shared) == shared
 
 
 def test_training_goes_on_from_a_model(data):

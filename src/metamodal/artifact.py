@@ -24,7 +24,7 @@ from torch import Tensor
 from metamodal.config import component, component_record
 from metamodal.data.descriptors import Descriptors
 from metamodal.data.encode import Preprocessor
-from metamodal.data.schema import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
 from metamodal.errors import ArtifactError, MetamodalError
 from metamodal.mappings.model import untrained_model

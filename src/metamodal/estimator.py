@@ -13,11 +13,13 @@ from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import override, parse
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import open_encoders
+from metamodal.data.options import DataOptions, roles_of
 from metamodal.errors import OptionError, suggestion
-from metamodal.evaluation.protocol import Protocol, evaluate
-from metamodal.experiment import DataOptions, Experiment, roles_of, run
+from metamodal.evaluation.evaluating import evaluate
+from metamodal.evaluation.protocol import Protocol
+from metamodal.experiment import Experiment, run
 from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
-from metamodal.training.loop import Progress
+from metamodal.training.progress import Progress
 
 __all__ = ["MetaLearner", "load"]
 

@@ -1,126 +1,39 @@
-"""The option tree, and what runs one: a table and options in, a trained model out."""
+"""An experiment: a table and a tree of options in, a trained model out."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from metamodal.config import Options, component
-from metamodal.data.dataset import Dataset, read_table
+from metamodal.data.dataset import Dataset
 from metamodal.data.descriptors import ClassTable, Descriptors, Reader
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders, open_encoders
 from metamodal.data.names import Names, found_names
+from metamodal.data.options import DataOptions
 from metamodal.data.reading import Cells, read_cells
-from metamodal.data.schema import Roles
-from metamodal.data.splits import Plan, Split
+from metamodal.data.splits import Split
 from metamodal.data.targets import Targets
-from metamodal.errors import DataError
 from metamodal.evaluation.metrics import SCORES
+from metamodal.mappings.options import ModelOptions
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, generic_model, initial_model, untrained
-from metamodal.training.loop import Progress, Trained, meta_train
+from metamodal.training.contest import Contest, Entrant
 from metamodal.training.options import TrainOptions
-from metamodal.training.search import Candidate, Placed, candidates, halved
+from metamodal.training.progress import Progress, Trained
+from metamodal.training.search import Candidate, Placed, candidates
 from metamodal.training.sources import Sources, free_rows, labelled_sources, with_pseudo_tasks
 from metamodal.training.told import Told
-from metamodal.types import Batch, Learner, Params
+from metamodal.types import Batch, Learner
 
-__all__ = ["DataOptions", "Experiment", "ModelOptions", "Run", "run", "untrained_for"]
-
-
-_PLAN = ("split_by", "shares", "folds", "fold", "inner", "names")
-
-
-class DataOptions(Options):
-    """The table and the roles of its columns."""
-
-    table: str | None = Field(None, description="a table file, or glyphs")
-    target: str | list[str] | None = Field(
-        None, description="the column with the label, or several with labels or numbers"
-    )
-    target_kind: Literal["auto", "classes", "labels", "numbers"] = Field(
-        "auto", description="what the target is; auto: as its cells tell"
-    )
-    task: str | None = Field(None, description="the column whose values are tasks")
-    group: str | None = Field(None, description="the column of the entity whose rows belong together")
-    split: str | None = Field(None, description="the column that says train, valid or test")
-    time: str | None = Field(None, description="the column of the moment that a row is of")
-    split_by: Literal["auto", "task", "class", "group", "row", "time"] = Field(
-        "auto", description="what a split keeps whole, or time; auto: the first that the table has"
-    )
-    shares: list[float] = Field(
-        [0.6, 0.2, 0.2], min_length=3, max_length=3, description="of training, validation and test in a split"
-    )
-    folds: int = Field(0, ge=0, description="parts of a cross-validation instead of shares")
-    fold: int = Field(0, ge=0, description="the part to test on")
-    inner: int = Field(0, ge=0, description="of the other parts the one to validate on")
-    describe: str | None = Field(
-        None, description="a column that describes the class: words, values, a vector"
-    )
-    names: Literal["auto", "shared", "own"] = Field(
-        "auto", description="whether tasks' equal class names mean the same class; auto: if rows agree"
-    )
-    use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
-    kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
-    root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
-    triples: str | None = Field(None, description="a table of head, relation, tail for entities in graphs")
-    unreadable: Literal["error", "absent"] = Field(
-        "error", description="what a cell that cannot be read is: an error, or absent"
-    )
-
-    def read(self) -> Dataset:
-        """The table with its roles."""
-        if self.table is None:
-            raise DataError("no table is named. Give a table file, or the word glyphs.")
-        said = self.model_dump(exclude={"table", "unreadable", *_PLAN})
-        return read_table(self.table, **said, plan=self.plan)
-
-    @property
-    def plan(self) -> Plan:
-        """How rows are shared out."""
-        return Plan(self.split_by, tuple(self.shares), self.folds, self.fold, self.inner)
-
-
-class ModelOptions(Options):
-    """The shared space and how modalities become tensors."""
-
-    dim: int = Field(128, ge=8, description="width of the shared space")
-    fusion: str = Field("mean", description="mean or attention")
-    image_size: int = Field(32, ge=8, le=128, description="side of an image in pixels")
-    series_length: int = Field(96, ge=8, description="points that a series is resampled to")
-    encoders: dict[str, Any] = Field(
-        {}, description="pretrained encoders by modality: minilm, a folder, or package.module:name"
-    )
-    tune: list[str] = Field([], description="modalities whose pretrained encoder is trained along")
-    text_buckets: int = Field(2048, ge=64, description="hash buckets of a text's n-grams")
-    audio_rate: int = Field(16000, ge=2000, le=96000, description="highest samples a second of a sound")
-    audio_seconds: float = Field(5.0, gt=0, le=600, description="longest part of a sound that is heard")
-    audio_mels: int = Field(48, ge=8, le=256, description="mel bands of a sound")
-    video_frames: int = Field(8, ge=2, le=32, description="frames of a clip, evenly spaced")
-    video_size: int = Field(32, ge=8, le=64, description="side of a clip's frame in pixels")
-    graph_nodes: int = Field(32, ge=2, le=512, description="most nodes of a graph that are kept")
-    points: int = Field(256, ge=8, le=4096, description="most points of a cloud that are kept")
-
-    def by_kind(self) -> dict[str, dict[str, Any]]:
-        """The options of each kind's `fit`."""
-        return {
-            "image": {"size": self.image_size},
-            "series": {"length": self.series_length},
-            "text": {"buckets": self.text_buckets},
-            "audio": {"rate": self.audio_rate, "seconds": self.audio_seconds, "mels": self.audio_mels},
-            "video": {"frames": self.video_frames, "size": self.video_size},
-            "graph": {"nodes": self.graph_nodes},
-            "points": {"count": self.points},
-        }
+__all__ = ["Experiment", "Run", "run", "untrained_for"]
 
 
 class Experiment(Options):
@@ -172,6 +85,54 @@ def run(
     """
     began = time.perf_counter()
     dataset = experiment.data.read() if dataset is None else dataset
+    ground = _ground(experiment, dataset, start)
+    told = None if ground.table.empty else Told(ground.table, ground.known.fitted)
+    contest = Contest(ground.preprocessor, ground.rows, ground.sources, experiment.seed, told, watch)
+    board: tuple[Placed, ...] = ()
+    if experiment.searches and not start and not ground.sources.blind:
+        entrant, trained, board = _won(experiment, ground, contest)
+    else:
+        entrant = Entrant(start or _initial(experiment, ground), experiment.train)
+        trained = contest.alone(entrant, start.params if start else None)
+    said = experiment.of(entrant.candidate, entrant.options.budget) if entrant.candidate else experiment
+    outcome = _outcome(trained, said, ground.split, began, SCORES[ground.targets.kind])
+    outcome |= {"leaderboard": [place.to_dict() for place in board], "notes": ground.notes}
+    record = _plain(said.model_dump()) | {"outcome": outcome, "split": ground.split.to_dict()}
+    seen = _seen(ground.dataset, ground.split)
+    model = replace(entrant.model, params=trained.params, seen=seen, record=record)
+    return Run(model, ground.cells, ground.split, trained)
+
+
+def untrained_for(
+    dataset: Dataset,
+    learner: Learner | None = None,
+    unreadable: str = "error",
+    encoders: Encoders | None = None,
+) -> MetaModel:
+    """The model `none` for a table to be evaluated on: scaled by rows outside the test part."""
+    split = dataset.split()
+    rest = np.concatenate([split.train, split.valid]) if len(split.test) else np.arange(0)
+    rows = dataset.rows(rest) if len(rest) else dataset
+    return untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """A table made ready: its rows as tensors, its tasks, and what is known of its classes."""
+
+    dataset: Dataset
+    split: Split
+    cells: Cells
+    preprocessor: Preprocessor
+    rows: Batch
+    targets: Targets
+    sources: Sources
+    known: Descriptors
+    table: ClassTable
+    notes: list[str]
+
+
+def _ground(experiment: Experiment, dataset: Dataset, start: MetaModel | None) -> _Ground:
     if start is not None:
         dataset = dataset.of_kind(start.targets.kind)
     split = dataset.split(experiment.seed)
@@ -196,137 +157,8 @@ def run(
     )
     table = known.table(dataset)
     sources = with_pseudo_tasks(sources, preprocessor, rows, free, experiment.seed)
-    course = _Course(experiment, dataset, preprocessor, rows, targets, sources, watch, known, table)
-    searching = experiment.searches and not start and not sources.blind
-    chosen, trained, board = course.searched() if searching else course.run(start)
-    said = chosen.experiment
-    record = _plain(said.model_dump())
-    outcome = _outcome(trained, said, split, began, SCORES[targets.kind])
-    outcome |= {"leaderboard": [place.to_dict() for place in board]}
-    outcome["notes"] = [*filter(None, [names.note]), *table.notes, *sources.notes]
-    record |= {"outcome": outcome, "split": split.to_dict()}
-    model = replace(chosen.model, params=trained.params, seen=_seen(dataset, split), record=record)
-    return Run(model, cells, split, trained)
-
-
-@dataclass(frozen=True)
-class _Entrant:
-    """A model in training, and the experiment that it is of."""
-
-    experiment: Experiment
-    model: MetaModel
-
-
-@dataclass(frozen=True)
-class _Course:
-    """What all candidates share: the table's rows as tensors, its tasks, who watches, what is known of classes."""
-
-    experiment: Experiment
-    dataset: Dataset
-    preprocessor: Preprocessor
-    rows: Batch
-    targets: Targets
-    parts: Sources
-    watch: Callable[[Progress], None]
-    known: Descriptors
-    table: ClassTable
-
-    def run(self, start: MetaModel | None = None) -> tuple[_Entrant, Trained, tuple[Placed, ...]]:
-        """The experiment as it is, from a model to go on from or from scratch."""
-        entrant = _Entrant(self.experiment, start or self.initial(self.experiment))
-        return entrant, self.trained(entrant, start.params if start else None, self.watch), ()
-
-    def searched(self) -> tuple[_Entrant, Trained, tuple[Placed, ...]]:
-        """The best of several learners and fusions by validation tasks."""
-        said = self.experiment.model.model_fields_set
-        fusions = [self.experiment.model.fusion] if "fusion" in said else ["mean", "attention"]
-        entrants = candidates(len(self.preprocessor.modalities), self.targets.kind, fusions)
-        began = time.perf_counter()
-
-        def trial(
-            candidate: Candidate, seconds: float, state: tuple[_Entrant, Trained] | None
-        ) -> tuple[float, float, tuple[_Entrant, Trained]]:
-            experiment = self.experiment.of(candidate, seconds)
-            model = state[0].model if state else self.initial(experiment, generic=candidate.generic)
-            entrant = _Entrant(experiment, model)
-            watch = _placed(self.watch, candidate.name, self.experiment.train.budget, began)
-            trained = self.trained(entrant, state[1].params if state else None, watch)
-            score, ci95 = _validated(trained)
-            return score, ci95, (entrant, trained)
-
-        found = halved(entrants, self.experiment.train.budget, trial)
-        entrant, trained = found.state
-        return entrant, trained, found.board if len(found.board) > 1 else ()
-
-    @cached_property
-    def features(self) -> Batch:
-        """The rows as generic features."""
-        return self.preprocessor.features(self.rows)
-
-    def initial(self, experiment: Experiment, *, generic: bool = False) -> MetaModel:
-        torch.manual_seed(experiment.seed)
-        roles, network = self.dataset.schema.to_roles(), experiment.model
-        learner = experiment.build_learner()
-        if generic:
-            return generic_model(self.preprocessor, learner, roles, self.targets)
-        return initial_model(
-            self.preprocessor,
-            learner,
-            roles,
-            fusion=network.fusion,
-            dim=network.dim,
-            targets=self.targets,
-            descriptors=self.known,
-        )
-
-    def trained(self, entrant: _Entrant, start: Params | None, watch: Callable[[Progress], None]) -> Trained:
-        options, generic = entrant.experiment.train, entrant.model.generic
-        if generic:  # features cannot be turned or varied as what they were computed of
-            options = options.model_copy(update={"variants": False, "augment": False})
-        told = None if generic or self.table.empty else Told(self.table, self.known.fitted)
-        return meta_train(
-            entrant.model.engine,
-            self.preprocessor,
-            self.features if generic else self.rows,
-            self.parts.labelled if generic else self.parts,
-            options,
-            seed=self.experiment.seed + (1 if start else 0),
-            start=start,
-            told=told,
-            watch=watch,
-        )
-
-
-def _validated(trained: Trained) -> tuple[float, float]:
-    """The best validation score with its interval; the worst there is where none was taken."""
-    scores = [(p.accuracy, p.ci95) for p in trained.history if p.accuracy is not None]
-    score, ci95 = max(scores, key=lambda pair: pair[0], default=(-math.inf, None))
-    return score, math.nan if ci95 is None else ci95
-
-
-def _placed(
-    watch: Callable[[Progress], None], name: str, budget: float, began: float
-) -> Callable[[Progress], None]:
-    """A candidate's progress as part of the whole search's."""
-
-    def shown(progress: Progress) -> None:
-        elapsed = time.perf_counter() - began
-        watch(replace(progress, elapsed=elapsed, left=max(0.0, budget - elapsed), candidate=name))
-
-    return shown
-
-
-def untrained_for(
-    dataset: Dataset,
-    learner: Learner | None = None,
-    unreadable: str = "error",
-    encoders: Encoders | None = None,
-) -> MetaModel:
-    """The model `none` for a table to be evaluated on: scaled by rows outside the test part."""
-    split = dataset.split()
-    rest = np.concatenate([split.train, split.valid]) if len(split.test) else np.arange(0)
-    rows = dataset.rows(rest) if len(rest) else dataset
-    return untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
+    notes = [*filter(None, [names.note]), *table.notes, *sources.notes]
+    return _Ground(dataset, split, cells, preprocessor, rows, targets, sources, known, table, notes)
 
 
 def _known(
@@ -344,6 +176,38 @@ def _known(
         features = preprocessor.features(rows.take(torch.from_numpy(split.train)))
         names = found_names(part, features, experiment.data.names)
     return Descriptors(reader, tuple(fingerprint(name) for name in names.names)), names
+
+
+def _won(
+    experiment: Experiment, ground: _Ground, contest: Contest
+) -> tuple[Entrant, Trained, tuple[Placed, ...]]:
+    """The best of several learners and fusions by validation tasks."""
+    budget, network = experiment.train.budget, experiment.model
+    fusions = [network.fusion] if "fusion" in network.model_fields_set else ["mean", "attention"]
+
+    def enter(candidate: Candidate) -> Entrant:
+        said = experiment.of(candidate, budget)
+        return Entrant(_initial(said, ground, generic=candidate.generic), said.train, candidate)
+
+    entrants = candidates(len(ground.preprocessor.modalities), ground.targets.kind, fusions)
+    return contest.won(entrants, budget, enter)
+
+
+def _initial(experiment: Experiment, ground: _Ground, *, generic: bool = False) -> MetaModel:
+    torch.manual_seed(experiment.seed)
+    roles, network = ground.dataset.schema.to_roles(), experiment.model
+    learner = experiment.build_learner()
+    if generic:
+        return generic_model(ground.preprocessor, learner, roles, ground.targets)
+    return initial_model(
+        ground.preprocessor,
+        learner,
+        roles,
+        fusion=network.fusion,
+        dim=network.dim,
+        targets=ground.targets,
+        descriptors=ground.known,
+    )
 
 
 def _seen(dataset: Dataset, split: Split) -> Seen:
@@ -385,9 +249,3 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(said, str):
             record["model"]["encoders"][name] = f"<{type(said).__name__}>"
     return record
-
-
-def roles_of(options: DataOptions) -> Roles:
-    """The roles that data options name."""
-    said = options.model_dump(exclude={"table", "root", "unreadable", *_PLAN})
-    return Roles(**said | {"use": tuple(options.use) if options.use else None})

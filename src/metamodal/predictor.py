@@ -18,7 +18,7 @@ from metamodal.data.digests import fingerprint
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders
 from metamodal.data.reading import read_cells
-from metamodal.data.schema import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
 from metamodal.errors import DataError, OptionError
 from metamodal.mappings.model import Model, build_model, untrained_model

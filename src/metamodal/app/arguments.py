@@ -13,7 +13,7 @@ from metamodal.config import override, parse
 from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.encoders import Encoders, open_encoders
-from metamodal.data.schema import SINGLE, Roles
+from metamodal.data.roles import SINGLE, Roles
 from metamodal.data.source import open_source
 from metamodal.data.splits import Plan
 from metamodal.errors import DataError, OptionError, suggestion

@@ -19,18 +19,19 @@ from metamodal.app.tables import encode, schema
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
-from metamodal.data.schema import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.table import write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError
+from metamodal.evaluation.evaluating import evaluate as evaluations
+from metamodal.evaluation.held_out import widest_way
 from metamodal.evaluation.metrics import SCORES
-from metamodal.evaluation.protocol import Evaluation, Protocol, widest_way
-from metamodal.evaluation.protocol import evaluate as evaluations
+from metamodal.evaluation.protocol import Evaluation, Protocol
 from metamodal.evaluation.report import write_report
 from metamodal.evaluation.text import evaluation_table, leaderboard_lines
 from metamodal.experiment import Experiment, Run, run, untrained_for
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Predictor, untrained
-from metamodal.training.loop import Progress
+from metamodal.training.progress import Progress
 
 __all__ = ["adapt", "audit", "demo", "doctor", "encode", "evaluate", "predict", "schema", "train"]
 

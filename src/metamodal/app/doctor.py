@@ -6,8 +6,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
+from metamodal.data.column_kinds import KINDS
 from metamodal.data.modalities import modalities
-from metamodal.data.schema import KINDS
 
 __all__ = ["findings"]
 

@@ -14,7 +14,7 @@ from metamodal.app.arguments import said_roles, said_specs, said_table, write_ro
 from metamodal.app.speech import print_json, speaker
 from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
-from metamodal.experiment import ModelOptions
+from metamodal.mappings.options import ModelOptions
 
 __all__ = ["encode", "schema"]
 

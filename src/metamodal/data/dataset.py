@@ -13,7 +13,8 @@ import pandas as pd
 
 from metamodal.data.cells import is_absent, moment_of
 from metamodal.data.problems import short
-from metamodal.data.schema import SINGLE, Roles, Schema, infer
+from metamodal.data.roles import SINGLE, Roles
+from metamodal.data.schema import Schema, infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Keys, Plan, Split, split_rows
 from metamodal.data.target_kinds import SEPARATOR, is_empty, labels_of

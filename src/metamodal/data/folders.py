@@ -10,7 +10,7 @@ from typing import Any
 from metamodal.data.cells import media_kind
 from metamodal.data.formats import FORMATS, Chunk
 from metamodal.data.problems import Problem, Report
-from metamodal.data.schema import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.splits import part_of
 from metamodal.errors import DataError
 

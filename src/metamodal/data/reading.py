@@ -19,7 +19,7 @@ from metamodal.data.extractors import Extractor
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.opening import opener, quiet_decoders
-from metamodal.data.schema import NUMBERS_AS_TEXT
+from metamodal.data.string_kinds import NUMBERS_AS_TEXT
 from metamodal.errors import DataError, OptionError
 
 __all__ = ["Cells", "raw_cells", "read_cells", "refused"]

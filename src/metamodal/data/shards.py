@@ -32,7 +32,8 @@ from metamodal.data.folders import ABOUT
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.reading import raw_cells, read_cells, refused
-from metamodal.data.schema import Roles, Schema, infer
+from metamodal.data.roles import Roles
+from metamodal.data.schema import Schema, infer
 from metamodal.data.source import Source
 from metamodal.data.table import frame_of_cells
 from metamodal.data.triples import Triples, read_triples

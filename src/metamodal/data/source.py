@@ -14,7 +14,7 @@ import pandas as pd
 from metamodal.data.folders import class_folders, read_shards, roles_beside, saved_splits, shards_of
 from metamodal.data.formats import FORMATS, Chunk, chunked, of_arrow, sniffed
 from metamodal.data.problems import Problem, Report
-from metamodal.data.schema import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.splits import part_of
 from metamodal.data.table import frame_of_cells, from_dataframe
 from metamodal.errors import DataError, suggestion

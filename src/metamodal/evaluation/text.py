@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metamodal.evaluation.protocol import Evaluation, Result
+from metamodal.evaluation.protocol import Evaluation
+from metamodal.evaluation.results import Result
 
 __all__ = ["SHOWN", "evaluation_table", "label", "leaderboard_lines"]
 

@@ -17,7 +17,8 @@ from metamodal.data.cells import is_absent, number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.splits import PARTS, Split
 from metamodal.evaluation.pictures import Picture, painter
-from metamodal.evaluation.protocol import Evaluation, Result, Showcase
+from metamodal.evaluation.protocol import Evaluation, Showcase
+from metamodal.evaluation.results import Result
 from metamodal.evaluation.text import label
 
 __all__ = ["DataView", "episode_views", "score_views"]

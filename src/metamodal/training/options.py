@@ -15,9 +15,10 @@ class TrainOptions(Options):
     """How to meta-train.
 
     A step draws `episodes` episodes of `way` classes with `rows` rows each, shared out between
-    support and query anew in every step, so that all shots from 1 to `rows - 1` are met. With probability `across` an episode's classes come from all tasks together. `variants`
-    turns classes into new ones by the symmetries of their modalities (quarter turns of an image,
-    time reversed in a series), drawn anew for each class.
+    support and query anew in every step, so that all shots from 1 to `rows - 1` are met. With
+    probability `across` an episode's classes come from all tasks together. `variants` turns classes
+    into new ones by the symmetries of their modalities (quarter turns of an image, time reversed in a
+    series), drawn anew for each class.
 
     Where targets are labels or numbers, a step draws `tasks` episodes instead, each of `support` rows, of
     which a random number from none to all is labelled, and `queries` rows to predict.

@@ -27,7 +27,8 @@ from metamodal.data.audit.noise import label_noise
 from metamodal.data.dataset import Dataset
 from metamodal.data.opening import quiet_decoders
 from metamodal.data.problems import Problem, Report
-from metamodal.data.schema import Roles, infer
+from metamodal.data.roles import Roles
+from metamodal.data.schema import infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import PARTS, Plan, part_of
 from metamodal.data.table import frame_of_cells

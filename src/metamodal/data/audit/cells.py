@@ -19,7 +19,8 @@ from metamodal.data.modalities import modalities
 from metamodal.data.opening import opener
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.reading import raw_cells
-from metamodal.data.schema import SINGLE, Column
+from metamodal.data.roles import SINGLE
+from metamodal.data.schema import Column
 from metamodal.errors import MetamodalError
 
 __all__ = ["ABSENT", "PRESENT", "UNREADABLE", "ColumnCells", "column_kind", "opened_cells"]

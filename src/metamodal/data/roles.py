@@ -1,0 +1,94 @@
+"""What a user says of a table's columns: which is the target, which the task, what is used and as what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from metamodal.data.column_kinds import KINDS
+from metamodal.errors import OptionError, suggestion
+
+__all__ = ["SINGLE", "Roles", "check_roles"]
+
+SINGLE = ("target", "task", "group", "split", "time", "describe")
+"""The roles that one column has; the target may have several."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What a user says of a table's columns; everything not said is inferred.
+
+    `target` names one column or several, `target_kind` says whether they hold classes, labels or numbers.
+    """
+
+    target: str | tuple[str, ...] | None = None
+    task: str | None = None
+    group: str | None = None
+    split: str | None = None
+    describe: str | None = None
+    use: tuple[str, ...] | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+    triples: str | None = None
+    time: str | None = None
+    target_kind: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.target is not None and not isinstance(self.target, str):
+            several = tuple(self.target)
+            single = several[0] if len(several) == 1 else several or None
+            object.__setattr__(self, "target", single)
+        if self.target_kind == "auto":
+            object.__setattr__(self, "target_kind", None)
+
+    def columns(self, role: str) -> tuple[str, ...]:
+        """The columns with this role, none or one; of the target maybe several."""
+        said = getattr(self, role)
+        return said if isinstance(said, tuple) else (said,) if said else ()
+
+    def over(self, other: Roles) -> Roles:
+        """These roles, with `other` answering where these are silent about role and column."""
+        taken = {column for name in SINGLE for column in self.columns(name)}
+        left = {name: tuple(c for c in other.columns(name) if c not in taken) for name in SINGLE}
+        single: dict[str, Any] = {
+            name: getattr(self, name) or (left[name] if name == "target" else next(iter(left[name]), None))
+            for name in SINGLE
+        }
+        use = tuple(c for c in other.use or () if c not in taken) or (other.use and None)
+        same = self.target in (None, other.target)
+        return Roles(
+            **single,
+            target_kind=self.target_kind or (other.target_kind if same else None),
+            use=use if self.use is None else self.use,
+            kinds=self.kinds or other.kinds,
+            triples=self.triples or other.triples,
+        )
+
+
+def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:
+    """OptionError unless the roles fit each other, and every column that they name is among `columns`."""
+    known = [str(c) for c in columns]
+    asked: list[tuple[str, str]] = [
+        (f"--{role}", column) for role in SINGLE for column in roles.columns(role)
+    ]
+    if roles.target_kind and not roles.target:
+        raise OptionError(
+            f"{name}: --target-kind {roles.target_kind}, and no target. Say --target C, or leave it out."
+        )
+    for (first, column), (second, again) in combinations(asked, 2):
+        if column == again:
+            raise OptionError(f"{name}: {first} and {second} both name {column!r}. Give a column one role.")
+    asked += [("--use", c) for c in roles.use or ()] + [("--kind", c) for c in roles.kinds]
+    for option, column in asked:
+        if column not in known:
+            raise OptionError(f"{name}: {option} {column!r}: no such column. {suggestion(column, known)}")
+    for column, kind in roles.kinds.items():
+        if kind not in KINDS:
+            raise OptionError(f"--kind {column}={kind}: no such kind. {suggestion(kind, KINDS)}")
+    for column in roles.use or ():
+        for role in ("target", "split"):
+            if column in roles.columns(role):
+                raise OptionError(
+                    f"--use {column!r}: it is the {role}, which no model may see. Leave it out."
+                )

@@ -1,0 +1,90 @@
+"""The kind of a column of strings: paths, numbers, dates, categories or words."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from metamodal.data.cells import date_of, media_kind, number_of
+from metamodal.data.column_words import sounds_like_points, sounds_like_text
+from metamodal.data.raw_column import RawColumn
+
+__all__ = ["NUMBERS_AS_TEXT", "is_word", "kind_of_strings"]
+
+NUMBERS_AS_TEXT = "numbers written as text"
+"""The evidence for a column of them."""
+
+_MOST = 0.8  # of a column's strings; what the others are not, is wrong with them
+_MANY_LEVELS = 100
+_OFTEN = 10  # rows a value, with which many values are a category all the same
+
+
+def kind_of_strings(column: RawColumn, cells: list[str]) -> tuple[str, str]:
+    """Kind of and evidence for those cells of a column that are strings.
+
+    Raises:
+        DataError: a string is not what most are and nobody receives the report, or all are `.npy` files
+            of which nothing says what they hold.
+    """
+    counts = Counter(cells)
+    kind = _usual([media_kind(c) or "" for c in cells])
+    if kind:
+        _part_odd(column, {c: media_kind(c) == kind for c in counts}, f"paths that end like {kind} files")
+        if kind != "array file":
+            return kind, f"paths that end like {kind} files"
+        if sounds_like_points(column.name):
+            return "points", "paths of .npy files; by its name, points"
+        raise column.untold(".npy files are")
+    for told, fitting in (("numbers", _is_number), ("dates", _is_date)):
+        fits = {c: fitting(c) for c in counts}
+        if sum(n for c, n in counts.items() if fits[c]) >= _MOST * len(cells):
+            _part_odd(column, fits, told)
+            return "tabular", NUMBERS_AS_TEXT if told == "numbers" else told
+    return _category_or_text(column.name, counts)
+
+
+def is_word(text: str) -> bool:
+    """Whether a string is a single word, and neither number nor date."""
+    return len(text.split()) == 1 and not _is_number(text) and not date_of(text)
+
+
+def _category_or_text(name: str, counts: Counter[str]) -> tuple[str, str]:
+    distinct, total = len(counts), counts.total()
+    words = sum(len(c.split()) * n for c, n in counts.items()) / total
+    evidence = f"strings, {distinct} distinct, {words:.1f} words on average"
+    if sounds_like_text(name) and distinct > 1:
+        return "text", f"{evidence}; by its name, text"
+    often = distinct <= _MANY_LEVELS or words < 1.2 or total >= _OFTEN * distinct
+    few = distinct <= max(2, 0.5 * total) and often
+    if (few and words < 3) or distinct == 1:
+        return "tabular", f"a category of {distinct} values"
+    if words == 1 and all(any(letter.isdigit() for letter in c) for c in counts):
+        return "tabular", f"a category of {distinct} values, single words with digits"
+    return "text", evidence
+
+
+def _usual(kinds: list[str]) -> str | None:
+    """What most of a column's strings are, if it is anything."""
+    kind, count = Counter(kinds).most_common(1)[0]
+    return kind if kind and count >= _MOST * len(kinds) else None
+
+
+def _part_odd(column: RawColumn, fits: dict[str, bool], usual: str) -> None:
+    """Report each string that does not look like most of its column, or raise for the first."""
+    if all(fits.values()):
+        return
+    mend = f"Mend the cell, or say --kind {column.name}=text"
+    there = [(row, c) for row, c in column.numbered() if isinstance(c, str)]
+    odd = [row for row, c in there if not fits[c]]
+    some = len(there) - len(odd)
+    if column.report is None:
+        raise column.mixed(odd[0], f"{some} {usual} and {len(odd)} words", mend)
+    reason = f"a word where {some} cells are {usual}. {mend}"
+    column.tell(column.report, lambda c: reason if isinstance(c, str) and not fits[c] else None)
+
+
+def _is_date(text: str) -> bool:
+    return bool(date_of(text))
+
+
+def _is_number(text: str) -> bool:
+    return number_of(text) is not None

@@ -1,0 +1,142 @@
+"""Few-shot evaluation: the same drawn episodes for every subset of modalities and every baseline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+
+from metamodal.config import component_record
+from metamodal.data.dataset import Dataset
+from metamodal.data.descriptors import ClassTable
+from metamodal.data.reading import Cells
+from metamodal.data.tasks import Task, draw_episodes, tasks_in
+from metamodal.errors import DataError
+from metamodal.evaluation.conditions import occurring
+from metamodal.evaluation.examples import answers, confusions, showcase
+from metamodal.evaluation.held_out import held_out, unseen_in
+from metamodal.evaluation.population import Population, known_rows
+from metamodal.evaluation.protocol import Evaluation, Protocol
+from metamodal.evaluation.results import Result
+from metamodal.evaluation.rivals import class_rivals, pooled_rivals, population_rivals
+from metamodal.evaluation.spaces import Encoding, training_rows
+from metamodal.evaluation.told import class_table, told_tasks
+from metamodal.evaluation.trial import Trial, population_result, results
+from metamodal.meta.learners import learners
+from metamodal.predictor import MetaModel
+from metamodal.types import Batch
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: MetaModel,
+    dataset: Dataset,
+    protocols: list[Protocol],
+    *,
+    unreadable: str = "error",
+    cells: Cells | None = None,
+    rows: np.ndarray | None = None,
+) -> Iterator[Evaluation]:
+    """The model on each protocol; the table is read and encoded once.
+
+    Inductive throughout: a query row is predicted from the support and itself alone.
+
+    Args:
+        cells: the table's cells, where they have been read already.
+        rows: the rows to draw from; by default `held_out` says which.
+    """
+    dataset = dataset.of_kind(model.targets.kind)
+    if rows is None:
+        rows, unseen, notes = held_out(model, dataset)
+    else:
+        unseen, notes = unseen_in(model, dataset, rows), ()
+    if not len(rows):
+        raise DataError(
+            f"{dataset.name}: no row is left for testing. Give a table with classes that training did not see."
+        )
+    encoding = Encoding(model, dataset, cells, unreadable, any(p.baselines for p in protocols))
+    tokens, spaces = encoding.of(rows)
+    if not occurring(tokens):
+        raise DataError(
+            f"{dataset.name}: no test row has any of {', '.join(model.modalities)}. Name the columns as in training."
+        )
+    crowd: dict[str, Batch] = {}
+    if dataset.pooled and spaces and len(members := training_rows(model, dataset)):
+        crowd = encoding.of(members)[1]
+    told, part = class_table(model, dataset).take(rows), dataset.rows(rows)
+    known = cache(lambda: known_rows(model, dataset, unreadable, cells))
+    ground = _Ground(model, part, rows, tokens, spaces, crowd, told, unseen, notes, known)
+    for protocol in protocols:
+        yield _evaluated(ground, protocol)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """The test rows, read and encoded: `part` of a table at `rows`.
+
+    `spaces` and the `crowd` of training rows are the vectors that baselines read, by what made them.
+    """
+
+    model: MetaModel
+    part: Dataset
+    rows: np.ndarray
+    tokens: Batch
+    spaces: dict[str, Batch]
+    crowd: dict[str, Batch]
+    told: ClassTable
+    unseen: bool
+    notes: tuple[str, ...]
+    populations: Callable[[], dict[str, Population]]
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        return tasks_in(self.part, np.arange(len(self.part)))
+
+
+def _evaluated(ground: _Ground, protocol: Protocol) -> Evaluation:
+    model, pooled = ground.model, ground.part.pooled
+    trial = _trial(ground, protocol)
+    return Evaluation(
+        protocol,
+        ground.unseen,
+        tuple(results(trial)),
+        tuple(_rivals(ground, trial)) if protocol.baselines else (),
+        Counter() if pooled else confusions(trial),
+        tuple(showcase(trial, e, ground.part, ground.rows) for e in range(3)),
+        str(component_record(learners, model.engine.learner)["kind"]),
+        bool(model.record) or not model.generic,
+        (*ground.notes, *ground.told.notes),
+        model.targets,
+        population_result(trial) if pooled else None,
+        answers(trial) if pooled else None,
+    )
+
+
+def _trial(ground: _Ground, protocol: Protocol) -> Trial:
+    """The model on episodes that the protocol's seed decides."""
+    rng = np.random.default_rng([protocol.seed, protocol.way, protocol.shot])
+    shape = protocol.pooled if ground.part.pooled else protocol.shape
+    draw = draw_episodes(_offered(ground, protocol), shape, protocol.episodes, rng, ground.part.name)
+    about = {} if ground.told.empty else ground.told.of(draw.examples)
+    return Trial(ground.model, ground.tokens, draw, protocol, about)
+
+
+def _offered(ground: _Ground, protocol: Protocol) -> list[Task]:
+    """The tasks to draw from: at shot 0 with those classes alone that something is known of."""
+    if ground.part.pooled or protocol.shot:
+        return ground.tasks
+    return told_tasks(ground.tasks, ground.told, ground.part.name)
+
+
+def _rivals(ground: _Ground, trial: Trial) -> Iterator[Result]:
+    if ground.part.pooled:
+        yield from pooled_rivals(trial, ground.spaces, ground.crowd)
+        return
+    if trial.protocol.shot:
+        yield from class_rivals(trial, ground.spaces)
+    if not ground.unseen:
+        yield from population_rivals(trial, ground.spaces, ground.populations())

@@ -1,0 +1,136 @@
+"""The parameters on their way: one optimiser step after another, by the clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metamodal.meta.outer import classifier_start
+from metamodal.training.loss import step_loss
+from metamodal.training.material import Material
+from metamodal.training.options import TrainOptions
+from metamodal.training.progress import Progress
+from metamodal.training.supply import Supply
+from metamodal.training.workers import Workers
+from metamodal.types import Params
+
+__all__ = ["Course"]
+
+_QUICK = 20.0  # times as fast inner learning rates, and variances and penalties of labels and numbers, learn
+
+
+class Course:
+    """Parameters, their running mean, and the clock.
+
+    Args:
+        start: parameters to go on from; by default the engine's initial ones.
+    """
+
+    def __init__(self, material: Material, start: Params | None = None) -> None:
+        self.material, self.options, engine = material, material.options, material.engine
+        self.supply = Supply(material)
+        begin = dict(start or engine.initial())
+        if self.options.outer == "supervised":
+            torch.manual_seed(material.seed)
+            begin |= classifier_start(engine, self.supply.classes)
+        self.params = {k: v.detach().clone().requires_grad_() for k, v in begin.items()}
+        self.mean = {k: v.detach().clone() for k, v in self.params.items()}
+        quick = _QUICK if engine.output.fixed else 1.0
+        self.optimiser = torch.optim.AdamW(_groups(self.params, self.options, quick))
+        self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
+        size = sum(v.numel() for v in self.params.values())
+        self.number, self.weights = 0, torch.zeros(size).share_memory_()
+        self.workers = Workers(self.options.workers, self._job, size + 1)
+
+    def steps(self) -> Iterator[tuple[Progress, bool]]:
+        """One optimiser step after another, each with whether a validation is due."""
+        validated = 0
+        while self._share() < 1 and self._elapsed() < self.options.budget:
+            for group in self.optimiser.param_groups:
+                group["lr"] = group["highest"] * 0.5 * (1 + math.cos(math.pi * self._share()))
+            self._take_step()
+            due = (
+                int(self._share() * self.options.validations) > validated
+                or self._share() >= 1
+                or self._elapsed() >= self.options.budget
+            )
+            if due:
+                validated = int(self._share() * self.options.validations)
+            yield self.progress(), due
+
+    def averaged(self) -> Params:
+        return {k: v.clone() for k, v in self.mean.items() if not k.startswith("outer.")}
+
+    def progress(self, **result: float | bool | None) -> Progress:
+        elapsed = self._elapsed()
+        left = elapsed / max(self._share(), 1e-9) - elapsed
+        drawn = self.options.tasks if self.material.engine.output.fixed else self.options.episodes
+        rate = self.step * drawn * self.options.workers / max(elapsed, 1e-9)
+        return Progress(self.step, elapsed, max(0.0, left), self.loss, rate, **result)  # type: ignore[arg-type]
+
+    def _share(self) -> float:
+        """How much of training is done: of its steps, where their number is said, else of its time."""
+        if self.options.steps:
+            return self.step / self.options.steps
+        return self._elapsed() / self.options.budget
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self.began
+
+    def _take_step(self) -> None:
+        value = self._fill_gradients()
+        torch.nn.utils.clip_grad_norm_(list(self.params.values()), self.options.clip)
+        self.optimiser.step()
+        self.step += 1
+        self.loss = value if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * value
+        keep = min(self.options.averaging, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, mean in self.mean.items():
+                mean.lerp_(self.params[name], 1 - keep)
+
+    def _fill_gradients(self) -> float:
+        """The gradient of a step's episodes in every parameter, those of other workers among them."""
+        with torch.no_grad():
+            torch.cat([v.flatten() for v in self.params.values()], out=self.weights)
+        mean = self.workers.mean()
+        parts = mean[:-1].split([v.numel() for v in self.params.values()])
+        for value, part in zip(self.params.values(), parts):
+            value.grad = part.view_as(value)
+        return float(mean[-1])
+
+    def _job(self, number: int) -> Tensor:
+        """The gradient at the shared weights as one vector, and the loss behind it."""
+        if number and self.number != number:
+            self.number = number
+            self.supply.reseed(number)
+        if number:
+            parts = self.weights.split([v.numel() for v in self.params.values()])
+            with torch.no_grad():
+                for value, part in zip(self.params.values(), parts):
+                    value.copy_(part.view_as(value))
+        loss = step_loss(self.material, self.supply, self.params)
+        found = torch.autograd.grad(loss, list(self.params.values()), materialize_grads=True)
+        return torch.cat([*(g.flatten() for g in found), loss.detach()[None]])
+
+
+def _groups(params: Params, options: TrainOptions, quick: float = 1.0) -> list[dict[str, Any]]:
+    """Parameters by whether they decay, came trained, or are scalars of the learner.
+
+    Args:
+        quick: how many times as fast those scalars learn.
+    """
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, value in params.items():
+        highest = options.pretrained_lr if ".pretrained." in name else options.lr
+        if name.startswith("learner.") and not value.dim():
+            highest *= max(quick, _QUICK if name.endswith("log_inner_lr") else 1.0)
+        groups.setdefault((highest, options.weight_decay if value.dim() > 1 else 0.0), []).append(value)
+    return [
+        {"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest}
+        for (highest, decay), chosen in groups.items()
+    ]

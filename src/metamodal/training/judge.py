@@ -1,0 +1,80 @@
+"""The score of the same validation episodes every time; see `SCORES`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from metamodal.data.pseudo import crossed
+from metamodal.data.tasks import Draw, Sampling, Shape, draw_episodes, episodes_of
+from metamodal.evaluation.metrics import SCORES, interval, scores_of
+from metamodal.training.caution import CAUTIONS, cautious
+from metamodal.training.material import Material
+from metamodal.training.shapes import pooled_shape
+from metamodal.training.sources import CROSSED
+from metamodal.types import Batch, Episode, Params
+
+__all__ = ["Judge"]
+
+
+class Judge:
+    """Validation episodes, drawn once; of labels and numbers they know none to all support rows, in turn."""
+
+    def __init__(self, material: Material) -> None:
+        tasks, told = material.tasks, material.told
+        self.material = material
+        alone = len(tasks.valid) < 2  # one task tells nothing of others
+        self.cautions = CAUTIONS[-1:] if alone else CAUTIONS
+        self.shape = _shape(material)
+        draw = _draw(material, self.shape)
+        self.about = told.of(draw) if told and not tasks.blind else {}
+        needed = torch.cat([draw.support, draw.query], 1)
+        if tasks.blind:  # a row is its own class there: each appearance is to differ
+            unique, where = needed.flatten(), torch.arange(needed.numel()).view_as(needed)
+        else:
+            unique, where = needed.unique(return_inverse=True)
+        rows = material.rows.take(unique)
+        self.rows = _varied(material, rows, draw) if tasks.blind else rows
+        shots = draw.support.shape[1]
+        self.draw = replace(draw, support=where[:, :shots], query=where[:, shots:])
+
+    def __call__(self, params: Params) -> tuple[float, float, Params]:
+        """The score, its interval, and the parameters with the caution that scores best."""
+        cautions = self.cautions if self.material.engine.output.fixed else (0.0,)
+        with torch.no_grad():
+            encoded = self.material.engine.encode(params, self.rows)
+            episodes = episodes_of(encoded, self.draw, self.shape.way, self.about)
+            tried = [cautious(params, caution) for caution in cautions]
+            scores = [self._score(each, episodes) for each in tried]
+        best = max(range(len(tried)), key=lambda i: scores[i][0])
+        return *scores[best], tried[best]
+
+    def _score(self, params: Params, episodes: Episode) -> tuple[float, float]:
+        logits, output = self.material.engine.logits(params, episodes), self.material.engine.output
+        return interval(scores_of(output, logits, episodes.query.targets)[SCORES[output.name]])
+
+
+def _shape(material: Material) -> Shape:
+    if material.engine.output.fixed:
+        return pooled_shape(material.tasks.valid, material.options)
+    most = max(len(task.usable(1)) for task in material.tasks.valid)
+    return Shape(way=min(5, max(2, most)), shot=1, query=5)
+
+
+def _draw(material: Material, shape: Shape) -> Draw:
+    tasks, episodes = material.tasks, material.options.valid_episodes
+    rng = np.random.default_rng([material.seed, 1])
+    sampling = Sampling(tasks=0.0) if tasks.blind else None
+    count = episodes // 3 + 1 if tasks.blind else episodes
+    draw = draw_episodes(tasks.valid, shape, count, rng, "validation", sampling)
+    if not material.engine.output.fixed:
+        return draw
+    return draw.knowing(torch.arange(episodes) % (shape.shot + 1))
+
+
+def _varied(material: Material, rows: Batch, draw: Draw) -> Batch:
+    """Drawn rows, flat, augmented and with different modalities in support and query."""
+    generator = torch.Generator().manual_seed(material.seed)
+    return crossed(material.preprocessor.augment(rows, generator), draw, CROSSED, generator)
