@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodal.data.dataset import read_table
+from metamodal.data.dataset import open_table, read_table
 from metamodal.data.roles import Roles
 from metamodal.errors import DataError, OptionError
 
@@ -227,3 +227,11 @@ def test_kinds_of_the_real_tables_are_those_their_readme_states(shared, name: st
     found = {c.name: c.kind for c in read_table(shared / f"{name}.parquet").schema.columns}
     expected = {column: kind for kind, columns in REAL[name].items() for column in columns.split()}
     assert {c: found[c] for c in expected} == expected
+
+
+def test_a_role_may_be_said_to_be_nobody_s(tmp_path):
+    frame = pd.DataFrame({"size": [1.0, 2.0], "ward": ["a", "b"], "label": ["x", "y"]})
+    known = Roles(target="label", task="ward")
+    assert open_table(frame, Roles(), known).schema.role("task") == "ward"
+    assert open_table(frame, Roles(task="-"), known).schema.role("task") is None
+    assert open_table(frame, Roles(task="-")).schema.role("task") is None

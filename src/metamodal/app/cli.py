@@ -247,7 +247,9 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
         default="auto",
         help="what the target is (%(default)s: as its cells tell)",
     )
-    roles.add_argument("--task", metavar="C", help="episodes are drawn within one value of this column")
+    roles.add_argument(
+        "--task", metavar="C", help="episodes are drawn within one value of this column; - for none"
+    )
     roles.add_argument("--group", metavar="C", help="the entity whose rows belong together")
     roles.add_argument("--split", metavar="C", help="says train, valid or test")
     roles.add_argument(

@@ -200,7 +200,7 @@ def open_table(
     frame, numbers = opened.whole()
     known = known or opened.roles
     told = said.describe is not None
-    roles = said.over(_there(known, frame, opened.name, told=told)) if known else said
+    roles = (said.over(_there(known, frame, opened.name, told=told)) if known else said).settled()
     schema = infer(frame, roles, opened.name)
     triples = read_triples(roles.triples, opened.base) if roles.triples else None
     return Dataset(frame, schema, opened.name, opened.base, numbers, triples, plan or Plan())

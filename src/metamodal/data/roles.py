@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
 from metamodal.data.column_kinds import KINDS
 from metamodal.errors import OptionError, suggestion
 
-__all__ = ["SINGLE", "Roles", "check_roles"]
+__all__ = ["NONE", "SINGLE", "Roles", "check_roles"]
 
 SINGLE = ("target", "task", "group", "split", "time", "describe")
 """The roles that one column has; the target may have several."""
+NONE = "-"
+"""Said of a role that no column is to have."""
 
 
 @dataclass(frozen=True)
 class Roles:
     """What a user says of a table's columns; everything not said is inferred.
 
+    A single role may be `NONE`: no column has it, whatever a model or a folder says.
     `target` names one column or several, `target_kind` says whether they hold classes, labels or numbers.
     """
 
@@ -47,9 +50,13 @@ class Roles:
         said = getattr(self, role)
         return said if isinstance(said, tuple) else (said,) if said else ()
 
+    def settled(self) -> Roles:
+        """These roles, those that no column is to have left out."""
+        return replace(self, **{name: None for name in SINGLE if getattr(self, name) == NONE})
+
     def over(self, other: Roles) -> Roles:
         """These roles, with `other` answering where these are silent about role and column."""
-        taken = {column for name in SINGLE for column in self.columns(name)}
+        taken = {column for name in SINGLE for column in self.columns(name)} - {NONE}
         left = {name: tuple(c for c in other.columns(name) if c not in taken) for name in SINGLE}
         single: dict[str, Any] = {
             name: getattr(self, name) or (left[name] if name == "target" else next(iter(left[name]), None))

@@ -72,8 +72,8 @@ def descend(
         return _descended(rows, targets, step, head, output, steps)
     with torch.no_grad():
         found = _descended(rows, targets, step, head, output, steps)
-    moved = (old + (new - old).detach() for old, new in zip(head[:2], found.head[:2]))
-    return found._replace(rows=rows.detach(), head=Head(*moved, *head[2:]))
+    weight, bias = (old + (new - old).detach() for old, new in zip(head[:2], found.head[:2]))
+    return found._replace(rows=rows.detach(), head=head._replace(weight=weight, bias=bias))
 
 
 def _descended(
