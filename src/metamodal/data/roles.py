@@ -52,7 +52,8 @@ class Roles:
 
     def settled(self) -> Roles:
         """These roles, those that no column is to have left out."""
-        return replace(self, **{name: None for name in SINGLE if getattr(self, name) == NONE})
+        nobody: dict[str, Any] = {name: None for name in SINGLE if getattr(self, name) == NONE}
+        return replace(self, **nobody)
 
     def over(self, other: Roles) -> Roles:
         """These roles, with `other` answering where these are silent about role and column."""

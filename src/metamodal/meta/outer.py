@@ -17,8 +17,6 @@ __all__ = ["classifier_start", "displacement", "outer_rules", "query", "supervis
 
 OuterRule = Callable[[Engine, Params, Episode, Int[Tensor, "t k"]], Float[Tensor, ""]]
 
-_SCALE = 10.0
-
 
 def query(
     engine: Engine, params: Params, episodes: Episode, classes: Int[Tensor, "t k"]
@@ -52,17 +50,16 @@ def displacement(
 def supervised(
     engine: Engine, params: Params, episodes: Episode, classes: Int[Tensor, "t k"]
 ) -> Float[Tensor, ""]:
-    """No meta-training: one classifier by cosine over all training classes, thrown away afterwards.
+    """No meta-training: one linear classifier over all training classes, thrown away afterwards.
 
     What fine-tuning and linear probing start from (Chen et al., 2019). `classes` are the numbers of
     each episode's classes among all.
     """
     rows = episodes.together()
     z = engine.fn(params, rows)
+    logits = z @ params["outer.weight"].mT + params["outer.bias"]
     if engine.output.fixed:
-        flat = z @ params["outer.weight"].mT + params["outer.bias"]
-        return engine.output.loss(flat, rows.targets)
-    logits = _SCALE * F.normalize(z, dim=-1) @ F.normalize(params["outer.weight"], dim=-1).mT
+        return engine.output.loss(logits, rows.targets)
     own = (rows.targets * classes[:, None]).sum(-1).long()
     weights = rows.targets.sum(-1)
     losses = F.cross_entropy(logits.flatten(0, 1), own.flatten(), reduction="none").view_as(weights)
@@ -72,9 +69,11 @@ def supervised(
 def classifier_start(engine: Engine, classes: int) -> Params:
     """The parameters that `supervised` learns beside the model's."""
     dim = int(getattr(engine.model, "dim", 0))
-    if engine.output.fixed:
-        return {"outer.weight": torch.zeros(engine.outputs, dim), "outer.bias": torch.zeros(engine.outputs)}
-    return {"outer.weight": torch.randn(classes, dim)}
+    outputs = engine.outputs if engine.output.fixed else classes
+    return {
+        "outer.weight": torch.randn(outputs, dim) / max(1, dim) ** 0.5,
+        "outer.bias": torch.zeros(outputs),
+    }
 
 
 outer_rules: dict[str, OuterRule] = {
