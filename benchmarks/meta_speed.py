@@ -26,7 +26,7 @@ from torch.func import functional_call
 from memory import peak_mib
 from metamodal.mappings.fusion import Concatenation
 from metamodal.mappings.layers import Conv2d, GroupNorm, Linear
-from metamodal.mappings.model import Model, untrained_model
+from metamodal.mappings.model import Model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import MAML, Prototypes, Ridge
 from metamodal.training.workers import Workers
@@ -147,14 +147,20 @@ def higher_loop(stack: Episode, net: nn.Module, order: int, prepared: Callable[[
     return run
 
 
+class Ready(nn.Module):
+    """A model whose rows are embeddings already."""
+
+    dim = 384
+
+    def forward(self, batch: Batch, stage: str) -> Tensor:
+        return batch.inputs["x"]
+
+
 def head_case(order: int) -> Case:
     """A head of 64 units on 384-d embeddings, 5-way 5-shot, 5 steps, 32 tasks."""
     stack = episodes(32, 5, (384,))
     learner = MAML(adapts="head", hidden=64, start="zero", inner_lr=RATE, order=order)  # type: ignore[arg-type]
-    model = untrained_model(("x",))
-    model.dim = 384
-    model.absent = nn.Parameter(torch.zeros(1, 384))
-    engine = Engine(model, learner, ("x",))
+    engine = Engine(Ready(), learner, ("x",))
     params = free(engine)
 
     def body(weights: Params, x: Tensor) -> Tensor:
@@ -243,7 +249,7 @@ def shared(engine: Engine, params: Params, stack: Episode, count: int) -> tuple[
 def closed_case(learner: Learner, name: str) -> Case:
     """A learner in closed form on 384-d embeddings, against itself one task after another."""
     stack = episodes(32, 5, (384,))
-    engine = Engine(untrained_model(("x",)), learner, ("x",))
+    engine = Engine(Ready(), learner, ("x",))
     params = engine.initial()
 
     def loop() -> tuple[float, list[Tensor]]:
@@ -278,7 +284,8 @@ def cases() -> Iterator[Callable[[], Case]]:
 def check(case: Case) -> None:
     """The same loss and gradients as the loop, or an error."""
     (value, found), (expected, peers) = case.ours(), case.peers["loop"]()
-    gap = max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-6)) for a, b in zip(found, peers))
+    pairs = [(a, b) for a, b in zip(found, peers) if b.numel()]
+    gap = max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-6)) for a, b in pairs)
     if abs(value - expected) > case.tolerance * abs(expected) or gap > 50 * case.tolerance:
         raise SystemExit(f"{case.name}: loss {value} and {expected}, gradients differ by {gap:.1e}")
 

@@ -43,8 +43,10 @@ class Model(nn.Module):
 
     @property
     def stacks(self) -> bool:
-        """Whether the parameters may differ from task to task."""
-        return all(stackable(part) for part in (*self.encoders, self.fusion))
+        """Whether the parameters may differ from task to task, and a stack of tasks is no slower: where maps
+        are pooled, and so large before, it is."""
+        pooled = any(isinstance(part, nn.MaxPool2d) for part in self.modules())
+        return not pooled and all(stackable(part) for part in (*self.encoders, self.fusion))
 
     def encode(self, batch: Batch) -> Batch:
         """One token a modality a row; an absent cell gives its modality's absent token.

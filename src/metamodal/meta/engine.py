@@ -77,15 +77,13 @@ class Engine:
 
         As many tasks go at once as their rows stay in the cache: what does not, is faster in turn.
         """
-        support, query = (self._at_once(batch) for batch in episodes)
         parts = []
-        for i in range(0, len(episodes.query.targets), max(1, support)):
-            chunk = episodes.some(slice(i, i + support) if support else i)
+        for chunk in _pieces(episodes, self._at_once(episodes.support)):
             state = self.adapt(params, chunk.support)
-            if support:
-                parts += self._predictions(params, state, chunk.query, query)
-            else:
+            if chunk.query.targets.dim() == 2:
                 parts.append(self.predict(params, state, chunk.query)[None])
+            else:
+                parts += self._predictions(params, state, chunk.query)
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def moved(self, params: Params, episodes: Episode) -> Params:
@@ -97,26 +95,29 @@ class Engine:
         parts = [moves(self.fn, params, piece.support, piece.together()) for piece in self.pieces(episodes)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _predictions(self, params: Params, state: Any, query: Batch, at_once: int) -> list[Tensor]:
-        tasks = len(query.targets)
+    def _predictions(self, params: Params, state: Any, query: Batch) -> list[Tensor]:
+        """Logits of a stack's query rows, all at once or task by task."""
+        at_once, tasks = self._at_once(query), len(query.targets)
         if tasks <= at_once:
             return [self.predict(params, state, query)]
-        pieces = [slice(i, i + at_once) for i in range(0, tasks, at_once)]
-        return [self.predict(params, some(state, piece), query.some(piece)) for piece in pieces]
+        if at_once > 1:
+            pieces = [slice(i, i + at_once) for i in range(0, tasks, at_once)]
+            return [self.predict(params, some(state, piece), query.some(piece)) for piece in pieces]
+        return [self.predict(params, some(state, t), query.some(t))[None] for t in range(tasks)]
 
     def pieces(self, episodes: Episode) -> Iterator[Episode]:
         """A stack of encoded episodes in parts that are best differentiated one after another."""
         tasks = len(episodes.query.targets)
-        at_once = tasks if self.learner.reads == "tokens" else max(1, self._at_once(episodes.support))
+        at_once = tasks if self.learner.reads == "tokens" else self._at_once(episodes.support)
         for i in range(0, tasks, at_once):
             yield episodes.some(slice(i, i + at_once))
 
     def _at_once(self, batch: Batch) -> int:
-        """How many tasks to work on at once; 0 where the model's weights cannot differ by task."""
+        """How many tasks to work on at once."""
         if self.learner.reads == "tokens":
             return 64
         if not getattr(self.model, "stacks", False):
-            return 0
+            return 1
         return max(1, _VALUES_AT_ONCE // sum(x[0].numel() for x in batch.inputs.values()))
 
     def embed(self, params: Params, batch: Batch) -> Float[Tensor, "n d"]:
@@ -137,8 +138,15 @@ class _Stage:
         return functional_call(self.model, weights, (batch,), {"stage": self.stage})
 
 
-def some(state: Any, tasks: slice) -> Any:
-    """Some tasks' part of the adapted state of a stack."""
+def _pieces(episodes: Episode, at_once: int) -> Iterator[Episode]:
+    """Stacks of so many tasks; single tasks, without the axis, where they go one by one."""
+    tasks = len(episodes.query.targets)
+    for i in range(0, tasks, at_once):
+        yield episodes.some(slice(i, i + at_once) if at_once > 1 else i)
+
+
+def some(state: Any, tasks: slice | int) -> Any:
+    """Some tasks' part of the adapted state of a stack, or one's."""
     return tree_map(lambda x: x[tasks], state)
 
 
