@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from metamodal.meta.learners.protocol import gate, learners, only_for, own, seen, shown
+from metamodal.meta.learners.protocol import evenly, gate, learners, only_for, own, seen, shown
 from metamodal.types import Batch, Embed, Params, Setting
 
 __all__ = ["Convex"]
@@ -56,13 +56,13 @@ class Convex:
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> tuple[Tensor, Tensor]:
         """Weights `(*t, d, k)`, and how many rows are behind each class `(*t, k)`."""
-        z, targets, weights = shown(fn, params, support)
+        rows = shown(fn, params, support)
+        z, targets, weights = rows
         z = F.normalize(z, dim=-1)
-        counts = (torch.where(fn.output.known(targets), 1.0, 0.0) * weights[..., None]).sum(-2)
-        if not fn.output.fixed:
-            counts = (targets * weights[..., None]).sum(-2)
-            share = weights.sum(-1, keepdim=True) / (counts > 0).sum(-1, keepdim=True).clamp(min=1)
-            weights = weights * (targets * (share / counts.clamp(min=1e-6))[..., None, :]).sum(-1)
+        if fn.output.fixed:
+            counts = (fn.output.known(targets) * weights[..., None]).sum(-2)
+        else:
+            weights, counts = evenly(rows)
         penalty, sharp = own(params, "log_penalty").exp(), own(params, "log_temperature").exp()
         weights = weights[..., None]
         gram = z @ z.mT

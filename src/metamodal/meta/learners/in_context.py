@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metamodal.meta.learners.protocol import gate, learners, own, population, population_start, seen, shown
+from metamodal.meta.learners.prototypes import distances
 from metamodal.types import Batch, Embed, Params, Setting
 
 __all__ = ["InContext"]
@@ -76,9 +77,8 @@ class InContext:
             answer = population(params, z, adapted["outputs"].shape[-1]) + self._run(params, z, "read", h)
             return answer * there
         means, counts = adapted["means"], adapted["counts"]
-        squares = h.square().sum(-1, keepdim=True) + means.square().sum(-1)[..., None, :]
-        distances = (squares - 2 * h @ means.mT) / h.shape[-1]
-        logits = own(params, "log_temperature").exp() * (F.softplus(own(params, "bias")) - distances)
+        nearness = F.softplus(own(params, "bias")) - distances(h, means)
+        logits = own(params, "log_temperature").exp() * nearness
         return logits * (counts > 0)[..., None, :] * there
 
     def _read(self, params: Params, z: Tensor, targets: Tensor, weights: Tensor, fixed: bool) -> list[Tensor]:

@@ -15,6 +15,7 @@ from metamodal.types import Batch, Embed, Learner, Params, Setting
 __all__ = [
     "SelfTesting",
     "Shown",
+    "evenly",
     "gate",
     "learners",
     "only_for",
@@ -77,6 +78,14 @@ def shown(fn: Embed, params: Params, support: Batch) -> Shown:
     return Shown(
         torch.cat([z, e], -2), torch.cat([support.targets, classes], -2), torch.cat([weights, counts], -1)
     )
+
+
+def evenly(rows: Shown) -> tuple[Float[Tensor, "*t s"], Float[Tensor, "*t k"]]:
+    """Weights of rows by which each class counts alike, however many rows it has, and the rows of each class."""
+    counts = (rows.targets * rows.weights[..., None]).sum(-2)
+    share = rows.weights.sum(-1, keepdim=True) / (counts > 0).sum(-1, keepdim=True).clamp(min=1)
+    factors = (rows.targets * (share / counts.clamp(min=1e-6))[..., None, :]).sum(-1)
+    return rows.weights * factors, counts
 
 
 def gate(setting: Setting) -> Params:

@@ -13,7 +13,7 @@ from torch import Tensor
 from metamodal.meta.learners.protocol import gate, learners, only_for, own, seen, shown
 from metamodal.types import Batch, Embed, Params, Setting
 
-__all__ = ["Prototypes"]
+__all__ = ["Prototypes", "distances"]
 
 _Adapted = tuple[Tensor, Tensor]
 
@@ -47,7 +47,7 @@ class Prototypes:
 
     def predict(self, fn: Embed, params: Params, adapted: _Adapted, query: Batch) -> Float[Tensor, "*t q k"]:
         means, counts = adapted
-        logits = self._logits(params, _distances(fn(params, query), means))
+        logits = self._logits(params, distances(fn(params, query), means))
         return logits * (counts > 0)[..., None, :] * seen(query)[..., None]
 
     def leave_one_out(
@@ -62,14 +62,14 @@ class Prototypes:
         rest = counts - mine
         stretch = torch.where(mine > 0, counts / rest.clamp(min=1e-6), 1.0)
         stretch = torch.where(rest > 1e-6, stretch, 1.0)
-        logits = self._logits(params, _distances(fn(params, support), means) * stretch.square())
+        logits = self._logits(params, distances(fn(params, support), means) * stretch.square())
         return logits * (rest > 1e-6) * there
 
     def _logits(self, params: Params, distances: Tensor) -> Tensor:
         return own(params, "log_temperature").exp() * (F.softplus(own(params, "bias")) - distances)
 
 
-def _distances(z: Tensor, means: Tensor) -> Float[Tensor, "*t n k"]:
+def distances(z: Tensor, means: Tensor) -> Float[Tensor, "*t n k"]:
     """Mean squared distances, without `cdist`, which does not export."""
     squares = z.square().sum(-1, keepdim=True) + means.square().sum(-1)[..., None, :]
     return (squares - 2 * z @ means.mT) / z.shape[-1]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metamodal.meta.learners.protocol import (
+    evenly,
     gate,
     learners,
     own,
@@ -74,16 +75,15 @@ class Ridge:
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> _Solved:
         """A row without any modality has a zero embedding and no say."""
-        z, targets, weights = shown(fn, params, support)
+        rows = shown(fn, params, support)
+        z, targets, _ = rows
         if fn.output.fixed:
             known = fn.output.known(targets) & seen(support)[..., None]
             left = torch.where(known, _scores(fn.output, targets), 0.0) - population(
                 params, z, targets.shape[-1]
             )
             return self._solved(params, self._features(fn, params, z), left, known.to(z.dtype))
-        counts = (targets * weights[..., None]).sum(-2)
-        share = weights.sum(-1, keepdim=True) / (counts > 0).sum(-1, keepdim=True).clamp(min=1)
-        even = weights * (targets * (share / counts.clamp(min=1e-6))[..., None, :]).sum(-1)
+        even, counts = evenly(rows)
         solved = self._solved(params, self._features(fn, params, z), targets, even[..., None])
         return solved._replace(counts=counts)
 
