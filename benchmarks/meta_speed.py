@@ -59,7 +59,6 @@ def episodes(tasks: int, shot: int, shape: tuple[int, ...]) -> Episode:
 
 def meta_gradient(engine: Engine, params: Params, stack: Episode) -> Run:
     """Ours: the loss and its gradient in every parameter that has one."""
-
     constant = {"learner.log_inner_lr": torch.tensor(RATE).log()}
 
     def run() -> tuple[float, list[Tensor]]:
