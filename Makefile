@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/metamodal demo --out $(OUT)
 
 test: .venv/dev-installed
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST)
 
 check: .venv/dev-installed
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metamodal.mappings.fusion import Concatenation
+from metamodal.mappings.fusion import SideBySide, fusions
 from metamodal.mappings.layers import Conv1d, Conv2d, GroupNorm, LayerNorm, Linear
 from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.dual import Head, answers, descend
@@ -156,7 +156,7 @@ def engine_of_all_kinds(learner: Learner, fusion: str) -> Engine:
     return Engine(model, learner, tuple(KINDS))
 
 
-@pytest.mark.parametrize("fusion", ["mean", "attention"])
+@pytest.mark.parametrize("fusion", list(fusions))
 @pytest.mark.parametrize("learner", [MAML(steps=2), MAML(steps=2, order=1, rates="each")])
 def test_every_encoder_and_fusion_adapts_in_a_stack_as_it_does_alone(learner: MAML, fusion: str):
     engine = engine_of_all_kinds(learner, fusion)
@@ -181,7 +181,7 @@ def test_every_encoder_and_fusion_adapts_in_a_stack_as_it_does_alone(learner: MA
 
 def test_a_network_of_another_library_adapts_task_by_task():
     net = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 8))
-    engine = Engine(Model(("x",), [net], Concatenation(("x",)), 8), MAML(steps=2), ("x",))
+    engine = Engine(Model(("x",), [net], SideBySide(("x",)), 8), MAML(steps=2), ("x",))
     assert not engine.model.stacks
     params = engine.initial()
     stack = vectors(3, 6, 5)
@@ -230,7 +230,7 @@ class Whole(nn.Module):
 def maml_and_peer(order: int) -> tuple[Params, Episode, Whole]:
     """Our meta-gradient by parameter name, and what a peer needs to work it out."""
     encoder = Vectors(Linear)
-    model = Model(("x",), [encoder], Concatenation(("x",)), 6)
+    model = Model(("x",), [encoder], SideBySide(("x",)), 6)
     engine = Engine(model, MAML(steps=STEPS, inner_lr=RATE, order=order, start="zero"), ("x",))
     params, stack = engine.initial(), vectors(4, 6, 5)
     loss = CLASSES.loss(engine.logits(params, stack), stack.query.targets)
@@ -303,7 +303,7 @@ def test_meta_sgd_moves_each_weight_at_its_own_rate():
 
 def test_displacement_is_how_far_descent_moves_the_weights():
     encoder = Vectors(Linear)
-    engine = Engine(Model(("x",), [encoder], Concatenation(("x",)), 6), MAML(steps=2, start="zero"), ("x",))
+    engine = Engine(Model(("x",), [encoder], SideBySide(("x",)), 6), MAML(steps=2, start="zero"), ("x",))
     params, stack = engine.initial(), vectors(3, 6, 5)
     loss = displacement(engine, params, stack, torch.zeros(3, 3).long())
     found = dict(zip(params, torch.autograd.grad(loss, list(params.values()), materialize_grads=True)))

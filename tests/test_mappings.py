@@ -124,14 +124,12 @@ def test_a_modality_left_out_is_a_modality_absent_in_every_row(fusion: str):
 def test_the_order_of_modalities_in_a_batch_does_not_matter(order: list[str]):
     whole = rows()
     shuffled = Batch({k: whole.inputs[k] for k in order}, {k: whole.present[k] for k in order}, whole.targets)
-    for fusion in ("mean", "attention"):
+    for fusion in fusions:
         net = model(fusion)
         torch.testing.assert_close(net(whole), net(shuffled))
 
 
 def test_the_absent_token_is_used_and_is_learned(fusion: str):
-    if fusion == "concat":
-        pytest.skip("a fusion without weights has no absent token")
     net, whole = model(fusion), rows()
     absent = whole._replace(present=whole.present | {"text": torch.zeros(6).bool()})
     before = net(absent)
@@ -143,32 +141,96 @@ def test_the_absent_token_is_used_and_is_learned(fusion: str):
     assert net.absent.grad[list(SHAPES).index("text")].abs().sum() > 0
 
 
-def test_the_mean_of_present_tokens_is_their_mean_at_the_start():
+def test_a_fusion_starts_as_the_mean_of_the_tokens_that_are_there(fusion: str):
     torch.manual_seed(0)
-    net = build_model({k: (k, Space(k, s)) for k, s in SHAPES.items()}, fusion="mean", dim=DIM)
-    tokens = net.encode(rows())
-    torch.testing.assert_close(net.fuse(tokens), torch.stack(list(tokens.inputs.values())).mean(0))
+    net = build_model({k: (k, Space(k, s)) for k, s in SHAPES.items()}, fusion=fusion, dim=DIM)
+    whole = rows()
+    present = {k: torch.arange(1, 7) % (i + 2) != 0 for i, k in enumerate(SHAPES)}
+    tokens = net.encode(whole._replace(present=present))
+    there = torch.stack([*present.values()], -1)[..., None]
+    mean = (torch.stack([*tokens.inputs.values()], -2) * there).sum(-2) / there.sum(-2)
+    close = torch.nn.functional.cosine_similarity(net.fuse(tokens), mean)
+    assert close.min() > 0.98  # absent tokens count a little from the start, and so does a prior
 
 
-def test_attention_follows_its_equation():
+names = ("a", "b", "c")
+
+
+def small(fusion: str, absent: int | None = None) -> tuple[torch.nn.Module, Tensor, Tensor, Batch]:
+    """A fusion of three modalities away from its start, tokens `(4, 3, 8)`, log-weights, and the batch."""
     torch.manual_seed(1)
-    names = ("a", "b", "c")
-    attention = fusions["attention"](names, 8)
-    for parameter in attention.parameters():
+    net = fusions[fusion](names, 8)
+    for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     z = torch.randn(4, 3, 8)
-    tokens = Batch(
-        {m: z[:, i] for i, m in enumerate(names)}, {m: torch.ones(4).bool() for m in names}, torch.zeros(4, 0)
-    )
+    there = {m: torch.full((4,), i != absent) for i, m in enumerate(names)}
+    logits = torch.where(torch.stack([*there.values()], -1), 0.0, net.presence.absence)
+    return net, z, logits, Batch({m: z[:, i] for i, m in enumerate(names)}, there, torch.zeros(4, 0))
+
+
+@pytest.mark.parametrize("absent", [None, 1])
+def test_attention_follows_its_equation(absent: int | None):
+    attention, z, logits, tokens = small("attention", absent)
     h = attention.norm(z) + attention.place
     out = torch.zeros(4, 3, 8)
     q, k, v = attention.query(h), attention.key(h), attention.value(h)
     for head in range(4):
         part = slice(2 * head, 2 * head + 2)
         for n in range(4):
-            weights = torch.softmax(q[n, :, part] @ k[n, :, part].T / 2**0.5, -1)
+            weights = torch.softmax(q[n, :, part] @ k[n, :, part].T + logits[n], -1)
             out[n, :, part] = weights @ v[n, :, part]
-    torch.testing.assert_close(attention(tokens), (z + attention.out(out)).mean(1))
+            torch.testing.assert_close(attention.weights(tokens)[n, head], weights)
+    shares = torch.softmax(logits, -1)[..., None]
+    torch.testing.assert_close(attention(tokens), (shares * (z + attention.out(out))).sum(1))
+
+
+def test_a_product_of_experts_is_that_of_gaussians():
+    experts, z, _, tokens = small("experts")
+    for n in range(4):
+        precision, weighed = experts.prior.exp(), torch.zeros(8)
+        for i in range(3):
+            own = experts.surety[i](experts.norm(z[n, i])).exp()
+            precision, weighed = precision + own, weighed + own * z[n, i]
+        torch.testing.assert_close(experts(tokens)[n], weighed / precision)
+
+
+def test_the_low_rank_product_is_the_contracted_outer_product():
+    fusion, z, _, tokens = small("low_rank")
+    h = fusion.norm(z)
+    for n in range(4):
+        ones = [torch.cat([torch.ones(1), h[n, i]]) for i in range(3)]
+        outer = torch.einsum("i,j,k->ijk", *ones)
+        factors = [torch.cat([torch.ones(64, 1), f.weight], 1) for f in fusion.factors]
+        product = torch.einsum("ijk,ri,rj,rk->r", outer, *factors)
+        torch.testing.assert_close(
+            fusion(tokens)[n], z[n].mean(0) + fusion.out(product - 1), rtol=1e-3, atol=1e-3
+        )
+
+
+def test_gates_are_shares_a_dimension():
+    gated, z, _, tokens = small("gated")
+    same = tokens._replace(inputs={m: z[:, 0] for m in names})
+    with torch.no_grad():
+        gated.place.zero_()
+    torch.testing.assert_close(gated(same), z[:, 0])  # shares of one value sum to that value
+    low, high = z.min(1).values, z.max(1).values
+    assert ((gated(tokens) >= low - 1e-5) & (gated(tokens) <= high + 1e-5)).all()
+
+
+def test_modalities_meet_in_the_bottleneck_alone():
+    neck, z, _, tokens = small("bottleneck")
+    with torch.no_grad():
+        for layer in neck.inwards:
+            layer.weight.zero_()
+            layer.bias.zero_()
+    other = tokens._replace(inputs=tokens.inputs | {"a": z[:, 0] + 1})
+    change = 3 * (neck(other) - neck(tokens))
+
+    def own(x: Tensor) -> Tensor:  # what a token gathers from an unmoved neck hangs on itself alone
+        only = tokens._replace(inputs={"a": x}, present={"a": tokens.present["a"]})
+        return neck(only)
+
+    torch.testing.assert_close(change, own(z[:, 0] + 1) - own(z[:, 0]), rtol=1e-3, atol=1e-4)
 
 
 def test_the_untrained_model_is_the_features_side_by_side():

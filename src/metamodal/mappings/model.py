@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from metamodal.mappings.describer import Describer
 from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
-from metamodal.mappings.fusion import Concatenation, fusions
+from metamodal.mappings.fusion import SideBySide, fusions
 from metamodal.mappings.layers import of_rows, stackable
 from metamodal.types import Batch, Space
 
@@ -124,4 +124,4 @@ def build_model(
 
 def untrained_model(modalities: tuple[str, ...]) -> Model:
     """A model without weights over generic features: identity encoders, concatenation."""
-    return Model(modalities, [Identity() for _ in modalities], Concatenation(modalities), dim=0)
+    return Model(modalities, [Identity() for _ in modalities], SideBySide(modalities), dim=0)

@@ -1,0 +1,71 @@
+"""The registry of fusions, and what all of them see of a row: its tokens, and which cells are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from metamodal.mappings.layers import of_rows
+from metamodal.registry import Registry
+from metamodal.types import Batch
+
+__all__ = ["Presence", "Row", "attended", "fusions", "split"]
+
+fusions: Registry[Callable[[tuple[str, ...], int], nn.Module]] = Registry("fusion")
+"""Builders of fusions by name: `(modalities, dim) -> module`; the module takes a `Batch` of tokens."""
+
+_ABSENT_LOGIT = -4.0
+
+
+class Row:
+    """The tokens of rows side by side: `z (n, m, d)`, their log-weights `logits (n, m)`, and which
+    modalities these are."""
+
+    def __init__(self, z: Tensor, logits: Tensor, at: list[int]) -> None:
+        self.z, self.logits, self.at = z, logits, at
+
+    @property
+    def weights(self) -> Float[Tensor, "n m 1"]:
+        """Shares that sum to one: alike for all cells that are there."""
+        return torch.softmax(self.logits, -1)[..., None]
+
+    def mean(self, z: Float[Tensor, "n m d"]) -> Float[Tensor, "n d"]:
+        """The mean over modalities by these shares."""
+        return (self.weights * z).sum(-2)
+
+
+class Presence(nn.Module):
+    """How much the absent token of each modality counts beside the tokens of cells that are there.
+
+    It is learned, as a log-weight, and starts at almost nothing: whether a cell is missing tells
+    nothing until training finds that it does.
+    """
+
+    stackable = True
+
+    def __init__(self, modalities: tuple[str, ...]) -> None:
+        super().__init__()
+        self.modalities = modalities
+        self.absence = nn.Parameter(torch.full((len(modalities),), _ABSENT_LOGIT))
+
+    def forward(self, tokens: Batch) -> Row:
+        """Those modalities that have tokens, always in the model's order."""
+        at = [i for i, m in enumerate(self.modalities) if m in tokens.inputs]
+        names = [self.modalities[i] for i in at]
+        z = torch.stack([tokens.inputs[m] for m in names], -2)
+        present = torch.stack([tokens.present[m] for m in names], -1)
+        absence = of_rows(self.absence, len(z), 1)[:, at]
+        return Row(z, torch.where(present, 0.0, absence), at)
+
+
+def split(h: Float[Tensor, "n m d"], heads: int) -> Float[Tensor, "n h m e"]:
+    """The width shared out among heads."""
+    return h.unflatten(-1, (heads, -1)).transpose(-2, -3)
+
+
+def attended(scores: Float[Tensor, "n h q m"], values: Float[Tensor, "n h m e"]) -> Float[Tensor, "n q d"]:
+    """What each query gathers, heads side by side again. Written out, so that it survives `vmap`."""
+    return (torch.softmax(scores, -1) @ values).transpose(-2, -3).flatten(-2)
