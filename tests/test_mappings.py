@@ -209,7 +209,7 @@ def test_the_low_rank_product_is_the_contracted_outer_product():
 
 def test_gates_are_shares_a_dimension():
     gated, z, _, tokens = small("gated")
-    same = tokens._replace(inputs={m: z[:, 0] for m in names})
+    same = tokens._replace(inputs=dict.fromkeys(names, z[:, 0]))
     with torch.no_grad():
         gated.place.zero_()
     torch.testing.assert_close(gated(same), z[:, 0])  # shares of one value sum to that value

@@ -23,10 +23,11 @@ class Concatenation(nn.Module):
     def __init__(self, modalities: tuple[str, ...], dim: int) -> None:
         super().__init__()
         self.presence = Presence(modalities)
-        self.blocks = nn.ModuleList(Linear(dim, dim) for _ in modalities)
-        for block in self.blocks:
+        blocks = [Linear(dim, dim) for _ in modalities]
+        for block in blocks:
             nn.init.eye_(block.weight)
             nn.init.zeros_(block.bias)
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, tokens: Batch) -> Float[Tensor, "n d"]:
         row = self.presence(tokens)

@@ -30,11 +30,12 @@ class Experts(nn.Module):
         super().__init__()
         self.presence = Presence(modalities)
         self.norm = LayerNorm(dim)
-        self.surety = nn.ModuleList(Linear(dim, dim) for _ in modalities)
-        self.prior = nn.Parameter(torch.full((dim,), _PRIOR))
-        for layer in self.surety:
+        surety = [Linear(dim, dim) for _ in modalities]
+        for layer in surety:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.surety = nn.ModuleList(surety)
+        self.prior = nn.Parameter(torch.full((dim,), _PRIOR))
 
     def forward(self, tokens: Batch) -> Float[Tensor, "n d"]:
         row = self.presence(tokens)
