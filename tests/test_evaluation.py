@@ -132,6 +132,25 @@ def test_the_document_has_the_promised_keys(untrained_evaluation):
     assert {b["name"] for b in document["baselines"]} == {"logistic_regression", "nearest_centroid"}
 
 
+def test_support_and_query_may_show_different_modalities(shapes: pd.DataFrame):
+    """Untrained features of one modality say nothing of another: chance, and as good as all where all are shown."""
+    data = read_table(shapes, target="label", use=["photo", "vector", "sound"])
+    protocol = Protocol(4, 2, query=3, episodes=40, cross=True)
+    (found,) = evaluate(untrained_for(data), data, [protocol])
+    crossed = {(r.modalities, r.queried): r.accuracy[0] for r in found.results if r.queried}
+    names = found.whole.modalities
+    assert set(crossed) == (
+        {(names, (m,)) for m in names}
+        | {(tuple(o for o in names if o != m), (m,)) for m in names}
+        | {((a,), (b,)) for a in names for b in names if a != b}
+    )
+    assert abs(crossed["photo",), ("sound",)] - 0.25) < 0.08
+    assert crossed[names, ("vector",)] > 0.6
+    record = next(r for r in found.to_dict()["results"] if r.get("query_modalities") == ["sound"])
+    assert record["modalities"] == list(names)
+    assert found.best_single.queried is None
+
+
 def test_the_gain_of_fusion_is_paired(untrained_evaluation):
     found = untrained_evaluation
     best = found.best_single

@@ -13,12 +13,16 @@ from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch
 
 
-def tasks_from(labels, tasks=None, groups=None):
+def columns(labels, tasks=None, groups=None):
     def column(values):
         values = [None] * len(labels) if values is None else values
         return np.array([None if v is None else str(v) for v in values], dtype=object)
 
-    return tasks_of(column(labels), column(tasks), column(groups), np.arange(len(labels)))
+    return column(labels), column(tasks), column(groups)
+
+
+def tasks_from(labels, tasks=None, groups=None):
+    return tasks_of(*columns(labels, tasks, groups), np.arange(len(labels)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -37,6 +41,27 @@ def test_an_episode_has_its_shape_and_shares_no_row(way: int, shot: int, query: 
             assert str(labels[row]) == draw.names[e][code]
         for row, code in zip(real, codes[codes >= 0]):
             assert str(labels[row]) == draw.names[e][code]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 4), st.integers(1, 3), st.integers(0, 100))
+def test_what_is_to_be_apart_is_on_one_side_of_an_episode(way: int, shot: int, seed: int):
+    labels = np.repeat(np.arange(6), 10)
+    said = np.random.default_rng(seed).integers(7, size=60).astype(str).astype(object)
+    tasks = tasks_of(*columns(labels), np.arange(60), apart=said)
+    draw = draw_episodes(tasks, Shape(way, shot, 4), 5, np.random.default_rng(seed))
+    for e in range(5):
+        real = draw.query[e][draw.query_codes[e] >= 0]
+        assert not set(said[draw.support[e]]) & set(said[real])
+        assert (np.bincount(draw.support_codes[e]) == shot).all()
+        assert set(draw.query_codes[e].tolist()) >= set(range(way))
+
+
+def test_what_cannot_be_kept_apart_is_an_error_that_says_so():
+    said = np.array(["one"] * 20, dtype=object)
+    tasks = tasks_of(*columns(np.repeat(np.arange(2), 10)), np.arange(20), apart=said)
+    with pytest.raises(DataError, match="to be apart on one side"):
+        draw_episodes(tasks, Shape(2, 1, 3), 5, np.random.default_rng(0))
 
 
 def test_the_same_seed_draws_the_same_episodes_and_another_others():

@@ -26,6 +26,7 @@ from metamodal.mappings.options import ModelOptions
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, generic_model, initial_model, untrained
 from metamodal.training.contest import Contest, Entrant
+from metamodal.training.guard import fallen_back, unguarded
 from metamodal.training.options import TrainOptions
 from metamodal.training.progress import Progress, Trained
 from metamodal.training.search import Candidate, Placed, candidates
@@ -85,6 +86,8 @@ def run(
     """
     began = time.perf_counter()
     dataset = experiment.data.read() if dataset is None else dataset
+    if start is not None and experiment.train.guard:
+        start = replace(start, engine=unguarded(start.engine))
     ground = _ground(experiment, dataset, start)
     told = None if ground.table.empty else Told(ground.table, ground.known.fitted)
     contest = Contest(ground.preprocessor, ground.rows, ground.sources, experiment.seed, told, watch)
@@ -96,10 +99,19 @@ def run(
         trained = contest.alone(entrant, start.params if start else None)
     said = experiment.of(entrant.candidate, entrant.options.budget) if entrant.candidate else experiment
     outcome = _outcome(trained, said, ground.split, began, SCORES[ground.targets.kind])
-    outcome |= {"leaderboard": [place.to_dict() for place in board], "notes": ground.notes}
+    judged = contest.verdict(entrant, trained.params) if experiment.train.guard else None
+    warned = [str(judged)] if judged and judged.sure else []
+    outcome |= {
+        "leaderboard": [place.to_dict() for place in board],
+        "guard": judged.to_dict() if judged else None,
+        "notes": [*warned, *ground.notes],
+    }
     record = _plain(said.model_dump()) | {"outcome": outcome, "split": ground.split.to_dict()}
     seen = _seen(ground.dataset, ground.split)
-    model = replace(entrant.model, params=trained.params, seen=seen, record=record)
+    engine = entrant.model.engine
+    if judged and judged.sure:
+        engine = fallen_back(engine, judged.modality)
+    model = replace(entrant.model, engine=engine, params=trained.params, seen=seen, record=record)
     return Run(model, ground.cells, ground.split, trained)
 
 

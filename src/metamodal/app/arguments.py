@@ -43,13 +43,14 @@ def said_roles(options: argparse.Namespace) -> Roles:
         options.triples,
         options.time,
         None if options.schema and not options.target else options.target_kind,
+        options.apart,
     )
     return given.over(_read_roles(Path(options.schema))) if options.schema else given
 
 
 def _read_roles(path: Path) -> Roles:
     record = _yaml(path)
-    known = (*SINGLE, "target_kind", "use", "kinds", "triples")
+    known = (*SINGLE, "target_kind", "apart", "use", "kinds", "triples")
     for name in record:
         if name not in known:
             raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")

@@ -185,6 +185,11 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--missing", type=float, default=0.0, metavar="P", help="also with this share of cells absent"
     )
+    evaluate.add_argument(
+        "--cross",
+        action="store_true",
+        help="also query rows of other modalities than the support's: one lost, and one for another",
+    )
     evaluate.add_argument("--baselines", action="store_true", help="scikit-learn on the same episodes")
     evaluate.add_argument("--report", metavar="FILE", help="write an HTML report")
     _roles(evaluate)
@@ -256,6 +261,9 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
         "--time",
         metavar="C",
         help="the moment a row is of: the latest are tested on, the earliest trained on",
+    )
+    roles.add_argument(
+        "--apart", metavar="C", help="no value of this column is in support and query of one episode"
     )
     roles.add_argument(
         "--split-by",

@@ -133,6 +133,7 @@ def evaluate(options: Options) -> None:
         options.subsets,
         options.missing,
         options.baselines,
+        options.cross,
     )
     (found,) = evaluations(model, table, [protocol], unreadable=options.unreadable)
     for note in found.notes:

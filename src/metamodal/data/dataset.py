@@ -87,6 +87,11 @@ class Dataset:
         """The group entity of each row, `None` where there is no group column."""
         return self._names("group")
 
+    def apart(self) -> np.ndarray:
+        """What no episode has on both its sides, of each row; `None` where nothing is to be kept apart."""
+        column = self.schema.apart
+        return np.array([None] * len(self), dtype=object) if column is None else self._column(column)
+
     def split(self, seed: int = 0) -> Split:
         """Which rows are for meta-training, for validation and for test; see `split_rows`."""
         return split_rows(self.keys(), self.plan, name=self.name, seed=seed)
@@ -141,6 +146,7 @@ def read_table(
     split: str | None = None,
     time: str | None = None,
     describe: str | None = None,
+    apart: str | None = None,
     use: tuple[str, ...] | list[str] | None = None,
     kinds: dict[str, str] | None = None,
     triples: str | None = None,
@@ -160,6 +166,7 @@ def read_table(
         split: the column that says `train`, `valid` or `test`.
         time: the column of the moment that a row is of, to train on the earliest and test on the latest.
         describe: a column that describes the class, not the sample: words, values or a vector.
+        apart: a column no value of which is in support and query of one episode.
         use: the columns to use as modalities; by default all that are of use.
         kinds: kinds of columns that should not be inferred, e.g. `{"notes": "text"}`.
         root: the folder that paths in the table start from; by default the table's own.
@@ -179,7 +186,9 @@ def read_table(
     """
     used = tuple(use) if use else None
     targets = target if target is None or isinstance(target, str) else tuple(target)
-    said = Roles(targets, task, group, split, describe, used, dict(kinds or {}), triples, time, target_kind)
+    said = Roles(
+        targets, task, group, split, describe, used, dict(kinds or {}), triples, time, target_kind, apart
+    )
     return open_table(source, said, root=root, plan=plan)
 
 
@@ -225,6 +234,7 @@ def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles
         use=use if use or known.use else None,
         kinds=kinds,
         triples=known.triples if "graph" in kinds.values() else None,
+        apart=known.apart if known.apart in columns else None,
     )
 
 

@@ -46,6 +46,9 @@ class DataOptions(Options):
     names: Literal["auto", "shared", "own"] = Field(
         "auto", description="whether tasks' equal class names mean the same class; auto: if rows agree"
     )
+    apart: str | None = Field(
+        None, description="a column no value of which is in support and query of one episode"
+    )
     use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
     root: str | None = Field(None, description="the folder that paths start from; by default the table's own")

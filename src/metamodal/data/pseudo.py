@@ -52,7 +52,7 @@ def crossed(batch: Batch, draw: Draw, share: float, generator: Generator) -> Bat
     """
     names = list(batch.present)
     tasks, shots = draw.support.shape
-    if len(names) < 2:
+    if len(names) < 2 or not share:
         return batch
     order = torch.rand(tasks, len(names), generator=generator).argsort(1)
     side = torch.rand(tasks, len(names), generator=generator) < 0.5

@@ -22,7 +22,8 @@ NONE = "-"
 class Roles:
     """What a user says of a table's columns; everything not said is inferred.
 
-    A single role may be `NONE`: no column has it, whatever a model or a folder says.
+    A single role may be `NONE`: no column has it, whatever a model or a folder says. `apart` names a column,
+    which may be a modality, no value of which is on both sides of an episode.
     `target` names one column or several, `target_kind` says whether they hold classes, labels or numbers.
     """
 
@@ -36,6 +37,7 @@ class Roles:
     triples: str | None = None
     time: str | None = None
     target_kind: str | None = None
+    apart: str | None = None
 
     def __post_init__(self) -> None:
         if self.target is not None and not isinstance(self.target, str):
@@ -52,7 +54,7 @@ class Roles:
 
     def settled(self) -> Roles:
         """These roles, those that no column is to have left out."""
-        nobody: dict[str, Any] = {name: None for name in SINGLE if getattr(self, name) == NONE}
+        nobody: dict[str, Any] = {name: None for name in (*SINGLE, "apart") if getattr(self, name) == NONE}
         return replace(self, **nobody)
 
     def over(self, other: Roles) -> Roles:
@@ -71,6 +73,7 @@ class Roles:
             use=use if self.use is None else self.use,
             kinds=self.kinds or other.kinds,
             triples=self.triples or other.triples,
+            apart=self.apart or other.apart,
         )
 
 
@@ -87,6 +90,7 @@ def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:
     for (first, column), (second, again) in combinations(asked, 2):
         if column == again:
             raise OptionError(f"{name}: {first} and {second} both name {column!r}. Give a column one role.")
+    asked += [("--apart", roles.apart)] if roles.apart else []
     asked += [("--use", c) for c in roles.use or ()] + [("--kind", c) for c in roles.kinds]
     for option, column in asked:
         if column not in known:

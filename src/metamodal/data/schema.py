@@ -43,13 +43,15 @@ class Schema:
     """The columns of a table; a modality is one of them, or all scalar ones together.
 
     `triples` names the file that says how the entities in graph columns are related, `target_kind`
-    what the target is: classes, labels or numbers.
+    what the target is: classes, labels or numbers, `apart` the column no value of which is on both sides of
+    an episode.
     """
 
     columns: tuple[Column, ...]
     triples: str | None = None
     target_kind: str = "classes"
     targets: tuple[str, ...] = ()
+    apart: str | None = None
 
     def role(self, role: str) -> str | None:
         """The name of the column with this role, if there is one."""
@@ -101,6 +103,7 @@ class Schema:
             use=tuple(c.name for c in used),
             kinds={c.name: str(c.kind) for c in used},
             triples=self.triples,
+            apart=self.apart,
         )
 
 
@@ -135,7 +138,7 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
             columns.append(Column(raw.name, role, kind, evidence))
         else:
             columns.append(_inferred(raw, roles, labels))
-    schema = Schema(tuple(columns), roles.triples, target_kind, targets)
+    schema = Schema(tuple(columns), roles.triples, target_kind, targets, roles.apart)
     if roles.triples and not any(c.kind == "graph" for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Say --kind COLUMN=graph.")
     if roles.use is not None and not schema.modalities and not roles.describe:

@@ -26,6 +26,7 @@ __all__ = [
     "tasks_of",
 ]
 
+_TRIES = 200  # of drawing classes that can be kept apart
 POOL = ("",)
 """The classes of a task whose rows have labels or numbers: one pool of rows."""
 
@@ -34,7 +35,8 @@ POOL = ("",)
 class Task:
     """Classes of rows that episodes are drawn from: all of a table, or those of one task value.
 
-    `rows[k]` are the row numbers of class k, `groups[k]` their group entity as a code (-1: none).
+    `rows[k]` are the row numbers of class k, `groups[k]` their group entity as a code (-1: none), and
+    `apart[k]` codes no one of which is on both sides of an episode, if there are such.
     Where rows have labels or numbers there are no classes: all rows are one pool without a name.
     """
 
@@ -42,6 +44,7 @@ class Task:
     classes: tuple[str, ...]
     rows: tuple[np.ndarray, ...]
     groups: tuple[np.ndarray, ...]
+    apart: tuple[np.ndarray, ...] = ()
 
     def usable(self, shot: int) -> list[int]:
         """The classes that have a query row left after `shot` support rows."""
@@ -108,18 +111,27 @@ class Sampling:
 
 def tasks_in(dataset: Dataset, rows: np.ndarray) -> list[Task]:
     """The tasks among some of a table's rows."""
-    return tasks_of(dataset.labels(), dataset.tasks(), dataset.groups(), rows, pooled=dataset.pooled)
+    labels, apart = dataset.labels(), dataset.apart() if dataset.schema.apart else None
+    return tasks_of(labels, dataset.tasks(), dataset.groups(), rows, pooled=dataset.pooled, apart=apart)
 
 
 def tasks_of(
-    labels: np.ndarray, tasks: np.ndarray, groups: np.ndarray, rows: np.ndarray, *, pooled: bool = False
+    labels: np.ndarray,
+    tasks: np.ndarray,
+    groups: np.ndarray,
+    rows: np.ndarray,
+    *,
+    pooled: bool = False,
+    apart: np.ndarray | None = None,
 ) -> list[Task]:
     """The tasks among `rows`: one for each task value, or a single one without a task column.
 
     Args:
         pooled: whether rows have labels or numbers, so that all labelled rows of a task are one pool.
+        apart: what no episode has on both its sides, of each row of the table.
     """
     group_codes = _coded(groups)
+    apart_codes = None if apart is None else _coded(apart)
     if pooled:
         labels = np.array([None if label is None else POOL[0] for label in labels], dtype=object)
     found = []
@@ -127,7 +139,10 @@ def tasks_of(
         members = rows[np.array([str(t) == name for t in tasks[rows]], dtype=bool)]
         classes = sorted({str(c) for c in labels[members] if c is not None})
         of_class = [members[labels[members] == c] for c in classes]
-        found.append(Task(name, tuple(classes), tuple(of_class), tuple(group_codes[r] for r in of_class)))
+        kept = () if apart_codes is None else tuple(apart_codes[r] for r in of_class)
+        found.append(
+            Task(name, tuple(classes), tuple(of_class), tuple(group_codes[r] for r in of_class), kept)
+        )
     return found
 
 
@@ -141,10 +156,11 @@ def draw_episodes(
 ) -> Draw:
     """`count` episodes, each within one task; by default classes alike and tasks by how many they offer.
 
-    Support and query of a class share no row, nor a group entity where the class has several.
+    Support and query of a class share no row, nor a group entity where the class has several, and those of
+    an episode nothing that is to be apart.
 
     Raises:
-        DataError: no task has `way` classes of more than `shot` rows.
+        DataError: no task has `way` classes of more than `shot` rows, or what is to be apart leaves none.
     """
     offers = [task.usable(shape.shot) for task in tasks]
     able = [i for i, classes in enumerate(offers) if len(classes) >= shape.way]
@@ -172,12 +188,16 @@ def draw_episodes(
         if sampling.classes:
             share = np.array([len(tasks[i].rows[k]) for k in offers[i]], dtype=float) ** sampling.classes
             share /= share.sum()
-        classes = rng.choice(offers[i], size=shape.way, replace=False, p=share)
+        classes, shown = _drawn_classes(tasks[i], offers[i], shape, rng, share, name)
         sizes[e] = [len(tasks[i].rows[k]) for k in classes]
         examples[e] = [tasks[i].rows[k][0] for k in classes]
         names.append(tuple(tasks[i].classes[k] for k in classes))
         for w, k in enumerate(classes):
-            s, q = _drawn_rows(tasks[i].rows[k], tasks[i].groups[k], shape, rng)
+            if shown is None:
+                s, q = _drawn_rows(tasks[i].rows[k], tasks[i].groups[k], shape, rng)
+            else:
+                rows, mine = tasks[i].rows[k], np.isin(tasks[i].apart[k], shown)
+                s, q = rng.permutation(rows[mine])[: shape.shot], rng.permutation(rows[~mine])[: shape.query]
             support[e, w, : len(s)] = s
             query[e, w, : len(q)] = q
     codes = np.arange(shape.way)[:, None]
@@ -244,6 +264,28 @@ def _coded(groups: np.ndarray) -> np.ndarray:
     names = [("row", i) if g is None else ("group", g) for i, g in enumerate(groups)]
     codes = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return np.array([codes[name] for name in names], dtype=np.int64)
+
+
+def _drawn_classes(
+    task: Task, offer: list[int], shape: Shape, rng: np.random.Generator, share: np.ndarray | None, name: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Classes of an episode, and the values whose rows may be in its support if any are to be apart."""
+    for _ in range(_TRIES):
+        classes = rng.choice(offer, size=shape.way, replace=False, p=share)
+        if not task.apart:
+            return classes, None
+        values = np.unique(np.concatenate([task.apart[k] for k in classes]))
+        counts = np.array([(task.apart[k][:, None] == values).sum(0) for k in classes])
+        order = rng.permutation(len(values))
+        enough = np.all(counts[:, order].cumsum(1) >= shape.shot, 0)
+        left = np.all(counts[:, order[::-1]].cumsum(1) >= 1, 0)[::-1]
+        cuts = np.flatnonzero(np.logical_and(enough[:-1], left[1:]))
+        if len(cuts):
+            return classes, values[order[: rng.choice(cuts) + 1]]
+    raise DataError(
+        f"{name}: task {task.name!r} has no {shape.way} classes of {shape.shot} support rows and a query with what "
+        "is to be apart on one side each. Lower --way or --shot, or leave out --apart."
+    )
 
 
 def _drawn_rows(

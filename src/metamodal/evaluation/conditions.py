@@ -1,38 +1,37 @@
-"""What of the drawn rows is shown: the same episodes with some modalities alone, or with cells missing."""
+"""What of the drawn rows is shown: the same episodes with some modalities alone, other ones in support and
+query, or with cells missing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, permutations
 
 import torch
 from torch import Tensor
 
 from metamodal.data.tasks import Draw, episodes_of, random_missing
 from metamodal.evaluation.protocol import Protocol
+from metamodal.evaluation.results import Condition
 from metamodal.types import Batch, Episode
 
-__all__ = ["Condition", "conditions", "episodes_under", "occurring"]
+__all__ = ["conditions", "episodes_under", "occurring"]
 
 _MOST = 64  # subsets of the modalities that are measured
 
 
-@dataclass(frozen=True)
-class Condition:
-    """These modalities alone, and of their cells a share missing, chosen by the seed."""
-
-    modalities: tuple[str, ...]
-    missing: float = 0.0
-    seed: int = 0
-
-
 def conditions(modalities: tuple[str, ...], protocol: Protocol) -> list[Condition]:
-    """What a protocol measures: all modalities first, each alone, maybe all subsets, maybe missing cells."""
+    """What a protocol measures: all modalities first, each alone, maybe all subsets, maybe others in the
+    query than in the support, maybe missing cells."""
     sizes = range(1, len(modalities) + 1) if protocol.subsets else (1, len(modalities))
     chosen = [s for size in dict.fromkeys(sizes) for s in combinations(modalities, size)]
     if len(chosen) > _MOST:
         chosen = [s for s in chosen if len(s) in (1, len(modalities) - 1, len(modalities))]
     whole = [Condition(s) for s in sorted(chosen, key=len, reverse=True)]
+    if protocol.cross and len(modalities) > 1:
+        whole += [Condition(modalities, queried=(m,)) for m in modalities]
+        if len(modalities) > 2:  # with two, a support of the others is another alone
+            whole += [Condition(tuple(o for o in modalities if o != m), queried=(m,)) for m in modalities]
+        pairs = permutations(modalities, 2)
+        whole += [Condition((a,), queried=(b,)) for a, b in pairs][:_MOST]
     return whole + ([Condition(modalities, protocol.missing, protocol.seed)] if protocol.missing else [])
 
 
@@ -45,9 +44,16 @@ def episodes_under(
     rows: Batch, draw: Draw, condition: Condition, about: dict[str, Tensor] | None = None
 ) -> Episode:
     """The drawn episodes with only these modalities, and a share of their cells, present."""
-    shown = {m: p if m in condition.modalities else torch.zeros_like(p) for m, p in rows.present.items()}
-    episodes = episodes_of(rows._replace(present=shown), draw, len(draw.names[0]), about)
+    support, query = episodes_of(rows, draw, len(draw.names[0]), about)
+    episodes = Episode(
+        _seen(support, condition.modalities), _seen(query, condition.queried or condition.modalities)
+    )
     if not condition.missing:
         return episodes
     generator = torch.Generator().manual_seed(condition.seed)
     return Episode(*(random_missing(batch, condition.missing, generator) for batch in episodes))
+
+
+def _seen(batch: Batch, modalities: tuple[str, ...]) -> Batch:
+    present = {m: p if m in modalities else torch.zeros_like(p) for m, p in batch.present.items()}
+    return batch._replace(present=present)

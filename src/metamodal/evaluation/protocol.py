@@ -26,6 +26,8 @@ class Protocol:
             model knows of a class what it is told alone: a description, or a name it has learned. Of
             labels and numbers `shot` are all support rows, maybe none, and `way` says nothing.
         subsets: measure every subset of the modalities, not only all and each.
+        cross: measure also query rows of other modalities than the support's: each single one where the
+            support has all, and each where it has another alone.
         missing: measure also with this share of the cells absent, in support and query.
         baselines: measure scikit-learn's answers to the same episodes. At shot 0 it has none.
     """
@@ -38,6 +40,7 @@ class Protocol:
     subsets: bool = False
     missing: float = 0.0
     baselines: bool = False
+    cross: bool = False
 
     def __post_init__(self) -> None:
         if self.episodes < 2:
@@ -90,16 +93,17 @@ class Evaluation:
     answers: np.ndarray | None = None
 
     def result(self, modalities: tuple[str, ...], missing: float = 0.0) -> Result:
-        return next(r for r in self.results if r.modalities == modalities and r.missing == missing)
+        plain = (r for r in self.results if r.queried is None)
+        return next(r for r in plain if r.modalities == modalities and r.missing == missing)
 
     @property
     def whole(self) -> Result:
         """All modalities, nothing missing but what the table lacks."""
-        return max((r for r in self.results if not r.missing), key=lambda r: len(r.modalities))
+        return max((r for r in self.results if r.plain), key=lambda r: len(r.modalities))
 
     @property
     def best_single(self) -> Result:
-        singles = [r for r in self.results if len(r.modalities) == 1 and not r.missing]
+        singles = [r for r in self.results if len(r.modalities) == 1 and r.plain]
         return max(singles, key=lambda r: r.score[0])
 
     @property

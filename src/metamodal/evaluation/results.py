@@ -13,7 +13,20 @@ from torch import Tensor
 from metamodal.data.targets import Targets
 from metamodal.evaluation.metrics import SCORES, calibration_error, interval, scores_of
 
-__all__ = ["Result", "named", "scored"]
+__all__ = ["Condition", "Result", "named", "scored"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """These modalities alone, and of their cells a share missing, chosen by the seed.
+
+    `queried` are the modalities of the query rows where they are others than the support's.
+    """
+
+    modalities: tuple[str, ...]
+    missing: float = 0.0
+    seed: int = 0
+    queried: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -22,7 +35,8 @@ class Result:
 
     Of labels and numbers, `outputs` holds the scores of each of several by name, and `population` the
     scores of the same model without support rows. `ece` is NaN where there is no confidence. `told` says
-    that the model knew descriptions or names of classes besides their rows.
+    that the model knew descriptions or names of classes besides their rows; `queried` are the query rows'
+    modalities where they are others than the support's.
     """
 
     name: str
@@ -36,6 +50,12 @@ class Result:
     outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
     population: Tensor | None = field(default=None, repr=False)
     told: bool = False
+    queried: tuple[str, ...] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether support and query have the same modalities, and all that the table has of them."""
+        return self.queried is None and not self.missing
 
     @property
     def accuracy(self) -> tuple[float, float]:
@@ -58,6 +78,8 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         record: dict[str, Any] = {"modalities": list(self.modalities), "missing": self.missing}
+        if self.queried is not None:
+            record["query_modalities"] = list(self.queried)
         record |= {"told": self.told} | {k: named(interval(v)) for k, v in self.scores.items()}
         if not math.isnan(self.ece):
             record["ece"] = self.ece
@@ -74,8 +96,7 @@ class Result:
 
 def scored(
     name: str,
-    modalities: tuple[str, ...],
-    missing: float,
+    shown: Condition,
     logits: Float[Tensor, "t q k"],
     known: Float[Tensor, "t q k"],
     targets: Targets,
@@ -98,7 +119,8 @@ def scored(
             own = scores_of(output, logits[..., k : k + 1], known[..., k : k + 1])
             each[column] = _in_unit(own, float(targets.deviation[k])) if kind == "numbers" else own
     ece = _error(kind, logits, known)
-    return Result(name, modalities, missing, scores, ece, features, fusion, SCORES[kind], each, told=told)
+    what = (name, shown.modalities, shown.missing, scores, ece, features, fusion, SCORES[kind], each)
+    return Result(*what, told=told, queried=shown.queried)
 
 
 def named(pair: tuple[float, float]) -> dict[str, float | None]:

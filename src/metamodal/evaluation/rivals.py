@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from metamodal.evaluation.baselines import BASELINES, baseline_logits
-from metamodal.evaluation.conditions import Condition, conditions, episodes_under, occurring
+from metamodal.evaluation.conditions import conditions, episodes_under, occurring
 from metamodal.evaluation.peers import peer_logits, peers_of
 from metamodal.evaluation.population import Population
-from metamodal.evaluation.results import Result, scored
+from metamodal.evaluation.results import Condition, Result, scored
 from metamodal.evaluation.trial import Trial
 from metamodal.types import Batch, Episode
 
@@ -25,7 +25,7 @@ def class_rivals(trial: Trial, spaces: dict[str, Batch]) -> Iterator[Result]:
                 if fusion is None and peer.fusion == "late":
                     continue
                 logits, known = baseline_logits(peer, episodes), episodes.query.targets
-                yield scored(peer.name, *_said(shown), logits, known, targets, features, fusion)
+                yield scored(peer.name, shown, logits, known, targets, features, fusion)
 
 
 def pooled_rivals(trial: Trial, spaces: dict[str, Batch], crowd: dict[str, Batch]) -> Iterator[Result]:
@@ -44,7 +44,7 @@ def pooled_rivals(trial: Trial, spaces: dict[str, Batch], crowd: dict[str, Batch
                     continue  # it looks at no modality
                 others = crowd[features].only(shown.modalities) if features in crowd else None
                 logits, known = peer_logits(peer, targets.kind, episodes, others), episodes.query.targets
-                yield scored(peer, *_said(shown), logits, known, targets, features, _fusion(shown))
+                yield scored(peer, shown, logits, known, targets, features, _fusion(shown))
 
 
 def population_rivals(
@@ -56,19 +56,16 @@ def population_rivals(
         for shown, episodes in _shown(trial, spaces[features]):
             logits = known[features].logits(episodes.query, trial.draw)
             right = episodes.query.targets
-            yield scored("population", *_said(shown), logits, right, targets, features, _fusion(shown))
+            yield scored("population", shown, logits, right, targets, features, _fusion(shown))
 
 
 def _shown(trial: Trial, rows: Batch) -> Iterator[tuple[Condition, Episode]]:
     """The trial's episodes of these rows, under the conditions that baselines are measured under."""
     names = occurring(rows)
     for condition in conditions(names, trial.protocol):
-        if len(condition.modalities) in (1, len(names)):
+        alike = condition.queried is None
+        if len(condition.modalities) == len(names) or (len(condition.modalities) == 1 and alike):
             yield condition, episodes_under(rows, trial.draw, condition).only(condition.modalities)
-
-
-def _said(condition: Condition) -> tuple[tuple[str, ...], float]:
-    return condition.modalities, condition.missing
 
 
 def _fusion(condition: Condition) -> str | None:

@@ -106,6 +106,8 @@ def label(evaluation: Evaluation, result: Result) -> str:
     """What a result is of, in words."""
     everything = len(result.modalities) == len(evaluation.whole.modalities) > 1
     what = "all" if everything else " + ".join(result.modalities)
+    if result.queried is not None:
+        what = f"support {what}, query {' + '.join(result.queried)}"
     if result.missing:
         what += f", {100 * result.missing:.0f} % of cells missing"
     if result.name == "population":

@@ -31,6 +31,6 @@ def told_tasks(tasks: list[Task], told: ClassTable, name: str) -> list[Task]:
     found = []
     for task in tasks:
         keep = [k for k, rows in enumerate(task.rows) if known[rows[0]]]
-        parts = ((x[k] for k in keep) for x in (task.classes, task.rows, task.groups))
-        found.append(Task(task.name, *map(tuple, parts)))  # type: ignore[arg-type]
+        parts = (task.classes, task.rows, task.groups, *filter(None, [task.apart]))
+        found.append(Task(task.name, *(tuple(x[k] for k in keep) for x in parts)))  # type: ignore[arg-type]
     return found

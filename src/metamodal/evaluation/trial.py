@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from metamodal.data.tasks import Draw
-from metamodal.evaluation.conditions import Condition, conditions, episodes_under, occurring
+from metamodal.evaluation.conditions import conditions, episodes_under, occurring
 from metamodal.evaluation.protocol import Protocol
-from metamodal.evaluation.results import Result, scored
+from metamodal.evaluation.results import Condition, Result, scored
 from metamodal.predictor import MetaModel
 from metamodal.types import Batch, Episode
 
@@ -82,8 +82,7 @@ def _result(
 ) -> Result:
     return scored(
         name,
-        shown.modalities,
-        shown.missing,
+        shown,
         logits,
         episodes.query.targets,
         trial.model.targets,

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from metamodal.data.encode import Preprocessor
 from metamodal.predictor import MetaModel
+from metamodal.training.guard import Verdict, verdict
 from metamodal.training.loop import meta_train
 from metamodal.training.material import Material
 from metamodal.training.options import TrainOptions
@@ -82,20 +83,27 @@ class Contest:
         """The rows as generic features."""
         return self.preprocessor.features(self.rows)
 
+    def verdict(self, entrant: Entrant, params: Params) -> Verdict | None:
+        """Whether all modalities do better than the best alone, on validation tasks."""
+        return verdict(self._material(entrant), params)
+
     def _trained(self, entrant: Entrant, start: Params | None, watch: Callable[[Progress], None]) -> Trained:
+        material = self._material(entrant, self.seed + (1 if start else 0))
+        return meta_train(material, start=start, watch=watch)
+
+    def _material(self, entrant: Entrant, seed: int | None = None) -> Material:
         options, generic = entrant.options, entrant.model.generic
         if generic:  # features cannot be turned or varied as what they were computed of
             options = options.model_copy(update={"variants": False, "augment": False})
-        material = Material(
+        return Material(
             entrant.model.engine,
             self.preprocessor,
             self._features if generic else self.rows,
             self.tasks.labelled if generic else self.tasks,
             options,
-            self.seed + (1 if start else 0),
+            self.seed if seed is None else seed,
             None if generic else self.told,
         )
-        return meta_train(material, start=start, watch=watch)
 
 
 def _validated(trained: Trained) -> tuple[float, float]:

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from metamodal.data.pseudo import crossed
 from metamodal.data.tasks import Draw, Sampling, Shape, draw_episodes, episodes_of
 from metamodal.evaluation.metrics import SCORES, interval, scores_of
+from metamodal.meta.engine import Engine
 from metamodal.training.caution import CAUTIONS, cautious
 from metamodal.training.material import Material
 from metamodal.training.shapes import pooled_shape
@@ -20,14 +23,21 @@ __all__ = ["Judge"]
 
 
 class Judge:
-    """Validation episodes, drawn once; of labels and numbers they know none to all support rows, in turn."""
+    """Validation episodes, drawn once; of labels and numbers they know none to all support rows, in turn.
 
-    def __init__(self, material: Material) -> None:
+    Args:
+        shot: support rows of a class.
+
+    Raises:
+        DataError: no validation task has so many rows.
+    """
+
+    def __init__(self, material: Material, shot: int = 1) -> None:
         tasks, told = material.tasks, material.told
         self.material = material
         alone = len(tasks.valid) < 2  # one task tells nothing of others
         self.cautions = CAUTIONS[-1:] if alone else CAUTIONS
-        self.shape = _shape(material)
+        self.shape = _shape(material, shot)
         draw = _draw(material, self.shape)
         self.about = told.of(draw) if told and not tasks.blind else {}
         needed = torch.cat([draw.support, draw.query], 1)
@@ -44,23 +54,31 @@ class Judge:
         """The score, its interval, and the parameters with the caution that scores best."""
         cautions = self.cautions if self.material.engine.output.fixed else (0.0,)
         with torch.no_grad():
-            encoded = self.material.engine.encode(params, self.rows)
-            episodes = episodes_of(encoded, self.draw, self.shape.way, self.about)
+            episodes = self._episodes(params)
             tried = [cautious(params, caution) for caution in cautions]
-            scores = [self._score(each, episodes) for each in tried]
+            scores = [interval(self._scores(self.material.engine, each, episodes)) for each in tried]
         best = max(range(len(tried)), key=lambda i: scores[i][0])
         return *scores[best], tried[best]
 
-    def _score(self, params: Params, episodes: Episode) -> tuple[float, float]:
-        logits, output = self.material.engine.logits(params, episodes), self.material.engine.output
-        return interval(scores_of(output, logits, episodes.query.targets)[SCORES[output.name]])
+    def scores(self, params: Params, engine: Engine | None = None) -> Float[Tensor, " t"]:
+        """The score of every episode, maybe under another learner on the same encoders."""
+        with torch.no_grad():
+            return self._scores(engine or self.material.engine, params, self._episodes(params))
+
+    def _episodes(self, params: Params) -> Episode:
+        encoded = self.material.engine.encode(params, self.rows)
+        return episodes_of(encoded, self.draw, self.shape.way, self.about)
+
+    def _scores(self, engine: Engine, params: Params, episodes: Episode) -> Tensor:
+        logits, output = engine.logits(params, episodes), engine.output
+        return scores_of(output, logits, episodes.query.targets)[SCORES[output.name]]
 
 
-def _shape(material: Material) -> Shape:
+def _shape(material: Material, shot: int) -> Shape:
     if material.engine.output.fixed:
         return pooled_shape(material.tasks.valid, material.options)
-    most = max(len(task.usable(1)) for task in material.tasks.valid)
-    return Shape(way=min(5, max(2, most)), shot=1, query=5)
+    most = max(len(task.usable(shot)) for task in material.tasks.valid)
+    return Shape(way=min(5, max(2, most)), shot=shot, query=5)
 
 
 def _draw(material: Material, shape: Shape) -> Draw:

@@ -53,7 +53,13 @@ class TrainOptions(Options):
     variants: bool = Field(True, description="make new classes by symmetries")
     augment: bool = Field(True, description="vary the rows of a class")
     missing: float = Field(0.5, ge=0, le=1, description="share of episodes with cells missing at random")
+    crossed: float = Field(
+        0.0, ge=0, le=1, description="share of episodes whose support and query show different modalities"
+    )
     alone: float = Field(1.0, ge=0, description="weight of each modality's loss by itself")
+    guard: bool = Field(
+        True, description="fall back on the best single modality where all do worse on validation tasks"
+    )
     class_sampling: float = Field(
         0.0,
         ge=0,

@@ -35,5 +35,5 @@ def together(tasks: list[Task]) -> list[Task]:
     names = [c for t in tasks for c in t.classes]
     if len(set(names)) < len(names) or not names:
         return tasks
-    rows, groups = (tuple(x for t in tasks for x in getattr(t, field)) for field in ("rows", "groups"))
-    return [Task("all", tuple(names), rows, groups)]
+    parts = (tuple(x for t in tasks for x in getattr(t, field)) for field in ("rows", "groups", "apart"))
+    return [Task("all", tuple(names), *parts)]

@@ -97,8 +97,7 @@ class Supply:
         if self.options.augment:
             batch = self.material.preprocessor.augment(batch, self.generator)
         batch = self.balancer.noisy(batch, self.generator)
-        if unlabelled:
-            batch = crossed(batch, draw, CROSSED, self.generator)
+        batch = crossed(batch, draw, CROSSED if unlabelled else self.options.crossed, self.generator)
         if (self.options.missing or self.options.dropout) and len(batch.inputs) > 1:
             rates = self.balancer.missing_rates(self._missing_rates(draw).flatten())
             batch = random_missing(batch, rates, self.generator)

@@ -10,11 +10,13 @@
 | `in_context` | the support set as a set transformer reads it | Garnelo et al., 2018 |
 | `modulated` | a base learner's state, and a scale and shift of each feature | Vuorio et al., 2019 |
 | `per_modality` | one inner state a modality, and how far to trust each | see its docstring |
+| `guarded` | two states of a base learner, one of a single modality | |
 
 `anil`, `meta_sgd`, `fomaml`, `linear_probe` and `fine_tune` are settings of these by name.
 """
 
 from metamodal.meta.learners.convex import Convex
+from metamodal.meta.learners.guarded import Guarded
 from metamodal.meta.learners.in_context import InContext
 from metamodal.meta.learners.maml import MAML
 from metamodal.meta.learners.matching import Matching
@@ -27,6 +29,7 @@ from metamodal.meta.learners.ridge import Ridge
 __all__ = [
     "MAML",
     "Convex",
+    "Guarded",
     "InContext",
     "Matching",
     "Modulated",
