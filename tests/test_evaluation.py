@@ -144,7 +144,7 @@ def test_support_and_query_may_show_different_modalities(shapes: pd.DataFrame):
         | {(tuple(o for o in names if o != m), (m,)) for m in names}
         | {((a,), (b,)) for a in names for b in names if a != b}
     )
-    assert abs(crossed["photo",), ("sound",)] - 0.25) < 0.08
+    assert abs(crossed[("photo",), ("sound",)] - 0.25) < 0.08
     assert crossed[names, ("vector",)] > 0.6
     record = next(r for r in found.to_dict()["results"] if r.get("query_modalities") == ["sound"])
     assert record["modalities"] == list(names)

@@ -110,8 +110,10 @@ def label(evaluation: Evaluation, result: Result) -> str:
         what = f"support {what}, query {' + '.join(result.queried)}"
     if result.missing:
         what += f", {100 * result.missing:.0f} % of cells missing"
-    if result.name == "population":
+    if result.name == "population" and evaluation.targets.outputs:
         return f"{evaluation.learner}: no support rows, the population's answer"
+    if result.name == "population":
+        return f"logistic regression on all training rows, {result.features}: {what}"
     if result.name == "support_mean":
         return "mean of the support"
     if not result.name:

@@ -1,0 +1,138 @@
+"""Every fusion × every balance of modalities × every share of missing cells, on two tables, by one command:
+
+    python benchmarks/fusion.py --data ../shared/data --seconds 40 --table docs/fusion_table.md
+
+Spoken and written digits with rain over the voice (speakers that training did not see) and emoji with
+their words (subgroups that it did not see). One JSON line a case: the accuracy at each share of
+missing cells, each with its 95 % interval over the same episodes, beside the best single modality under
+the same training and scikit-learn's logistic regression on all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import emoji_words
+import rainy_digits
+from metamodal.data.dataset import Dataset, read_table
+from metamodal.evaluation.evaluating import evaluate
+from metamodal.evaluation.protocol import Evaluation, Protocol
+from metamodal.evaluation.results import Result
+from metamodal.experiment import Experiment, run
+from metamodal.mappings.fusion import fusions
+
+MISSING = (0.0, 0.25, 0.5, 0.75)
+BALANCE: dict[str, dict[str, Any]] = {
+    "none": {"alone": 0.0},
+    "own heads": {"alone": 1.0},
+    "modulation": {"alone": 1.0, "modality_balance": "modulation"},
+    "blending": {"alone": 1.0, "weighing": "blending"},
+}
+LATE = "late, by trust"
+
+
+def tables(folder: Path, scratch: Path) -> Iterator[tuple[str, Dataset]]:
+    """The two tables with their roles, made from those in the folder."""
+    rainy, emoji = scratch / "rainy_digits.parquet", scratch / "emoji_words.parquet"
+    rainy_digits.main(
+        [str(folder / "av_digits.parquet"), str(folder / "environmental_sounds.parquet"), "--out", str(rainy)]
+    )
+    emoji_words.main([str(folder / "emoji.parquet"), "--out", str(emoji)])
+    yield (
+        "digits in the rain",
+        read_table(rainy, target="digit", group="speaker", use=["image_degraded", "audio"]),
+    )
+    yield "emoji", read_table(emoji, target="subgroup", group="codepoints", use=["image", "words"])
+
+
+def case(data: Dataset, fusion: str, balance: str, seconds: float, episodes: int) -> dict[str, Any]:
+    """One training and its accuracies in percent."""
+    learner = "per_modality" if fusion == LATE else "ridge"
+    model = {"fusion": "mean" if fusion == LATE else fusion}
+    train = {"budget": seconds, "guard": False, "crossed": 0.1} | BALANCE[balance]
+    record = {"learner": learner, "model": model, "train": train, "data": {"names": "own"}}
+    done = run(Experiment.model_validate(record), data)
+    protocols = [Protocol(5, 1, episodes=episodes, missing=rate, baselines=not rate) for rate in MISSING]
+    found = list(evaluate(done.model, data, protocols, cells=done.cells))
+    under = {f"{rate:.0%} missing": pair(at_rate(e, rate)) for rate, e in zip(MISSING, found)}
+    whole = found[0]
+    peer = max(
+        (b for b in whole.baselines if b.features == "untrained" and b.modalities == whole.whole.modalities),
+        key=lambda b: b.accuracy[0],
+    )
+    gain, ci95 = whole.fusion_gain
+    return {
+        "fusion": fusion,
+        "balance": balance,
+        "steps": done.trained.steps,
+        **under,
+        "best single": {whole.best_single.modalities[0]: pair(whole.best_single)},
+        "over best single": [round(100 * gain, 1), round(100 * ci95, 1)],
+        f"{peer.name}, {peer.fusion}": pair(peer),
+    }
+
+
+def at_rate(evaluation: Evaluation, rate: float) -> Result:
+    return evaluation.result(evaluation.whole.modalities, rate)
+
+
+def pair(result: Result) -> list[float]:
+    """Accuracy and interval in percent."""
+    return [round(100 * x, 1) for x in result.accuracy]
+
+
+def markdown(cases: list[dict[str, Any]]) -> str:
+    """The cases as the tables of a page, one a data set."""
+    lines = []
+    for name in dict.fromkeys(c["data"] for c in cases):
+        shown = [f"{rate:.0%} missing" for rate in MISSING]
+        lines += [
+            f"**{name}**",
+            "",
+            "| fusion | balance | " + " | ".join([*shown, "over best single"]) + " |",
+        ]
+        lines.append("|---|---|" + "---|" * (len(shown) + 1))
+        for c in (c for c in cases if c["data"] == name):
+            cells = [f"{c[k][0]} ± {c[k][1]}" for k in shown]
+            gain = "{:+} ± {}".format(*c["over best single"])
+            lines.append(f"| {c['fusion']} | {c['balance']} | " + " | ".join([*cells, gain]) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fusions, balances and missing cells on two tables.")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder of the tables (%(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, default=40.0, help="of training a case (%(default)s)")
+    parser.add_argument("--episodes", type=int, default=300, help="test episodes (%(default)s)")
+    parser.add_argument("--fusions", nargs="*", default=[*fusions, LATE], help="which (all)")
+    parser.add_argument("--balance", nargs="*", default=list(BALANCE), choices=BALANCE, help="which (all)")
+    parser.add_argument("--table", type=Path, help="write the cases as a table of Markdown")
+    options = parser.parse_args()
+    if not (options.data / "av_digits.parquet").is_file():
+        print(json.dumps({"case": "fusion", "skipped": f"{options.data} has no av_digits.parquet"}))
+        return
+    torch.set_num_threads(1)
+    cases = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, data in tables(options.data, Path(scratch)):
+            for fusion in options.fusions:
+                for balance in options.balance:
+                    found = {"data": name} | case(data, fusion, balance, options.seconds, options.episodes)
+                    cases.append(found)
+                    print(json.dumps(found), flush=True)
+                    if options.table:
+                        options.table.write_text(markdown(cases))
+
+
+if __name__ == "__main__":
+    main()
