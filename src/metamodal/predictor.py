@@ -240,6 +240,7 @@ def initial_model(
     *,
     fusion: str,
     dim: int,
+    decoders: bool = False,
     targets: Targets | None = None,
     descriptors: Descriptors | None = None,
 ) -> MetaModel:
@@ -253,6 +254,7 @@ def initial_model(
         pretrained=networks,
         text=told.space,
         names=len(told.names),
+        decoders=decoders,
     )
     return replace(_assembled(preprocessor, network, learner, roles, targets=targets), descriptors=told)
 

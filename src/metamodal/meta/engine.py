@@ -23,7 +23,7 @@ _VALUES_AT_ONCE = 2**15
 class Engine:
     """A learner over a model, as pure functions of the parameters of both.
 
-    The model must know the stages `encode`, `fuse`, `embed` and `describe` (see
+    The model must know the stages `encode`, `fuse`, `embed`, `decode` and `describe` (see
     `metamodal.mappings.model`). Parameters are named `model.…` and `learner.…`.
     """
 
@@ -54,8 +54,10 @@ class Engine:
 
         Rows run in chunks, which stay in the cache.
         """
-        if self.learner.reads == "inputs":
-            return batch
+        return batch if self.learner.reads == "inputs" else self.tokens(params, batch, chunk)
+
+    def tokens(self, params: Params, batch: Batch, chunk: int = 512) -> Batch:
+        """One token a modality of flat rows, as the encoders are before any task."""
         run = _Stage(self.model, "encode", self.output)
         rows = len(batch.targets)
         parts = [
@@ -123,6 +125,14 @@ class Engine:
     def embed(self, params: Params, batch: Batch) -> Float[Tensor, "n d"]:
         """The shared space's embedding of raw rows, before any task."""
         return _Stage(self.model, "embed", self.output)(params, batch)
+
+    def fuse(self, params: Params, tokens: Batch) -> Float[Tensor, "n d"]:
+        """The embedding of rows whose tokens are there."""
+        return _Stage(self.model, "fuse", self.output)(params, tokens)
+
+    def decode(self, params: Params, tokens: Batch) -> dict[str, dict[str, Tensor]]:
+        """Of each input, token or embedding, every modality that the model has a decoder of."""
+        return _Stage(self.model, "decode", self.output)(params, tokens)
 
 
 @dataclass(frozen=True)
