@@ -215,6 +215,33 @@ def parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
     )
 
+    translate = _command(
+        commands,
+        "translate",
+        "a modality's cells from other modalities of the same rows",
+        "metamodal translate run/model rows.csv --from image --to outline --out outlines.jsonl",
+    )
+    translate.add_argument("model", metavar="MODEL", help="a folder that train wrote")
+    translate.add_argument("table", metavar="TABLE", help=_TABLE)
+    translate.add_argument(
+        "--from",
+        dest="source",
+        metavar="M,M,…",
+        type=_names,
+        required=True,
+        help="the modalities to translate from; a row needs one of them",
+    )
+    translate.add_argument("--to", dest="target", metavar="M", required=True, help="the modality wanted")
+    translate.add_argument(
+        "--candidates", metavar="TABLE", help="choose among this table's cells (the other rows of TABLE)"
+    )
+    translate.add_argument(
+        "--top", type=int, metavar="K", help="candidates to name of each row (5); asks for candidates"
+    )
+    translate.add_argument(
+        "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
+    )
+
     _command(commands, "doctor", "versions, devices, and what is missing", "metamodal doctor --json")
     return top
 

@@ -14,13 +14,13 @@ __all__ = ["ConvDecoder"]
 
 @decoders.register("image")
 class ConvDecoder(nn.Module):
-    """A small picture of many channels, doubled in size and convolved until it is as large as it should be.
+    """A small picture of many channels, convolved and doubled in size until it is as large as it should be.
 
-    Nearest neighbours and a convolution leave no chequers, as a transposed convolution does (Odena et al.,
-    2016), and reach any size.
+    Interpolation leaves no chequers, as transposed convolution does (Odena et al., 2016), and reaches any
+    size. To convolve before doubling takes a quarter of the time.
     """
 
-    def __init__(self, shape: tuple[int, ...], dim: int, widths: tuple[int, ...] = (64, 64, 32)) -> None:
+    def __init__(self, shape: tuple[int, ...], dim: int, widths: tuple[int, ...] = (64, 48, 16)) -> None:
         super().__init__()
         channels, height, width = shape
         self.sizes = list(zip(doublings(height, len(widths)), doublings(width, len(widths))))
@@ -35,5 +35,5 @@ class ConvDecoder(nn.Module):
     def forward(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n c h w"]:
         h = self.into(z).unflatten(1, self.start)
         for size, stage in zip(self.sizes[1:], self.stages):
-            h = stage(F.interpolate(h, size=size))
+            h = F.interpolate(stage(h), size=size, mode="bilinear", align_corners=False)
         return self.out(h)
