@@ -396,7 +396,8 @@ def test_the_command_writes_cells_that_can_be_read(cli, translator, saved, new_r
     assert picture == told.cells[0]
     course = frames["course"]["course"][0]
     steps = json.loads(course) if suffix == "csv" else course
-    assert np.stack([np.asarray(s) for s in steps]).shape == (24, 2)
+    count, channels = np.stack([np.asarray(s) for s in steps]).shape
+    assert 20 <= count <= 28 and channels == 2
     assert list(frames["tabular"].columns) == ["age", "ward", "how"]
     assert list(frames["note"].columns) == ["note", "how", "candidates", "scores"]
 

@@ -91,6 +91,11 @@ class MetaModel:
         with torch.no_grad():
             return self.engine.encode(self.params, inputs)
 
+    def shared(self, inputs: Batch) -> Batch:
+        """A token a modality in the shared space, before any task, without gradients."""
+        with torch.no_grad():
+            return self.engine.tokens(self.params, inputs)
+
     def embed(self, rows: pd.DataFrame | Dataset) -> np.ndarray:
         """The embedding `(n, d)` of each row in the shared space."""
         inputs = self.inputs(dataset_of(rows, self.roles))

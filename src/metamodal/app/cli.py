@@ -186,6 +186,13 @@ def parser() -> argparse.ArgumentParser:
         "--missing", type=float, default=0.0, metavar="P", help="also with this share of cells absent"
     )
     evaluate.add_argument("--baselines", action="store_true", help="scikit-learn on the same episodes")
+    evaluate.add_argument(
+        "--retrieval",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also find each row's other modalities among N candidates, in as many draws as episodes",
+    )
     evaluate.add_argument("--report", metavar="FILE", help="write an HTML report")
     _roles(evaluate)
 

@@ -146,6 +146,7 @@ def evaluate(options: Options) -> None:
         options.subsets,
         options.missing,
         options.baselines,
+        options.retrieval,
     )
     (found,) = evaluations(model, table, [protocol], unreadable=options.unreadable)
     for note in found.notes:
