@@ -151,6 +151,9 @@ def test_a_model_decodes_every_token_and_embedding_into_what_can_be_decoded():
         assert {m: tuple(x.shape) for m, x in of.items()} == {m: (6, *s) for m, s in SHAPES.items()}
     whole = Batch({"all": net(batch)}, {"all": torch.ones(6).bool()}, batch.targets)
     assert net(whole, stage="decode")["all"]["image"].shape == (6, 3, 20, 20)
+    some = net(tokens.only(["text"]), stage="decode", targets=("series", "text"))
+    assert {a: list(of) for a, of in some.items()} == {"text": ["series"]}
+    assert torch.equal(some["text"]["series"], found["text"]["series"])
     stacked = tokens.take(torch.arange(6).reshape(2, 3))
     again = net(stacked, stage="decode")["text"]["image"]
     torch.testing.assert_close(again.flatten(0, 1), found["text"]["image"])

@@ -158,7 +158,7 @@ class Translator:
             there = torch.ones(len(part), dtype=torch.bool)
             with torch.no_grad():
                 batch = Batch({"": part}, {"": there}, part.new_zeros(len(part), 0))
-                cells += fitted.cells(self.engine.decode(self.params, batch)[""][target])
+                cells += fitted.cells(self.engine.decode(self.params, batch, (target,))[""][target])
         return cells
 
     def _nearest(

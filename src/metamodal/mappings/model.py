@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -88,21 +88,22 @@ class Model(nn.Module):
         """Of what is known of classes, an embedding each, and which of them have one."""
         return self.describer(about) if self.describer is not None and about else {}
 
-    def decode(self, tokens: Batch) -> dict[str, dict[str, Tensor]]:
-        """Of each input, be it a modality's token or an embedding, every modality that has a decoder."""
-        return {
-            name: {m: decoder(z) for m, decoder in zip(self.decoded, self.decoders)}
-            for name, z in tokens.inputs.items()
+    def decode(self, tokens: Batch, targets: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
+        """Of each input, be it a modality's token or an embedding, the targets that have a decoder, by default
+        all of them."""
+        chosen = {
+            m: decoder for m, decoder in zip(self.decoded, self.decoders) if targets is None or m in targets
         }
+        return {name: {m: back(z) for m, back in chosen.items()} for name, z in tokens.inputs.items()}
 
-    def forward(self, batch: Batch, stage: str = "embed") -> Any:
+    def forward(self, batch: Batch, stage: str = "embed", targets: Collection[str] | None = None) -> Any:
         """`encode`, `fuse`, `decode`, `describe` or, by default, the first two: one door for `functional_call`."""
         if stage == "describe":
             return self.describe(batch.about)
         axes = next(iter(batch.present.values())).shape
         flat = batch.flat()
         if stage == "decode":
-            found = self.decode(flat)
+            found = self.decode(flat, targets)
             return {a: {b: x.unflatten(0, axes) for b, x in of.items()} for a, of in found.items()}
         if stage == "encode":
             tokens = self.encode(flat)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,9 +130,11 @@ class Engine:
         """The embedding of rows whose tokens are there."""
         return _Stage(self.model, "fuse", self.output)(params, tokens)
 
-    def decode(self, params: Params, tokens: Batch) -> dict[str, dict[str, Tensor]]:
-        """Of each input, token or embedding, every modality that the model has a decoder of."""
-        return _Stage(self.model, "decode", self.output)(params, tokens)
+    def decode(
+        self, params: Params, tokens: Batch, targets: Collection[str] | None = None
+    ) -> dict[str, dict[str, Tensor]]:
+        """Of each input, token or embedding, the targets that the model has a decoder of; by default all."""
+        return _Stage(self.model, "decode", self.output)(params, tokens, targets=targets)
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,9 @@ class _Stage:
     stage: str
     output: Output
 
-    def __call__(self, params: Params, batch: Batch) -> Any:
+    def __call__(self, params: Params, batch: Batch, **more: Any) -> Any:
         weights = {k[6:]: v for k, v in params.items() if k.startswith("model.")}
-        return functional_call(self.model, weights, (batch,), {"stage": self.stage})
+        return functional_call(self.model, weights, (batch,), {"stage": self.stage, **more})
 
 
 def _pieces(episodes: Episode, at_once: int) -> Iterator[Episode]:
