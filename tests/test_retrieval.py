@@ -14,9 +14,11 @@ from sklearn.cross_decomposition import CCA
 
 from metamodal.artifact import save_artifact
 from metamodal.errors import DataError, OptionError
+from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.projections import PROJECTIONS, _canonical
 from metamodal.evaluation.protocol import Protocol
 from metamodal.evaluation.retrieval import RANKS, Gallery, recalls, shares_found
+from metamodal.meta.learners import learners
 from metamodal.types import Batch
 
 
@@ -156,6 +158,16 @@ def test_the_command_measures_a_model_beside_baselines(cli, trained, shapes_file
     assert sum(" → " in line for line in shown.err.splitlines()) == 60
     plain = cli("evaluate", folder, shapes_file, "--way", 3, "--episodes", 5, "--json")
     assert "retrieval" not in json.loads(plain.out)
+
+
+def test_the_shared_space_is_the_same_under_every_learner(trained):
+    learner, data = trained
+    model, protocol = learner.model, Protocol(3, 1, episodes=4, retrieval=10)
+    one, two = (
+        next(iter(evaluate(m, data, [protocol]))).retrieval for m in (model, model.under(learners["maml"]()))
+    )
+    assert len(one) == len(two) == 20
+    assert all(torch.equal(a.shares, b.shares) for a, b in zip(one, two))
 
 
 def test_without_training_there_are_the_baselines_alone(cli, shapes_file: Path):

@@ -96,7 +96,8 @@ class Translator:
             OptionError: an unknown modality, or a target that the model has no decoder of.
             DataError: no row has any of the sources, or no candidate the target.
         """
-        self._check(route, choosing=candidates is not None or route.top is not None)
+        choosing = candidates is not None or route.top is not None
+        self._check(route, choosing=choosing)
         kind, columns = self.preprocessor.wanted[route.target]
         cells: list[Any] = [None] * len(dataset)
         how: list[str | None] = [None] * len(dataset)
@@ -106,9 +107,8 @@ class Translator:
         z, seen = self._embedded(dataset, route.source, unreadable)
         if not seen.any():
             raise DataError(f"{dataset.name}: no row has {' or '.join(route.source)}. Name another source.")
-        at = np.flatnonzero(seen.numpy() & (np.array(how) == None))  # noqa: E711 - elementwise
+        at = np.flatnonzero(seen.numpy() & np.array([said is None for said in how]))
         matches: list[tuple[Match, ...]] = [()] * len(dataset)
-        choosing = candidates is not None or route.top is not None
         if len(at) and self._decodes(route.target) and not choosing:
             for i, cell in zip(at, self._decoded(z[at], route.target)):
                 cells[i], how[i] = cell, "decoded"

@@ -50,6 +50,10 @@ def evaluate(
         cells: the table's cells, where they have been read already.
         rows: the rows to draw from; by default `held_out` says which.
     """
+    if model.generic and any(p.retrieval and not p.baselines for p in protocols):
+        raise OptionError(
+            "--retrieval: an untrained model has no shared space. Say --baselines, or train a model."
+        )
     dataset = dataset.of_kind(model.targets.kind)
     if rows is None:
         rows, unseen, notes = held_out(model, dataset)
@@ -127,11 +131,6 @@ def _evaluated(ground: _Ground, protocol: Protocol) -> Evaluation:
 
 def _recalls(ground: _Ground, protocol: Protocol) -> Iterator[Recall]:
     """Retrieval among the test rows, by the tokens of each modality alone."""
-    if ground.model.generic and not ground.compared(protocol):
-        raise OptionError(
-            "--retrieval: an untrained model has no shared space. Say --baselines on a table with training rows, or "
-            "train a model."
-        )
     tokens = None if ground.model.generic else ground.model.shared(ground.raw)
     features = (ground.spaces.get("untrained"), ground.crowd.get("untrained"))
     shown = features if ground.compared(protocol) else (None, None)
@@ -141,7 +140,7 @@ def _recalls(ground: _Ground, protocol: Protocol) -> Iterator[Recall]:
 
 def _said_of_retrieval(ground: _Ground, protocol: Protocol) -> Iterator[str]:
     if protocol.retrieval and protocol.baselines and not ground.compared(protocol):
-        yield "retrieval has no baselines: this table is not known to have the rows that the model was trained on"
+        yield "retrieval has no baselines: this table is not known to have rows that a model was trained on"
 
 
 def _trial(ground: _Ground, protocol: Protocol) -> Trial:
