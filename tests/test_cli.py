@@ -16,7 +16,7 @@ from metamodal.app.cli import parsed, parser
 from metamodal.artifact import save_artifact
 from metamodal.errors import OptionError
 
-COMMANDS = ["demo", "schema", "train", "evaluate", "adapt", "predict", "doctor"]
+COMMANDS = ["demo", "schema", "train", "evaluate", "adapt", "predict", "translate", "doctor"]
 QUICK = [
     "--use",
     "photo,size",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
 from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
 from metamodal.training.progress import Progress
+from metamodal.translation import Translated
 
 __all__ = ["MetaLearner", "load"]
 
@@ -93,6 +94,23 @@ class MetaLearner:
     def embed(self, rows: pd.DataFrame | Dataset) -> np.ndarray:
         """The embedding of each row in the shared space, `(n, d)`."""
         return self._trained("embed").embed(rows)
+
+    def translate(
+        self,
+        rows: pd.DataFrame | Dataset,
+        source: str | Sequence[str],
+        target: str,
+        *,
+        candidates: pd.DataFrame | Dataset | None = None,
+        top: int | None = None,
+    ) -> Translated:
+        """The target modality's cell of each row, from the source modalities of the same row.
+
+        Decoded, where the model has decoders (`model__decoders=True`) and neither candidates nor `top` are
+        given; else that of the nearest of `candidates`, by default the other rows.
+        """
+        model = self._trained("translate with")
+        return model.translate(rows, source, target, candidates=candidates, top=top)
 
     def save(self, folder: str | Path) -> None:
         """Write the trained model as a folder; `metamodal.load` reads it."""

@@ -217,6 +217,7 @@ def _initial(experiment: Experiment, ground: _Ground, *, generic: bool = False) 
         roles,
         fusion=network.fusion,
         dim=network.dim,
+        decoders=network.decoders,
         targets=ground.targets,
         descriptors=ground.known,
     )

@@ -23,6 +23,7 @@ from metamodal.data.targets import Targets
 from metamodal.errors import DataError, OptionError
 from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
+from metamodal.translation import HOW_TO_TRAIN, Route, Translated, Translator
 from metamodal.types import Batch, Learner, Params, one_hot
 
 __all__ = [
@@ -90,11 +91,42 @@ class MetaModel:
         with torch.no_grad():
             return self.engine.encode(self.params, inputs)
 
+    def shared(self, inputs: Batch) -> Batch:
+        """A token a modality in the shared space, before any task, without gradients."""
+        with torch.no_grad():
+            return self.engine.tokens(self.params, inputs)
+
     def embed(self, rows: pd.DataFrame | Dataset) -> np.ndarray:
         """The embedding `(n, d)` of each row in the shared space."""
         inputs = self.inputs(dataset_of(rows, self.roles))
         with torch.no_grad():
             return self.engine.embed(self.params, inputs).numpy()
+
+    def translate(
+        self,
+        rows: pd.DataFrame | Dataset,
+        source: str | Sequence[str],
+        target: str,
+        *,
+        candidates: pd.DataFrame | Dataset | None = None,
+        top: int | None = None,
+    ) -> Translated:
+        """The target modality's cell of each row, from the source modalities: decoded, or retrieved from
+        `candidates`; see `Translator.translated`.
+
+        Raises:
+            OptionError: an unknown modality, no decoder of the target, or a model without a shared space.
+            DataError: nothing to translate from, or nothing to choose among.
+        """
+        if self.generic:
+            raise OptionError(
+                "translate: an untrained model has no shared space. Train one: metamodal train TABLE --out DIR "
+                f"{HOW_TO_TRAIN}."
+            )
+        route = Route((source,) if isinstance(source, str) else tuple(source), target, top)
+        among = None if candidates is None else dataset_of(candidates, self.roles)
+        translator = Translator(self.preprocessor, self.engine, self.params)
+        return translator.translated(dataset_of(rows, self.roles), route, among)
 
     def adapt(
         self,
@@ -240,6 +272,7 @@ def initial_model(
     *,
     fusion: str,
     dim: int,
+    decoders: bool = False,
     targets: Targets | None = None,
     descriptors: Descriptors | None = None,
 ) -> MetaModel:
@@ -253,6 +286,7 @@ def initial_model(
         pretrained=networks,
         text=told.space,
         names=len(told.names),
+        decoders=decoders,
     )
     return replace(_assembled(preprocessor, network, learner, roles, targets=targets), descriptors=told)
 

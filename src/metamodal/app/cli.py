@@ -191,6 +191,13 @@ def parser() -> argparse.ArgumentParser:
         help="also query rows of other modalities than the support's: one lost, and one for another",
     )
     evaluate.add_argument("--baselines", action="store_true", help="scikit-learn on the same episodes")
+    evaluate.add_argument(
+        "--retrieval",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also find each row's other modalities among N candidates, in as many draws as episodes",
+    )
     evaluate.add_argument("--report", metavar="FILE", help="write an HTML report")
     _roles(evaluate)
 
@@ -217,6 +224,33 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("predictor", metavar="PREDICTOR", help="a folder that adapt wrote")
     predict.add_argument("table", metavar="TABLE", help=_TABLE)
     predict.add_argument(
+        "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
+    )
+
+    translate = _command(
+        commands,
+        "translate",
+        "a modality's cells from other modalities of the same rows",
+        "metamodal translate run/model rows.csv --from image --to outline --out outlines.jsonl",
+    )
+    translate.add_argument("model", metavar="MODEL", help="a folder that train wrote")
+    translate.add_argument("table", metavar="TABLE", help=_TABLE)
+    translate.add_argument(
+        "--from",
+        dest="source",
+        metavar="M,M,…",
+        type=_names,
+        required=True,
+        help="the modalities to translate from; a row needs one of them",
+    )
+    translate.add_argument("--to", dest="target", metavar="M", required=True, help="the modality wanted")
+    translate.add_argument(
+        "--candidates", metavar="TABLE", help="choose among this table's cells (the other rows of TABLE)"
+    )
+    translate.add_argument(
+        "--top", type=int, metavar="K", help="candidates to name of each row (5); asks for candidates"
+    )
+    translate.add_argument(
         "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
     )
 

@@ -16,6 +16,7 @@ from metamodal.app.auditing import audit
 from metamodal.app.predicting import PREDICTED
 from metamodal.app.speech import print_json, speaker
 from metamodal.app.tables import encode, schema
+from metamodal.app.translating import translated_document, translated_frame
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
@@ -32,8 +33,20 @@ from metamodal.experiment import Experiment, Run, run, untrained_for
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Predictor, untrained
 from metamodal.training.progress import Progress
+from metamodal.translation import HOW_TO_TRAIN
 
-__all__ = ["adapt", "audit", "demo", "doctor", "encode", "evaluate", "predict", "schema", "train"]
+__all__ = [
+    "adapt",
+    "audit",
+    "demo",
+    "doctor",
+    "encode",
+    "evaluate",
+    "predict",
+    "schema",
+    "train",
+    "translate",
+]
 
 Options = argparse.Namespace
 
@@ -134,6 +147,7 @@ def evaluate(options: Options) -> None:
         options.missing,
         options.baselines,
         options.cross,
+        options.retrieval,
     )
     (found,) = evaluations(model, table, [protocol], unreadable=options.unreadable)
     for note in found.notes:
@@ -184,13 +198,32 @@ def predict(options: Options) -> None:
         raise ArtifactError(
             f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
         )
-    silent: dict[str, Any] = dict.fromkeys(("target", "target_kind", "task", "group", "split", "describe"))
-    table = open_table(options.table, Roles(), replace(predictor.model.roles, **silent))
+    table = _unlabelled(options.table, predictor.model)
     frame, document = PREDICTED[predictor.kind](predictor, table)
     if options.json:
         print_json({"labels": list(predictor.labels), "rows": document})
     if options.out != "-" or not options.json:
         write_frame(frame, options.out)
+
+
+def translate(options: Options) -> None:
+    """A modality's cells from others, one row for each of the table's."""
+    if options.model == "none":
+        raise OptionError(
+            f"translate: the model none has no shared space. Train one: metamodal train TABLE --out DIR {HOW_TO_TRAIN}."
+        )
+    model = _loaded_model(options.model)
+    say = speaker(options)
+    table = _unlabelled(options.table, model)
+    among = _unlabelled(options.candidates, model) if options.candidates else None
+    found = model.translate(table, options.source, options.target, candidates=among, top=options.top)
+    if "decoded" in found.how and not model.record.get("train", {}).get("translate"):
+        say("warning: nothing trained this model to translate; train with train.translate=1")
+    if options.json:
+        route = {"from": options.source, "to": options.target}
+        print_json(route | {"rows": translated_document(found, table)})
+    if options.out != "-" or not options.json:
+        write_frame(translated_frame(found, Path(options.out).suffix.lower()), options.out)
 
 
 def doctor(options: Options) -> None:
@@ -316,6 +349,12 @@ def _loaded_model(folder: str) -> MetaModel:
             f"{folder}: a predictor, not a model. Give the folder that train wrote, DIR/model."
         )
     return item
+
+
+def _unlabelled(table: str, model: MetaModel) -> Dataset:
+    """A table of which only the modalities are looked at."""
+    silent: dict[str, Any] = dict.fromkeys(("target", "target_kind", "task", "group", "split", "describe"))
+    return open_table(table, Roles(), replace(model.roles, **silent))
 
 
 def _word(predictor: Predictor) -> str:

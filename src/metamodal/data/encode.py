@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -76,6 +76,15 @@ class Preprocessor:
             )
             for name, (kind, _) in self.wanted.items()
         }
+
+    def only(self, names: Iterable[str]) -> Preprocessor:
+        """The same of some of the modalities: the others' cells are not opened."""
+        keep = set(names)
+        return replace(
+            self,
+            fitted={m: fitted for m, fitted in self.fitted.items() if m in keep},
+            wanted={m: said for m, said in self.wanted.items() if m in keep},
+        )
 
     def read(self, dataset: Dataset, unreadable: str = "error") -> Cells:
         """The cells of this model's modalities in any table that has some of their columns."""

@@ -14,13 +14,14 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.descriptors import ClassTable
 from metamodal.data.reading import Cells
 from metamodal.data.tasks import Task, draw_episodes, tasks_in
-from metamodal.errors import DataError
+from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.conditions import occurring
 from metamodal.evaluation.examples import answers, confusions, showcase
 from metamodal.evaluation.held_out import held_out, unseen_in
 from metamodal.evaluation.population import Population, known_rows
 from metamodal.evaluation.protocol import Evaluation, Protocol
 from metamodal.evaluation.results import Result
+from metamodal.evaluation.retrieval import Gallery, Recall, recalls
 from metamodal.evaluation.rivals import class_rivals, pooled_rivals, population_rivals
 from metamodal.evaluation.spaces import Encoding, training_rows
 from metamodal.evaluation.told import class_table, told_tasks
@@ -49,6 +50,10 @@ def evaluate(
         cells: the table's cells, where they have been read already.
         rows: the rows to draw from; by default `held_out` says which.
     """
+    if model.generic and any(p.retrieval and not p.baselines for p in protocols):
+        raise OptionError(
+            "--retrieval: an untrained model has no shared space. Say --baselines, or train a model."
+        )
     dataset = dataset.of_kind(model.targets.kind)
     if rows is None:
         rows, unseen, notes = held_out(model, dataset)
@@ -59,24 +64,26 @@ def evaluate(
             f"{dataset.name}: no row is left for testing. Give a table with classes that training did not see."
         )
     encoding = Encoding(model, dataset, cells, unreadable, any(p.baselines for p in protocols))
-    tokens, spaces = encoding.of(rows)
+    raw = encoding.raw(rows)
+    tokens, spaces = encoding.of(raw)
     if not occurring(tokens):
         raise DataError(
             f"{dataset.name}: no test row has any of {', '.join(model.modalities)}. Name the columns as in training."
         )
     crowd: dict[str, Batch] = {}
-    if dataset.pooled and spaces and len(members := training_rows(model, dataset)):
-        crowd = encoding.of(members)[1]
+    wanted = dataset.pooled or any(p.retrieval for p in protocols)
+    if wanted and spaces and len(members := np.setdiff1d(training_rows(model, dataset), rows)):
+        crowd = encoding.of(encoding.raw(members))[1]
     told, part = class_table(model, dataset).take(rows), dataset.rows(rows)
     known = cache(lambda: known_rows(model, dataset, unreadable, cells))
-    ground = _Ground(model, part, rows, tokens, spaces, crowd, told, unseen, notes, known)
+    ground = _Ground(model, part, rows, raw, tokens, spaces, crowd, told, unseen, notes, known)
     for protocol in protocols:
         yield _evaluated(ground, protocol)
 
 
 @dataclass(frozen=True)
 class _Ground:
-    """The test rows, read and encoded: `part` of a table at `rows`.
+    """The test rows, read (`raw`) and encoded: `part` of a table at `rows`.
 
     `spaces` and the `crowd` of training rows are the vectors that baselines read, by what made them.
     """
@@ -84,6 +91,7 @@ class _Ground:
     model: MetaModel
     part: Dataset
     rows: np.ndarray
+    raw: Batch
     tokens: Batch
     spaces: dict[str, Batch]
     crowd: dict[str, Batch]
@@ -91,6 +99,10 @@ class _Ground:
     unseen: bool
     notes: tuple[str, ...]
     populations: Callable[[], dict[str, Population]]
+
+    def compared(self, protocol: Protocol) -> bool:
+        """Whether retrieval has baselines: they learn from training rows of this table."""
+        return protocol.baselines and "untrained" in self.crowd
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -109,11 +121,26 @@ def _evaluated(ground: _Ground, protocol: Protocol) -> Evaluation:
         tuple(showcase(trial, e, ground.part, ground.rows) for e in range(3)),
         str(component_record(learners, model.engine.learner)["kind"]),
         bool(model.record) or not model.generic,
-        (*ground.notes, *ground.told.notes),
+        (*ground.notes, *ground.told.notes, *_said_of_retrieval(ground, protocol)),
         model.targets,
         population_result(trial) if pooled else None,
         answers(trial) if pooled else None,
+        tuple(_recalls(ground, protocol)) if protocol.retrieval else (),
     )
+
+
+def _recalls(ground: _Ground, protocol: Protocol) -> Iterator[Recall]:
+    """Retrieval among the test rows, by the tokens of each modality alone."""
+    tokens = None if ground.model.generic else ground.model.shared(ground.raw)
+    features = (ground.spaces.get("untrained"), ground.crowd.get("untrained"))
+    shown = features if ground.compared(protocol) else (None, None)
+    gallery = Gallery(ground.raw, ground.part.groups(), tokens, *shown)
+    yield from recalls(gallery, protocol.retrieval, protocol.episodes, protocol.seed)
+
+
+def _said_of_retrieval(ground: _Ground, protocol: Protocol) -> Iterator[str]:
+    if protocol.retrieval and protocol.baselines and not ground.compared(protocol):
+        yield "retrieval has no baselines: this table is not known to have rows that a model was trained on"
 
 
 def _trial(ground: _Ground, protocol: Protocol) -> Trial:

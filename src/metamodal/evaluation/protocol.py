@@ -13,6 +13,7 @@ from metamodal.data.tasks import Shape
 from metamodal.errors import OptionError
 from metamodal.evaluation.metrics import SCORES, interval
 from metamodal.evaluation.results import Result, named
+from metamodal.evaluation.retrieval import Recall
 
 __all__ = ["Evaluation", "Protocol", "Showcase"]
 
@@ -30,6 +31,8 @@ class Protocol:
             support has all, and each where it has another alone.
         missing: measure also with this share of the cells absent, in support and query.
         baselines: measure scikit-learn's answers to the same episodes. At shot 0 it has none.
+        retrieval: among how many candidates to look for a row's other modalities, in as many draws as there
+            are episodes; 0 for not at all.
     """
 
     way: int = 5
@@ -41,12 +44,15 @@ class Protocol:
     missing: float = 0.0
     baselines: bool = False
     cross: bool = False
+    retrieval: int = 0
 
     def __post_init__(self) -> None:
         if self.episodes < 2:
             raise OptionError(f"episodes={self.episodes}: an interval needs 2 or more. Say e.g. 600.")
         if not 0 <= self.missing < 1:
             raise OptionError(f"missing={self.missing}: no share of cells. Say a number from 0 to below 1.")
+        if self.retrieval and self.retrieval < 2:
+            raise OptionError(f"retrieval={self.retrieval}: too few candidates. Say 2 or more, e.g. 100.")
 
     @property
     def shape(self) -> Shape:
@@ -91,6 +97,7 @@ class Evaluation:
     targets: Targets = field(default_factory=Targets)
     population: Result | None = None
     answers: np.ndarray | None = None
+    retrieval: tuple[Recall, ...] = ()
 
     def result(self, modalities: tuple[str, ...], missing: float = 0.0) -> Result:
         plain = (r for r in self.results if r.queried is None)
@@ -118,7 +125,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document of `evaluate --json`."""
-        return {
+        document = {
             "protocol": self._protocol(),
             "results": [{"learner": self.learner} | r.to_dict() for r in self.results],
             "baselines": [
@@ -129,6 +136,8 @@ class Evaluation:
             "fusion_gain": named(self.fusion_gain),
             "notes": list(self.notes),
         }
+        found = {"retrieval": [recall.to_dict() for recall in self.retrieval]}
+        return document | (found if self.retrieval else {})
 
     def _protocol(self) -> dict[str, Any]:
         p = self.protocol

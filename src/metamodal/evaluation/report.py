@@ -17,6 +17,7 @@ from metamodal.evaluation.pictures import curve
 from metamodal.evaluation.pictures.words import breakable
 from metamodal.evaluation.pooled_views import pooled_episodes, pooled_tests
 from metamodal.evaluation.protocol import Evaluation
+from metamodal.evaluation.retrieval import RANKS
 from metamodal.evaluation.views import DataView, episode_views, score_views
 from metamodal.predictor import MetaModel
 
@@ -89,6 +90,8 @@ def write_report(
         score=_score(run) if run else "accuracy",
         board=run.model.record.get("outcome", {}).get("leaderboard", ()) if run else (),
         balance=run.model.record.get("outcome", {}).get("balance", ()) if run else (),
+        evaluations=evaluations,
+        ranks=RANKS,
         tests=score_views(evaluations, data),
         pooled=pooled_tests(evaluations),
         episodes=episode_views(evaluations, data),

@@ -28,8 +28,8 @@ class Encoding:
     unreadable: str
     compared: bool
 
-    def of(self, rows: np.ndarray) -> tuple[Batch, dict[str, Batch]]:
-        """Rows as the learner reads them, and as vectors by what made them: none if nothing is compared."""
+    def raw(self, rows: np.ndarray) -> Batch:
+        """Rows as tensors, with their targets where these are labels or numbers."""
         model, part = self.model, self.dataset.rows(rows)
         read = (
             self.cells.rows(rows)
@@ -39,7 +39,11 @@ class Encoding:
         raw = model.preprocessor.encode(read)
         if model.targets.outputs:
             raw = raw.labelled(model.targets.encode(part))
-        spaces = {}
+        return raw
+
+    def of(self, raw: Batch) -> tuple[Batch, dict[str, Batch]]:
+        """Rows as the learner reads them, and as vectors by what made them: none if nothing is compared."""
+        model, spaces = self.model, {}
         if model.generic or self.compared:
             spaces["untrained"] = model.preprocessor.features(raw)
         tokens = model.tokens(spaces["untrained"] if model.generic else raw)

@@ -7,14 +7,18 @@ from typing import Any
 
 from metamodal.evaluation.protocol import Evaluation
 from metamodal.evaluation.results import Result
+from metamodal.evaluation.retrieval import RANKS
 
 __all__ = ["SHOWN", "evaluation_table", "label", "leaderboard_lines"]
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
-    """One line a result: what, its score with its interval, and other scores."""
-    if evaluation.targets.outputs:
-        return _pooled_table(evaluation)
+    """One line a result: what, its score with its interval, and other scores; then one line a retrieval."""
+    table = _pooled_table if evaluation.targets.outputs else _class_table
+    return "\n".join([table(evaluation), *_retrieval(evaluation)])
+
+
+def _class_table(evaluation: Evaluation) -> str:
     p = evaluation.protocol
     kind = "unseen classes" if evaluation.unseen_classes else "classes seen in training"
     kind = kind if evaluation.trained else "no training"
@@ -85,6 +89,21 @@ def _fusion(evaluation: Evaluation) -> list[str]:
             lines.append(
                 "  warning: together the modalities do worse than the best one alone; leave out a weak one with --use"
             )
+    return lines
+
+
+def _retrieval(evaluation: Evaluation) -> list[str]:
+    """How often a row's other modality is found, one line a pair and baseline."""
+    if not evaluation.retrieval:
+        return []
+    width = max(44, *(len(recall.label) for recall in evaluation.retrieval))
+    lines = [
+        f"retrieval among test rows, {evaluation.protocol.episodes} draws of candidates (recall ± 95 % interval over draws, %)",
+        f"  {'':{width}} {'candidates':>10}" + "".join(f" {f'among {k}':>14}" for k in RANKS),
+    ]
+    for recall in evaluation.retrieval:
+        cells = "".join(f" {100 * mean:6.2f} ± {100 * ci95:5.2f}" for mean, ci95 in recall.intervals)
+        lines.append(f"  {recall.label:{width}} {recall.candidates:10}{cells}")
     return lines
 
 

@@ -1,1 +1,1 @@
-"""Steps 2 to 4: mappings between spaces. Encoders, fusion, and the model that composes them."""
+"""Steps 2 to 4: mappings between spaces. Encoders, decoders, fusion, maps, and the model that composes them."""

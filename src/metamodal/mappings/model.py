@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from metamodal.mappings.decoders import decoders as decoders_by_kind
 from metamodal.mappings.describer import Describer
 from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
 from metamodal.mappings.fusion import SideBySide, fusions
@@ -23,6 +25,10 @@ class Model(nn.Module):
     A modality that a batch does not mention counts as absent in every row. Rows may have several
     leading axes. Parameters may have one more leading axis than their own, one value a task; the
     rows' first axis is then the tasks' (see `metamodal.mappings.layers`).
+
+    Args:
+        describer: maps what is known of classes to embeddings.
+        decoders: by modality, for those that have one; they map tokens and embeddings back to inputs.
     """
 
     def __init__(
@@ -32,6 +38,7 @@ class Model(nn.Module):
         fusion: nn.Module,
         dim: int,
         describer: nn.Module | None = None,
+        decoders: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.modalities = modalities
@@ -40,6 +47,8 @@ class Model(nn.Module):
         self.fusion = fusion
         self.absent = nn.Parameter(torch.zeros(len(modalities), dim))
         self.describer = describer
+        self.decoded = tuple(decoders or ())
+        self.decoders = nn.ModuleList((decoders or {}).values())
 
     @property
     def stacks(self) -> bool:
@@ -79,12 +88,23 @@ class Model(nn.Module):
         """Of what is known of classes, an embedding each, and which of them have one."""
         return self.describer(about) if self.describer is not None and about else {}
 
-    def forward(self, batch: Batch, stage: str = "embed") -> Batch | Tensor | dict[str, Tensor]:
-        """`encode`, `fuse`, `describe` or, by default, the first two: one door for `functional_call`."""
+    def decode(self, tokens: Batch, targets: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
+        """Of each input, be it a modality's token or an embedding, the targets that have a decoder, by default
+        all of them."""
+        chosen = {
+            m: decoder for m, decoder in zip(self.decoded, self.decoders) if targets is None or m in targets
+        }
+        return {name: {m: back(z) for m, back in chosen.items()} for name, z in tokens.inputs.items()}
+
+    def forward(self, batch: Batch, stage: str = "embed", targets: Collection[str] | None = None) -> Any:
+        """`encode`, `fuse`, `decode`, `describe` or, by default, the first two: one door for `functional_call`."""
         if stage == "describe":
             return self.describe(batch.about)
         axes = next(iter(batch.present.values())).shape
         flat = batch.flat()
+        if stage == "decode":
+            found = self.decode(flat, targets)
+            return {a: {b: x.unflatten(0, axes) for b, x in of.items()} for a, of in found.items()}
         if stage == "encode":
             tokens = self.encode(flat)
             return batch._replace(
@@ -102,6 +122,7 @@ def build_model(
     pretrained: Mapping[str, nn.Module] | None = None,
     text: Space | None = None,
     names: int = 0,
+    decoders: bool = False,
 ) -> Model:
     """A model for modalities given by name as (kind, space), with weights from torch's generator.
 
@@ -109,6 +130,7 @@ def build_model(
         pretrained: networks that some modalities' encoders start from, instead of their kind's own.
         text: the space of texts that describe classes, if there are any.
         names: how many classes are known by name, the same in several tasks.
+        decoders: whether every modality that can be decoded has a decoder: not one behind a pretrained network.
     """
     order = tuple(spaces)
     given = pretrained or {}
@@ -119,7 +141,13 @@ def build_model(
         for name, (kind, space) in spaces.items()
     ]
     describer = Describer(text, names, dim) if text or names else None
-    return Model(order, networks, fusions[fusion](order, dim), dim, describer)
+    fused = fusions[fusion](order, dim)
+    back = {
+        name: decoders_by_kind[kind](space.shape, dim)
+        for name, (kind, space) in spaces.items()
+        if decoders and kind in decoders_by_kind and name not in given
+    }
+    return Model(order, networks, fused, dim, describer, back)
 
 
 def untrained_model(modalities: tuple[str, ...]) -> Model:

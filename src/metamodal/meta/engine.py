@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ _VALUES_AT_ONCE = 2**15
 class Engine:
     """A learner over a model, as pure functions of the parameters of both.
 
-    The model must know the stages `encode`, `fuse`, `embed` and `describe` (see
+    The model must know the stages `encode`, `fuse`, `embed`, `decode` and `describe` (see
     `metamodal.mappings.model`). Parameters are named `model.…` and `learner.…`.
     """
 
@@ -54,8 +54,10 @@ class Engine:
 
         Rows run in chunks, which stay in the cache.
         """
-        if self.learner.reads == "inputs":
-            return batch
+        return batch if self.learner.reads == "inputs" else self.tokens(params, batch, chunk)
+
+    def tokens(self, params: Params, batch: Batch, chunk: int = 512) -> Batch:
+        """One token a modality of flat rows, as the encoders are before any task."""
         run = _Stage(self.model, "encode", self.output)
         rows = len(batch.targets)
         parts = [
@@ -124,6 +126,16 @@ class Engine:
         """The shared space's embedding of raw rows, before any task."""
         return _Stage(self.model, "embed", self.output)(params, batch)
 
+    def fuse(self, params: Params, tokens: Batch) -> Float[Tensor, "n d"]:
+        """The embedding of rows whose tokens are there."""
+        return _Stage(self.model, "fuse", self.output)(params, tokens)
+
+    def decode(
+        self, params: Params, tokens: Batch, targets: Collection[str] | None = None
+    ) -> dict[str, dict[str, Tensor]]:
+        """Of each input, token or embedding, the targets that the model has a decoder of; by default all."""
+        return _Stage(self.model, "decode", self.output)(params, tokens, targets=targets)
+
 
 @dataclass(frozen=True)
 class _Stage:
@@ -133,9 +145,9 @@ class _Stage:
     stage: str
     output: Output
 
-    def __call__(self, params: Params, batch: Batch) -> Any:
+    def __call__(self, params: Params, batch: Batch, **more: Any) -> Any:
         weights = {k[6:]: v for k, v in params.items() if k.startswith("model.")}
-        return functional_call(self.model, weights, (batch,), {"stage": self.stage})
+        return functional_call(self.model, weights, (batch,), {"stage": self.stage, **more})
 
 
 def _pieces(episodes: Episode, at_once: int) -> Iterator[Episode]:

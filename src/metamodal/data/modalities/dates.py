@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
@@ -53,6 +53,14 @@ class DateColumn:
         turns = [2 * math.pi * _CYCLES[cycle](date)[0] for cycle in self.cycles]
         waves = [wave(turn) for turn in turns for wave in (math.sin, math.cos)]
         return [min(max(away, -_CLIP), _CLIP), 1.0, *waves]
+
+    def cell(self, away: float) -> str:
+        """The date that is so far from the centre, in ISO 8601; with its time where the clock plays a part."""
+        away = min(max(away, -_CLIP), _CLIP)
+        date = datetime(1970, 1, 1) + timedelta(days=self.centre + away * self.scale)
+        if "day" in self.cycles:
+            return (date + timedelta(seconds=0.5)).isoformat(timespec="seconds")
+        return (date + timedelta(hours=12)).date().isoformat()
 
 
 def _days(date: datetime) -> float:

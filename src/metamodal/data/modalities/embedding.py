@@ -61,6 +61,10 @@ class Embedding:
         x = torch.from_numpy(np.stack(values)) - mean
         return torch.where(std > 0, x / std.clamp(min=1e-8), 0.0).clamp(-_CLIP, _CLIP)
 
+    def cells(self, x: Float[Tensor, "n f"]) -> list[list[float]]:
+        """Vectors in their own unit; constant dimensions are their constant."""
+        return (x * torch.tensor(self.std) + torch.tensor(self.mean)).tolist()
+
     def features(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
         return F.normalize(x, dim=1)
 

@@ -73,6 +73,12 @@ class Image:
         x = x[:, None] if len(self.mean) == 1 else x.permute(0, 3, 1, 2).contiguous()
         return (x - _channelwise(self.mean)) / _channelwise(self.std)
 
+    def cells(self, x: Float[Tensor, "n c h w"]) -> list[bytes]:
+        """The bytes of a PNG each, grey or RGB."""
+        shares = x * _channelwise(self.std) + _channelwise(self.mean)
+        pixels = (255 * shares.clamp(0, 1)).round().byte().permute(0, 2, 3, 1).numpy()
+        return [_png(picture[..., 0] if picture.shape[2] == 1 else picture) for picture in pixels]
+
     def features(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
         """Histograms of oriented gradients beside a thumbnail (Dalal and Triggs, 2005)."""
         grey = (x * _channelwise(self.std)).mean(1, keepdim=True)
@@ -137,6 +143,12 @@ class Image:
             method = PIL.Image.Resampling.BOX if shrink else PIL.Image.Resampling.BILINEAR
             picture = picture.resize((self.size, self.size), method)
         return np.asarray(picture)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def _channelwise(values: tuple[float, ...]) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from metamodal.errors import DataError
 from metamodal.registry import Registry
 
-__all__ = ["CellError", "Fitted", "Kind", "Modality", "modalities"]
+__all__ = ["CellError", "Fitted", "Invertible", "Kind", "Modality", "modalities"]
 
 
 class CellError(DataError):
@@ -47,6 +47,15 @@ class Fitted(Protocol):
 
     def variant(self, x: Float[Tensor, "n *shape"], number: int) -> Float[Tensor, "n *shape"]:
         """The samples under symmetry `number`; 0 is the identity."""
+        ...
+
+
+@runtime_checkable
+class Invertible(Protocol):
+    """A fitted modality whose tensors can be turned back into cells; not every kind's can."""
+
+    def cells(self, x: Float[Tensor, "n *shape"]) -> list[Any]:
+        """Raw cells that `read` and `tensor` would make `x` of, as near as cells can be."""
         ...
 
 

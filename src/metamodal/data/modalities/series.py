@@ -87,6 +87,12 @@ class Series:
         duration = torch.from_numpy(logs.clip(-_CLIP, _CLIP))[:, None, None]
         return torch.cat([torch.from_numpy(rows), duration.expand(-1, 1, self.length)], 1)
 
+    def cells(self, x: Float[Tensor, "n c l"]) -> list[Any]:
+        """Steps × channels, as many steps as the duration says; symbols; or records of times from 0 on."""
+        mean, std = self.log_steps
+        extents = (x[:, -1].mean(1).clamp(-_CLIP, _CLIP) * std + mean).exp().tolist()
+        return [self._cell(rows.T, extent) for rows, extent in zip(x[:, :-1].numpy(), extents)]
+
     def features(self, x: Float[Tensor, "n c l"]) -> Float[Tensor, "n f"]:
         """The course of each channel in 16 points, as it is and less its mean, its spread and speed."""
         body, duration = x[:, :-1], x[:, -1, :1]
@@ -135,6 +141,19 @@ class Series:
             signs[len(self.centre) :] = 1.0
             x = x * signs[:, None]
         return x.flip(2) if number >= half else x
+
+    def _cell(self, points: np.ndarray, extent: float) -> Any:
+        """One cell from its points × channels."""
+        count = self.length if self.timed else max(1, round(extent))
+        at = np.linspace(0, self.length - 1, count)
+        if self.symbols:
+            known = points[:, : len(self.symbols)].argmax(1)
+            values: list[Any] = [self.symbols[known[i]] for i in at.round().astype(int)]
+        else:
+            channels = points[:, : len(self.centre)] * np.array(self.scale) + np.array(self.centre)
+            rows = [np.interp(at, np.arange(self.length), channel) for channel in channels.T]
+            values = np.stack(rows, 1).tolist()
+        return {"time": np.linspace(0, extent, count).tolist(), "values": values} if self.timed else values
 
     def _resampled(self, value: Steps) -> np.ndarray:
         if (value.dtype.kind == "U") != bool(self.symbols):

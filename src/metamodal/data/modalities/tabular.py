@@ -91,6 +91,10 @@ class Tabular:
     def tensor(self, values: Sequence[dict[str, float | str | None]]) -> Float[Tensor, "n f"]:
         return torch.tensor([self._row(value) for value in values]).reshape(len(values), *self.shape)
 
+    def cells(self, x: Float[Tensor, "n f"]) -> list[dict[str, float | str | None]]:
+        """Records in their own units: `None` where an entry is likelier absent, or of a level unseen."""
+        return [self._record(row) for row in x.tolist()]
+
     def features(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
         return F.normalize(x, dim=1)
 
@@ -118,6 +122,21 @@ class Tabular:
     def _dates(self) -> tuple[DateColumn, ...]:
         return tuple(DateColumn(*record) for record in self.dates)
 
+    def _record(self, row: list[float]) -> dict[str, float | str | None]:
+        record: dict[str, float | str | None] = {}
+        entries = iter(row)
+        for name, centre, scale in self.numbers:
+            away, there = next(entries), next(entries)
+            record[name] = centre + scale * _if_there(away, there) if there > 0.5 else None
+        for column in self._dates:
+            away, there, *_ = (next(entries) for _ in range(column.width))
+            record[column.name] = column.cell(_if_there(away, there)) if there > 0.5 else None
+        for name, levels in self.categories:
+            shares = [next(entries) for _ in levels]
+            best = max(shares)
+            record[name] = levels[shares.index(best)] if best > 1 - sum(shares) else None
+        return record
+
     def _row(self, value: dict[str, float | str | None]) -> list[float]:
         row: list[float] = []
         for name, centre, scale in self.numbers:
@@ -144,6 +163,11 @@ class Tabular:
             word = None if cell is None else _word(cell)
             row += [float(level == word) for level in levels]
         return row
+
+
+def _if_there(value: float, there: float) -> float:
+    """What is expected of a present entry, from the mean over those present and those that are 0 for absent."""
+    return value / min(max(there, 0.5), 1.0)
 
 
 def infinite(name: str, value: float) -> CellError:
