@@ -44,12 +44,16 @@ class Judge:
         """The score, its interval, and the parameters with the caution that scores best."""
         cautions = self.cautions if self.material.engine.output.fixed else (0.0,)
         with torch.no_grad():
-            encoded = self.material.engine.encode(params, self.rows)
-            episodes = episodes_of(encoded, self.draw, self.shape.way, self.about)
+            episodes = self.episodes(params)
             tried = [cautious(params, caution) for caution in cautions]
             scores = [self._score(each, episodes) for each in tried]
         best = max(range(len(tried)), key=lambda i: scores[i][0])
         return *scores[best], tried[best]
+
+    def episodes(self, params: Params) -> Episode:
+        """The episodes as the learner reads them."""
+        encoded = self.material.engine.encode(params, self.rows)
+        return episodes_of(encoded, self.draw, self.shape.way, self.about)
 
     def _score(self, params: Params, episodes: Episode) -> tuple[float, float]:
         logits, output = self.material.engine.logits(params, episodes), self.material.engine.output
