@@ -72,7 +72,7 @@ class Course:
 
     def diagnosed(self) -> Diagnosis:
         """What each loss does to the weights as they are."""
-        return diagnosed(self.joint, self.params)
+        return diagnosed(self.joint, self.params, self.step)
 
     def progress(self, **result: float | bool | Diagnosis | None) -> Progress:
         elapsed = self._elapsed()

@@ -16,7 +16,7 @@ from metamodal.types import Params
 
 __all__ = ["Diagnosis", "Pull", "Push", "diagnosed", "pushes"]
 
-_WORKER = 10_007  # numbers episodes that no worker trains on
+_WORKERS = 10_007  # numbers of episodes begin here that no worker trains on
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,17 @@ class Diagnosis:
         return asdict(self)
 
 
-def diagnosed(joint: Joint, params: Params) -> Diagnosis:
+def diagnosed(joint: Joint, params: Params, step: int = 0) -> Diagnosis:
     """The diagnosis of a step's episodes that no training step sees: a backward pass a loss.
 
     Training goes on as if it had not happened.
+
+    Args:
+        step: where training stands; the episodes are others at every step.
     """
     supply = Supply(joint.material)
-    supply.reseed(_WORKER)
-    step = drawn_step(joint.material, supply, params)
-    losses = joint.losses(step)
+    supply.reseed(_WORKERS + step)
+    losses = joint.losses(drawn_step(joint.material, supply, params))
     rows = joint.rows(losses, params)
     sizes = [v.numel() for v in params.values()]
     names = [joint.modality_of(name) for name in params]
