@@ -11,7 +11,6 @@ from torch import Tensor
 
 from metamodal.training.joint import Joint
 from metamodal.training.objectives import drawn_step
-from metamodal.training.supply import Supply
 from metamodal.types import Params
 
 __all__ = ["Diagnosis", "Pull", "Push", "diagnosed", "pushes"]
@@ -60,9 +59,8 @@ def diagnosed(joint: Joint, params: Params, step: int = 0) -> Diagnosis:
     Args:
         step: where training stands; the episodes are others at every step.
     """
-    supply = Supply(joint.material)
-    supply.reseed(_WORKERS + step)
-    losses = joint.losses(drawn_step(joint.material, supply, params))
+    joint.probe.reseed(_WORKERS + step)
+    losses = joint.losses(drawn_step(joint.material, joint.probe, params))
     rows = joint.rows(losses, params)
     sizes = [v.numel() for v in params.values()]
     names = [joint.modality_of(name) for name in params]

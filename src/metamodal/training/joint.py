@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -70,6 +71,11 @@ class Joint:
         for objective, _ in self.objectives:
             found |= objective.start(self.material, self.supply)
         return found
+
+    @cached_property
+    def probe(self) -> Supply:
+        """Episodes to look at, beside those that are trained on."""
+        return Supply(self.material)
 
     def size(self, params: Params) -> int:
         """The length of the vector of `outcome`."""
