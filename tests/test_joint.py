@@ -423,6 +423,14 @@ def test_worker_processes_share_one_weighing(ready, weighing: str):
     assert all(v.isfinite().all() for v in one.params.values())
 
 
+@pytest.mark.parametrize("options", [{"surgery": "pcgrad"}, {"modality_balance": "modulation"}])
+def test_learners_that_adapt_the_encoders_train_alike(ready, options: dict):
+    material = ready("maml", align=0.5, supervised=0.5, **options)
+    trained, start = meta_train(material).params, material.engine.initial()
+    assert all(v.isfinite().all() for v in trained.values())
+    assert any(not torch.equal(trained[k], v) for k, v in start.items() if "encoders" in k)
+
+
 def test_a_saved_model_is_without_what_was_learned_beside_it(ready):
     material = ready(weighing="uncertainty", align=0.5, supervised=0.5)
     assert {k for k in Course(material).params if k.startswith("outer.")} == {

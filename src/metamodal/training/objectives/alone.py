@@ -6,7 +6,7 @@ from torch import Tensor
 
 from metamodal.training.material import Material
 from metamodal.training.objectives.protocol import objectives
-from metamodal.training.objectives.step import Step
+from metamodal.training.objectives.step import Step, learns_alone
 from metamodal.training.supply import Supply
 from metamodal.types import Params
 
@@ -18,12 +18,10 @@ class Alone:
     """`alone.<modality>`, over the query rows that have it; none of learners that adapt the encoders."""
 
     def weights(self, material: Material, supply: Supply) -> dict[str, float]:
-        options, modalities = material.options, material.rows.inputs
-        able = options.outer == "query" and material.engine.learner.reads == "tokens"
-        if not options.alone or not able or len(modalities) < 2:
+        if not learns_alone(material):
             return {}
         weights = supply.balancer.modality_weights()
-        return {f"alone.{name}": options.alone * weights[name] for name in modalities}
+        return {f"alone.{name}": material.options.alone * weights[name] for name in material.rows.inputs}
 
     def start(self, material: Material, supply: Supply) -> Params:
         return {}

@@ -15,7 +15,7 @@ from metamodal.training.material import Material
 from metamodal.training.supply import Drawn, Supply
 from metamodal.types import Batch, Episode, Params
 
-__all__ = ["Step", "drawn_step", "where_present"]
+__all__ = ["Step", "drawn_step", "learns_alone", "where_present"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Step:
         return Episode(self.episodes.support, self.episodes.query.labelled(self.targets))
 
     def alone(self, modality: str) -> Float[Tensor, "t q k"]:
-        """Query logits by one modality; worked out once, and without a gradient unless `train.alone`."""
+        """Query logits by one modality; worked out once, and without a gradient where nothing learns of them."""
         if modality not in self._alone:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self.material.options.alone > 0):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and learns_alone(self.material)):
                 seen = self.episodes.only([modality])
                 self._alone[modality] = self.material.engine.logits(self.params, seen)
         return self._alone[modality]
@@ -94,6 +94,13 @@ def drawn_step(material: Material, supply: Supply, params: Params) -> Step:
         episodes = material.told.varied(episodes, drawn.draw, options, supply.generator)
     targets = supply.balancer.class_weights(drawn.draw, episodes.query.targets)
     return Step(material, supply, params, drawn, encoded, episodes, targets)
+
+
+def learns_alone(material: Material) -> bool:
+    """Whether modalities have losses of their own: not of learners that adapt the encoders."""
+    options, several = material.options, len(material.rows.inputs) > 1
+    able = options.outer == "query" and material.engine.learner.reads == "tokens"
+    return options.alone > 0 and able and several
 
 
 def where_present(
