@@ -24,7 +24,13 @@ from metamodal.translation import Translated
 
 __all__ = ["MetaLearner", "load"]
 
-_FREE = ("learner", "data__kinds", "model__encoders")  # records whose names are the user's own
+_FREE = (
+    "learner",
+    "data__kinds",
+    "model__encoders",
+    "train__weighing",
+    "train__modality_balance",
+)  # records whose names are the user's own
 
 
 class MetaLearner:

@@ -245,6 +245,11 @@ def _outcome(
         "unseen_classes": split.unseen_classes,
         "torch": torch.__version__,
         "balance": [asdict(tally) for tally in trained.balance],
+        "joint": [
+            {"step": p.step, "elapsed": round(p.elapsed, 2)} | p.diagnosis.to_dict()
+            for p in trained.history
+            if p.diagnosis is not None
+        ],
     }
     if best is not None:
         outcome |= {

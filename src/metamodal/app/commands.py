@@ -277,6 +277,8 @@ def _log(log: Any, progress: Progress, score: str) -> None:
             "valid_ci95": progress.ci95,
             "episodes_per_second": progress.episodes_per_second,
         }
+        if progress.diagnosis is not None:
+            record |= progress.diagnosis.to_dict()
         if progress.candidate:
             record["candidate"] = progress.candidate
         log.write(json.dumps(record) + "\n")

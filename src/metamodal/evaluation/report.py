@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from metamodal.data.dataset import Dataset
 from metamodal.data.splits import Split
+from metamodal.evaluation.joint_views import joint_view
 from metamodal.evaluation.pictures import curve
 from metamodal.evaluation.pictures.words import breakable
 from metamodal.evaluation.pooled_views import pooled_episodes, pooled_tests
@@ -92,6 +93,7 @@ def write_report(
         balance=run.model.record.get("outcome", {}).get("balance", ()) if run else (),
         evaluations=evaluations,
         ranks=RANKS,
+        joint=joint_view(run.model.record.get("outcome", {}).get("joint", ())) if run else None,
         tests=score_views(evaluations, data),
         pooled=pooled_tests(evaluations),
         episodes=episode_views(evaluations, data),

@@ -41,23 +41,27 @@ class Engine:
         self.output, self.outputs = output, outputs
         self.fn: Embed = _Stage(model, "embed" if learner.reads == "inputs" else "fuse", output)
 
+    @property
+    def dim(self) -> int:
+        """The width of the shared space; 0 where the model has no weights."""
+        return int(getattr(self.model, "dim", 0))
+
     def initial(self) -> Params:
         """The parameters at their starting values, leaves that ask for gradients."""
         model = {f"model.{k}": v.detach() for k, v in self.model.named_parameters()}
-        dim = int(getattr(self.model, "dim", 0))
-        setting = Setting(self.modalities, dim, self.output, self.outputs, model)
+        setting = Setting(self.modalities, self.dim, self.output, self.outputs, model)
         learner = {f"learner.{k}": v for k, v in self.learner.parameters(setting).items()}
         return {k: v.detach().clone().requires_grad_() for k, v in (model | learner).items()}
 
     def encode(self, params: Params, batch: Batch, chunk: int = 512) -> Batch:
-        """What the learner reads of flat rows: tokens if the encoders stay, else the rows themselves.
-
-        Rows run in chunks, which stay in the cache.
-        """
+        """What the learner reads of flat rows: tokens if the encoders stay, else the rows themselves."""
         return batch if self.learner.reads == "inputs" else self.tokens(params, batch, chunk)
 
     def tokens(self, params: Params, batch: Batch, chunk: int = 512) -> Batch:
-        """One token a modality of flat rows, as the encoders are before any task."""
+        """The encoders' tokens of flat rows, before any task.
+
+        Rows run in chunks, which stay in the cache.
+        """
         run = _Stage(self.model, "encode", self.output)
         rows = len(batch.targets)
         parts = [

@@ -68,10 +68,9 @@ def supervised(
 
 def classifier_start(engine: Engine, classes: int) -> Params:
     """The parameters that `supervised` learns beside the model's."""
-    dim = int(getattr(engine.model, "dim", 0))
     outputs = engine.outputs if engine.output.fixed else classes
     return {
-        "outer.weight": torch.randn(outputs, dim) / max(1, dim) ** 0.5,
+        "outer.weight": torch.randn(outputs, engine.dim) / max(1, engine.dim) ** 0.5,
         "outer.bias": torch.zeros(outputs),
     }
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from metamodal.meta.outer import classifier_start
-from metamodal.training.loss import step_loss
+from metamodal.training.diagnosis import Diagnosis, diagnosed
+from metamodal.training.joint import Joint
 from metamodal.training.material import Material
 from metamodal.training.options import TrainOptions
 from metamodal.training.progress import Progress
 from metamodal.training.supply import Supply
+from metamodal.training.weighing import Gap
 from metamodal.training.workers import Workers
 from metamodal.types import Params
 
 __all__ = ["Course"]
 
 _QUICK = 20.0  # times as fast inner learning rates, and variances and penalties of labels and numbers, learn
+_RATES = ("outer.log_variance", "outer.log_scale")  # logarithms that learn as fast
 
 
 class Course:
@@ -34,10 +36,8 @@ class Course:
     def __init__(self, material: Material, start: Params | None = None) -> None:
         self.material, self.options, engine = material, material.options, material.engine
         self.supply = Supply(material)
-        begin = dict(start or engine.initial())
-        if self.options.outer == "supervised":
-            torch.manual_seed(material.seed)
-            begin |= classifier_start(engine, self.supply.classes)
+        self.joint = Joint(material, self.supply)
+        begin = dict(start or engine.initial()) | self.joint.start()
         self.params = {k: v.detach().clone().requires_grad_() for k, v in begin.items()}
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
         quick = _QUICK if engine.output.fixed else 1.0
@@ -45,7 +45,7 @@ class Course:
         self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
         size = sum(v.numel() for v in self.params.values())
         self.number, self.weights = 0, torch.zeros(size).share_memory_()
-        self.workers = Workers(self.options.workers, self._job, size + 1)
+        self.workers = Workers(self.options.workers, self._job, self.joint.size(self.params))
 
     def steps(self) -> Iterator[tuple[Progress, bool]]:
         """One optimiser step after another, each with whether a validation is due."""
@@ -66,7 +66,15 @@ class Course:
     def averaged(self) -> Params:
         return {k: v.clone() for k, v in self.mean.items() if not k.startswith("outer.")}
 
-    def progress(self, **result: float | bool | None) -> Progress:
+    def validated(self, gap: Callable[[Params], Gap]) -> None:
+        """Let the weighing of the losses see a validation, or the start."""
+        self.joint.validated(lambda: gap(self.averaged()))
+
+    def diagnosed(self) -> Diagnosis:
+        """What each loss does to the weights as they are."""
+        return diagnosed(self.joint, self.params, self.step)
+
+    def progress(self, **result: float | bool | Diagnosis | None) -> Progress:
         elapsed = self._elapsed()
         left = elapsed / max(self._share(), 1e-9) - elapsed
         drawn = self.options.tasks if self.material.engine.output.fixed else self.options.episodes
@@ -97,14 +105,17 @@ class Course:
         """The gradient of a step's episodes in every parameter, those of other workers among them."""
         with torch.no_grad():
             torch.cat([v.flatten() for v in self.params.values()], out=self.weights)
-        mean = self.workers.mean()
-        parts = mean[:-1].split([v.numel() for v in self.params.values()])
-        for value, part in zip(self.params.values(), parts):
+        outcome = self.joint.parsed(self.workers.mean())
+        gradient = self.joint.balanced(outcome, self.params)
+        for value, part in zip(
+            self.params.values(), gradient.split([v.numel() for v in self.params.values()])
+        ):
             value.grad = part.view_as(value)
-        return float(mean[-1])
+        self.joint.stepped(outcome)
+        return float(outcome.value)
 
     def _job(self, number: int) -> Tensor:
-        """The gradient at the shared weights as one vector, and the loss behind it."""
+        """What a step finds at the shared weights, as one vector."""
         if number and self.number != number:
             self.number = number
             self.supply.reseed(number)
@@ -113,9 +124,7 @@ class Course:
             with torch.no_grad():
                 for value, part in zip(self.params.values(), parts):
                     value.copy_(part.view_as(value))
-        loss = step_loss(self.material, self.supply, self.params)
-        found = torch.autograd.grad(loss, list(self.params.values()), materialize_grads=True)
-        return torch.cat([*(g.flatten() for g in found), loss.detach()[None]])
+        return self.joint.outcome(self.params)
 
 
 def _groups(params: Params, options: TrainOptions, quick: float = 1.0) -> list[dict[str, Any]]:
@@ -127,6 +136,8 @@ def _groups(params: Params, options: TrainOptions, quick: float = 1.0) -> list[d
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, value in params.items():
         highest = options.pretrained_lr if ".pretrained." in name else options.lr
+        if name in _RATES:
+            highest *= _QUICK
         if name.startswith("learner.") and not value.dim():
             highest *= max(quick, _QUICK if name.endswith("log_inner_lr") else 1.0)
         groups.setdefault((highest, options.weight_decay if value.dim() > 1 else 0.0), []).append(value)

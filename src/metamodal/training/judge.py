@@ -54,7 +54,7 @@ class Judge:
         """The score, its interval, and the parameters with the caution that scores best."""
         cautions = self.cautions if self.material.engine.output.fixed else (0.0,)
         with torch.no_grad():
-            episodes = self._episodes(params)
+            episodes = self.episodes(params)
             tried = [cautious(params, caution) for caution in cautions]
             scores = [interval(self._scores(self.material.engine, each, episodes)) for each in tried]
         best = max(range(len(tried)), key=lambda i: scores[i][0])
@@ -63,9 +63,10 @@ class Judge:
     def scores(self, params: Params, engine: Engine | None = None) -> Float[Tensor, " t"]:
         """The score of every episode, maybe under another learner on the same encoders."""
         with torch.no_grad():
-            return self._scores(engine or self.material.engine, params, self._episodes(params))
+            return self._scores(engine or self.material.engine, params, self.episodes(params))
 
-    def _episodes(self, params: Params) -> Episode:
+    def episodes(self, params: Params) -> Episode:
+        """The episodes as the learner reads them."""
         encoded = self.material.engine.encode(params, self.rows)
         return episodes_of(encoded, self.draw, self.shape.way, self.about)
 

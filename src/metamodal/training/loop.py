@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from metamodal.training.course import Course
+from metamodal.training.gap import Gauge
 from metamodal.training.judge import Judge
 from metamodal.training.material import Material
 from metamodal.training.progress import Progress, Trained
@@ -32,12 +33,14 @@ def meta_train(
         watch: called after every step and validation.
     """
     course, judge = Course(material, start), Judge(material)
+    gauge = Gauge(material, judge, tuple(course.joint.fixed))
     history: list[Progress] = []
     best_params, since, best = course.averaged(), 0, -math.inf
     if start is not None:
         best, _, best_params = judge(best_params)
     ended = "no improvement"
     try:
+        course.validated(gauge)
         with course.workers:
             for progress, due in course.steps():
                 if due:
@@ -46,7 +49,10 @@ def meta_train(
                         best, best_params, since = accuracy, params, 0
                     else:
                         since += 1
-                    progress = course.progress(accuracy=accuracy, ci95=ci95, best=best, validated=True)
+                    course.validated(gauge)
+                    progress = course.progress(
+                        accuracy=accuracy, ci95=ci95, best=best, validated=True, diagnosis=course.diagnosed()
+                    )
                     history.append(progress)
                 watch(progress)
                 if since >= material.options.patience:

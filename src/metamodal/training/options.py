@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -59,6 +59,24 @@ class TrainOptions(Options):
     alone: float = Field(1.0, ge=0, description="weight of each modality's loss by itself")
     guard: bool = Field(
         True, description="fall back on the best single modality where all do worse on validation tasks"
+    )
+    supervised: float = Field(
+        0.0, ge=0, description="weight of a linear classifier of all training classes beside the episodes"
+    )
+    align: float = Field(0.0, ge=0, description="weight of the contrast that aligns modalities' tokens")
+    align_by: Literal["class", "row"] = Field(
+        "class", description="what belongs together: rows of a class, where there are classes, or a row alone"
+    )
+    weighing: str | dict[str, Any] = Field(
+        "fixed",
+        description="how losses are weighed besides: fixed, uncertainty, gradnorm, dwa, blending, or a record with kind",
+    )
+    surgery: str = Field(
+        "none",
+        description="how gradients of losses become one: none (summed), pcgrad, mgda, nash, upgrad, aligned, cagrad",
+    )
+    modality_balance: str | dict[str, Any] = Field(
+        "none", description="what slows the modality that is ahead: none, modulation, or a record with kind"
     )
     class_sampling: float = Field(
         0.0,

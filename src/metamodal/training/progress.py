@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metamodal.training.balance import Tally
+from metamodal.training.diagnosis import Diagnosis
 from metamodal.types import Params
 
 __all__ = ["Progress", "Trained"]
@@ -14,7 +15,8 @@ __all__ = ["Progress", "Trained"]
 class Progress:
     """Where training stands, after each step and each validation; which candidate's, where there are several.
 
-    `accuracy` is the validation score: of labels and numbers what `SCORES` names instead.
+    `accuracy` is the validation score: of labels and numbers what `SCORES` names instead. A
+    validation has a `diagnosis` of the losses.
     """
 
     step: int
@@ -27,6 +29,7 @@ class Progress:
     best: float | None = None
     validated: bool = False
     candidate: str = ""
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@
 | `bars` | embeddings |
 """
 
-from metamodal.evaluation.pictures.curve import curve, scatter
+from metamodal.evaluation.pictures.curve import curve, lines, scatter
 from metamodal.evaluation.pictures.painter import Picture, painter
 
-__all__ = ["Picture", "curve", "painter", "scatter"]
+__all__ = ["Picture", "curve", "lines", "painter", "scatter"]

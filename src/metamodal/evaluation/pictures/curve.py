@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-__all__ = ["curve", "scatter"]
+__all__ = ["curve", "lines", "scatter"]
 
 # Matplotlib draws in these colours; the page turns them into its own, light or dark.
 _INKS = {
@@ -18,8 +18,12 @@ _INKS = {
     "#020202": "var(--muted)",
     "#030303": "var(--line)",
     "#040404": "var(--own)",
+    "#050505": "var(--bad)",
+    "#060606": "var(--good)",
+    "#070707": "var(--warn)",
+    "#080808": "var(--peer)",
 }
-_INK, _MUTED, _FAINT, _OWN = _INKS
+_INK, _MUTED, _FAINT, _OWN, *_OTHERS = _INKS
 
 
 def curve(
@@ -49,6 +53,35 @@ def curve(
         axes.plot(x, y, color=colour, linewidth=1.8, marker="o", markersize=3)
         if ring is not None:
             axes.plot(x[ring], y[ring], color=colour, marker="o", markersize=9, fillstyle="none")
+
+    return _drawn(fill, names)
+
+
+def lines(x: Sequence[float], each: Mapping[str, Sequence[float]], names: tuple[str, str]) -> Markup:
+    """Several lines over the same places as inline SVG, each with its name in a legend.
+
+    Colours come round again after five lines, and then strokes differ.
+
+    Args:
+        each: the lines by name.
+        names: of the two axes, plain words.
+
+    >>> lines([1.0, 2.0], {"joint": [0.7, 0.6], "alone": [0.3, 0.4]}, ("time (s)", "share"))[:4]
+    Markup('<svg')
+    """
+    inks, strokes = (_OWN, *_OTHERS), ("-", "--", ":")
+
+    def fill(axes: Any) -> None:
+        for i, (name, y) in enumerate(each.items()):
+            said = name.replace("$", r"\$")  # a dollar would begin a formula
+            stroke = strokes[i // len(inks) % len(strokes)]
+            axes.plot(
+                x, y, stroke, color=inks[i % len(inks)], label=said, linewidth=1.8, marker="o", markersize=3
+            )
+        axes.set_ylim(bottom=0)
+        axes.legend(
+            frameon=False, labelcolor=_MUTED, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5)
+        )
 
     return _drawn(fill, names)
 

@@ -1,0 +1,29 @@
+"""Objectives: the summands of `Σ λ_m L_m`, one file each.
+
+| name | losses | λ |
+|---|---|---|
+| `episodic` | what `train.outer` says of the episodes | 1 |
+| `alone` | `alone.<modality>`: the query loss by each modality | `train.alone`, by `train.modality_weight` |
+| `supervised` | a linear classifier of all training classes | `train.supervised` |
+| `align` | InfoNCE between the modalities' tokens | `train.align` |
+"""
+
+from metamodal.training.objectives.align import Align
+from metamodal.training.objectives.alone import Alone
+from metamodal.training.objectives.episodic import Episodic
+from metamodal.training.objectives.protocol import Objective, active, objectives
+from metamodal.training.objectives.step import Step, drawn_step, where_present
+from metamodal.training.objectives.supervised import Supervised
+
+__all__ = [
+    "Align",
+    "Alone",
+    "Episodic",
+    "Objective",
+    "Step",
+    "Supervised",
+    "active",
+    "drawn_step",
+    "objectives",
+    "where_present",
+]
