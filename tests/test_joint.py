@@ -8,6 +8,7 @@ import math
 from dataclasses import astuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from metamodal.errors import OptionError
 from metamodal.evaluation.joint_views import joint_view
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.alignment import contrast
+from metamodal.mappings.objectives import translation
 from metamodal.meta.learners import learners
 from metamodal.meta.outer import outer_rules
 from metamodal.predictor import initial_model
@@ -558,3 +560,36 @@ def test_aligned_tokens_find_their_class_across_modalities_in_classes_never_seen
     chance = 1 / len(set(data.labels()[data.split().test]))
     assert aligned > chance + 0.2
     assert aligned > apart + 0.2
+
+
+def test_decoders_learn_what_one_modality_says_of_another(shapes: pd.DataFrame):
+    data = read_table(shapes, target="label", use=["vector", "photo", "note"])
+
+    def error(steps: int) -> float:
+        train = {
+            "steps": steps,
+            "way": 8,
+            "validations": 1,
+            "valid_episodes": 10,
+            "translate": 1.0,
+            "lr": 3e-3,
+            "averaging": 0.95,
+            "reconstruct": 1.0,
+        }
+        model_options = {"dim": 32, "image_size": 16, "decoders": True}
+        record = {"model": model_options, "learner": "prototypes", "train": train}
+        model = run(parse(Experiment, record), data).model
+        rows = model.inputs(data)
+        with torch.no_grad():
+            engine = model.engine
+            decoded = engine.decode(model.params, engine.tokens(model.params, rows))
+            assert set(decoded["note"]) == {"vector", "photo"}  # words are retrieved, not made
+            return float(translation(decoded, rows.inputs, rows.present))
+
+    assert error(120) < 0.96 < error(1)
+
+
+def test_a_model_that_decodes_nothing_cannot_learn_to_translate(hidden: pd.DataFrame):
+    record = {"learner": "ridge", "train": {"steps": 1, "translate": 1.0}}
+    with pytest.raises(OptionError, match=r"train.translate=1.0: .* model.decoders=true"):
+        run(parse(Experiment, record), read_table(hidden, target="label"))

@@ -98,7 +98,7 @@ class Engine:
         moves = getattr(self.learner, "moved", None)
         if moves is None:
             return {}
-        parts = [moves(self.fn, params, piece.support, piece.together()) for piece in self.pieces(episodes)]
+        parts = [moves(self.fn, params, piece.support, piece.query) for piece in self.pieces(episodes)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _predictions(self, params: Params, state: Any, query: Batch) -> list[Tensor]:

@@ -67,6 +67,12 @@ class TrainOptions(Options):
     align_by: Literal["class", "row"] = Field(
         "class", description="what belongs together: rows of a class, where there are classes, or a row alone"
     )
+    translate: float = Field(
+        0.0, ge=0, description="weight of each modality decoded from the others; model.decoders=true"
+    )
+    reconstruct: float = Field(
+        0.0, ge=0, description="weight of each modality decoded from itself; model.decoders=true"
+    )
     weighing: str | dict[str, Any] = Field(
         "fixed",
         description="how losses are weighed besides: fixed, uncertainty, gradnorm, dwa, blending, or a record with kind",

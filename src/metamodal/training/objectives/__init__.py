@@ -5,11 +5,14 @@
 | `episodic` | what `train.outer` says of the episodes | 1 |
 | `alone` | `alone.<modality>`: the query loss by each modality | `train.alone`, by `train.modality_weight` |
 | `supervised` | a linear classifier of all training classes | `train.supervised` |
+| `reconstruct` | each modality decoded from its own token | `train.reconstruct` |
+| `translate` | each modality decoded from every other one's token | `train.translate` |
 | `align` | InfoNCE between the modalities' tokens | `train.align` |
 """
 
 from metamodal.training.objectives.align import Align
 from metamodal.training.objectives.alone import Alone
+from metamodal.training.objectives.decoded import Reconstruct, Translate
 from metamodal.training.objectives.episodic import Episodic
 from metamodal.training.objectives.protocol import Objective, active, objectives
 from metamodal.training.objectives.step import Step, drawn_step, where_present
@@ -20,8 +23,10 @@ __all__ = [
     "Alone",
     "Episodic",
     "Objective",
+    "Reconstruct",
     "Step",
     "Supervised",
+    "Translate",
     "active",
     "drawn_step",
     "objectives",

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from metamodal.data.tasks import Draw, episodes_of
+from metamodal.mappings.objectives import Decoded
 from metamodal.outputs import Output
 from metamodal.training.material import Material
 from metamodal.training.supply import Drawn, Supply
@@ -58,6 +59,11 @@ class Step:
             return self.encoded
         rows = self.drawn.rows
         return self.material.engine.tokens(self.params, rows, chunk=len(rows.targets))
+
+    @cached_property
+    def decoded(self) -> Decoded:
+        """What each token of these rows is decoded to."""
+        return self.material.engine.decode(self.params, self.tokens)
 
     @cached_property
     def real(self) -> Bool[Tensor, "n"]:
