@@ -27,6 +27,7 @@ from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, generic_model, initial_model, untrained
 from metamodal.training.contest import Contest, Entrant
 from metamodal.training.guard import fallen_back, unguarded
+from metamodal.training.memory import forgotten
 from metamodal.training.options import TrainOptions
 from metamodal.training.progress import Progress, Trained
 from metamodal.training.search import Candidate, Placed, candidates
@@ -86,8 +87,9 @@ def run(
     """
     began = time.perf_counter()
     dataset = experiment.data.read() if dataset is None else dataset
-    if start is not None and experiment.train.guard:
-        start = replace(start, engine=unguarded(start.engine))
+    if start is not None:
+        engine = unguarded(start.engine) if experiment.train.guard else start.engine
+        start = replace(start, engine=engine, params=forgotten(start.params))
     ground = _ground(experiment, dataset, start)
     told = None if ground.table.empty else Told(ground.table, ground.known.fitted)
     contest = Contest(ground.preprocessor, ground.rows, ground.sources, experiment.seed, told, watch)
@@ -99,7 +101,8 @@ def run(
         trained = contest.alone(entrant, start.params if start else None)
     said = experiment.of(entrant.candidate, entrant.options.budget) if entrant.candidate else experiment
     outcome = _outcome(trained, said, ground.split, began, SCORES[ground.targets.kind])
-    judged = contest.verdict(entrant, trained.params) if experiment.train.guard else None
+    params = contest.remembered(entrant, trained.params)
+    judged = contest.verdict(entrant, params) if experiment.train.guard else None
     warned = [str(judged)] if judged and judged.sure else []
     outcome |= {
         "leaderboard": [place.to_dict() for place in board],
@@ -111,7 +114,7 @@ def run(
     engine = entrant.model.engine
     if judged and judged.sure:
         engine = fallen_back(engine, judged.modality)
-    model = replace(entrant.model, engine=engine, params=trained.params, seen=seen, record=record)
+    model = replace(entrant.model, engine=engine, params=params, seen=seen, record=record)
     return Run(model, ground.cells, ground.split, trained)
 
 

@@ -35,4 +35,5 @@ class Describer(nn.Module):
             parts.append(self.names[about["name"].clamp(min=0)] * told[-1][..., None])
         if not parts:
             return {}
-        return {"descriptor": torch.stack(parts).sum(0), "told": torch.stack(told).any(0)}
+        found = {"descriptor": torch.stack(parts).sum(0), "told": torch.stack(told).any(0)}
+        return found | {name: about[name] for name in ("name",) if name in about}

@@ -13,6 +13,7 @@ from metamodal.predictor import MetaModel
 from metamodal.training.guard import Verdict, verdict
 from metamodal.training.loop import meta_train
 from metamodal.training.material import Material
+from metamodal.training.memory import remembered
 from metamodal.training.options import TrainOptions
 from metamodal.training.progress import Progress, Trained
 from metamodal.training.search import Candidate, Placed, halved
@@ -82,6 +83,10 @@ class Contest:
     def _features(self) -> Batch:
         """The rows as generic features."""
         return self.preprocessor.features(self.rows)
+
+    def remembered(self, entrant: Entrant, params: Params) -> Params:
+        """The parameters with what all training rows say of names, where that helps."""
+        return remembered(self._material(entrant), params)
 
     def verdict(self, entrant: Entrant, params: Params) -> Verdict | None:
         """Whether all modalities do better than the best alone, on validation tasks."""

@@ -56,22 +56,26 @@ class Judge:
         with torch.no_grad():
             episodes = self.episodes(params)
             tried = [cautious(params, caution) for caution in cautions]
-            scores = [interval(self._scores(self.material.engine, each, episodes)) for each in tried]
+            scores = [interval(self.rated(each, episodes)) for each in tried]
         best = max(range(len(tried)), key=lambda i: scores[i][0])
         return *scores[best], tried[best]
 
     def scores(self, params: Params, engine: Engine | None = None) -> Float[Tensor, " t"]:
         """The score of every episode, maybe under another learner on the same encoders."""
         with torch.no_grad():
-            return self._scores(engine or self.material.engine, params, self.episodes(params))
+            return self.rated(params, self.episodes(params), engine)
 
     def episodes(self, params: Params) -> Episode:
         """The episodes as the learner reads them."""
         encoded = self.material.engine.encode(params, self.rows)
         return episodes_of(encoded, self.draw, self.shape.way, self.about)
 
-    def _scores(self, engine: Engine, params: Params, episodes: Episode) -> Tensor:
-        logits, output = engine.logits(params, episodes), engine.output
+    def rated(self, params: Params, episodes: Episode, engine: Engine | None = None) -> Float[Tensor, " t"]:
+        """The same of these episodes, as they were read or with less to be seen."""
+        engine = engine or self.material.engine
+        output = engine.output
+        with torch.no_grad():
+            logits = engine.logits(params, episodes)
         return scores_of(output, logits, episodes.query.targets)[SCORES[output.name]]
 
 

@@ -19,7 +19,7 @@ from metamodal.types import Batch, Embed, Learner, Params, Setting
 
 __all__ = ["PerModality"]
 
-JOINT = "joint"
+JOINT, MEMORY = "joint", "memory"
 
 
 @learners.register("per_modality")
@@ -32,6 +32,10 @@ class PerModality:
     `½ τ Σ (w_v / μ_v − 1)²`. The prior means `μ_v` and its strength `τ` are meta-learned. With one
     example a class leave-one-out says nothing and the prior decides; with more, the support does.
     A voice that cannot see a row or a class is silent about it.
+
+    Where classes are known by name, each voice has a second one that speaks from memory: a linear
+    classifier of the names, the population's answer, that no support row changes. It is fitted when
+    training ends (`metamodal.training.memory`); before, it is silent.
 
     Args:
         base: the learner of each voice; it must be able to test itself (`leave_one_out`).
@@ -61,10 +65,19 @@ class PerModality:
         for voice in voices:
             params[f"{voice}.trust"] = torch.tensor(_inverse_softplus(1.0 / len(voices)))
             params |= {f"{voice}.{k}": v for k, v in self.base.parameters(setting).items()}
+        if "model.describer.names" in setting.model:
+            names = len(setting.model["model.describer.names"])
+            for voice in voices:
+                params[f"{voice}.{MEMORY}.weight"] = torch.zeros(names, setting.dim)
+                params[f"{voice}.{MEMORY}.bias"] = torch.zeros(names)
+                params[f"{voice}.{MEMORY}.trust"] = torch.tensor(0.0)
         return params
 
-    def adapt(self, fn: Embed, params: Params, support: Batch) -> tuple[dict[str, Any], Tensor]:
-        """The state of each voice, and the voices' weights `(*t, v)`."""
+    def adapt(
+        self, fn: Embed, params: Params, support: Batch
+    ) -> tuple[dict[str, Any], Tensor] | tuple[dict[str, Any], Tensor, Tensor]:
+        """The state of each voice, the voices' weights `(*t, v)`, and the names `(*t, k)` where voices that speak
+        from memory go by them."""
         states, tests = {}, []
         for voice, batch, voice_params in self._split(params, support):
             states[voice] = self.base.adapt(fn, voice_params, batch)
@@ -72,13 +85,21 @@ class PerModality:
         trust = F.softplus(torch.stack([own(params, f"{voice}.trust") for voice in states]))
         strength = own(params, "log_strength").exp()
         stacked = self._filled(fn.output, tests, support)
-        return states, self._weights(stacked, support.targets, trust, strength, fn.output)
+        names, remembered = support.about.get("name"), self._remembered(params, support)
+        if names is None or not remembered.any():
+            return states, self._weights(stacked, support.targets, trust, strength, fn.output)
+        both = torch.cat([stacked, self._recalled(fn, params, names, support)], -1)
+        trust = torch.cat([trust, remembered])
+        return states, self._weights(both, support.targets, trust, strength, fn.output), names
 
     def predict(
-        self, fn: Embed, params: Params, adapted: tuple[dict[str, Any], Tensor], query: Batch
+        self, fn: Embed, params: Params, adapted: tuple[Any, ...], query: Batch
     ) -> Float[Tensor, "*t q k"]:
-        states, weights = adapted
-        return (self.votes(fn, params, states, query) * weights[..., None, None, :]).sum(-1)
+        states, weights, *names = adapted
+        votes = self.votes(fn, params, states, query)
+        if names:
+            votes = torch.cat([votes, self._recalled(fn, params, names[0], query)], -1)
+        return (votes * weights[..., None, None, :]).sum(-1)
 
     def votes(
         self, fn: Embed, params: Params, states: dict[str, Any], query: Batch
@@ -89,6 +110,25 @@ class PerModality:
             for voice, batch, voice_params in self._split(params, query)
         ]
         return self._filled(fn.output, votes, query)
+
+    def _remembered(self, params: Params, batch: Batch) -> Float[Tensor, " v"]:
+        """How far each voice's memory is trusted; 0 where there is none."""
+        voices = _voices(tuple(batch.inputs), self.joint)
+        none = torch.tensor(0.0)
+        return torch.stack([params.get(f"learner.{v}.{MEMORY}.trust", none) for v in voices])
+
+    def _recalled(self, fn: Embed, params: Params, names: Tensor, batch: Batch) -> Float[Tensor, "*t n k v"]:
+        """Each voice's logits from memory, centred over the classes that have a name; 0 where it is silent."""
+        told = (names >= 0)[..., None, :].float()
+        votes = []
+        for _, mine, voice_params in self._split(params, batch):
+            z = F.normalize(fn(params, mine), dim=-1)
+            every = z @ own(voice_params, f"{MEMORY}.weight").mT + own(voice_params, f"{MEMORY}.bias")
+            at = names.clamp(min=0)[..., None, :].expand(*every.shape[:-1], -1)
+            logits = every.gather(-1, at) * told
+            logits = logits - told * logits.sum(-1, keepdim=True) / told.sum(-1, keepdim=True).clamp(min=1)
+            votes.append(logits * seen(mine)[..., None])
+        return torch.stack(votes, -1)
 
     def _split(self, params: Params, batch: Batch) -> list[tuple[str, Batch, Params]]:
         """Each voice with the modalities it sees and the parameters it goes by."""
@@ -117,7 +157,7 @@ class PerModality:
         """
         others = targets.sum(-2, keepdim=True) - targets
         counts = ((others * targets).sum(-1, keepdim=True) > 0) | torch.tensor(output.fixed)
-        penalty = strength / trust.square()
+        penalty = strength / trust.square().clamp(min=1e-6)
         w = trust.expand(*tests.shape[:-3], -1)
         for _ in range(self.newton):
             logits = (tests * w[..., None, None, :]).sum(-1)
