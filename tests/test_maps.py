@@ -104,7 +104,7 @@ def test_linear_is_less_sure_where_no_row_was():
 @pytest.mark.parametrize("name", ["nonlinear", "transformer"])
 def test_a_network_does_better_than_a_line_where_there_is_none(name: str):
     pairs, more = curved(600), curved(200, seed=1)
-    settings = {"transformer": {"steps": 300, "width": 32, "patch": 1}, "nonlinear": {"steps": 600}}[name]
+    settings = {"transformer": {"steps": 600, "width": 32}, "nonlinear": {"steps": 600}}[name]
 
     def error(map: Any) -> float:
         return float((fit_map(map, pairs, seeded())(more.x).mean - more.y).square().mean())

@@ -14,7 +14,6 @@ from metamodal.types import Params
 
 __all__ = ["applied", "descended", "halves", "spread"]
 
-_ROWS = 256  # of a step
 _LOOKS = 40  # at the held-out rows
 _PATIENCE = 8
 
@@ -34,11 +33,15 @@ def descended(
     *,
     steps: int,
     lr: float,
+    rows: int = 256,
 ) -> Params:
     """The weights of a network, by mean squared error, that did best on the rows to judge by.
 
     Adam (Kingma and Ba, 2015) under a learning rate that falls as a cosine, ended early where eight looks
     in a row are no better. All chance comes from the generator.
+
+    Args:
+        rows: of a step.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
@@ -49,7 +52,7 @@ def descended(
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
-        at = torch.randint(len(learn[0]), (min(_ROWS, len(learn[0])),), generator=generator)
+        at = torch.randint(len(learn[0]), (min(rows, len(learn[0])),), generator=generator)
         optimiser.zero_grad()
         (network(learn[0][at]) - learn[1][at]).square().mean().backward()
         optimiser.step()

@@ -24,23 +24,23 @@ _OWN = "network."
 @maps.register("transformer")
 @dataclass(frozen=True)
 class Transformer:
-    """A vector cut in patches, which are tokens (Vaswani et al., 2017): blocks of self-attention, the mean
+    """A vector cut in `patches`, which are tokens (Vaswani et al., 2017): blocks of self-attention, the mean
     over the tokens, a linear layer out. The standard deviation is that of held-out errors.
     """
 
-    patch: int = 8
+    patches: int = 16
     width: int = 64
     blocks: int = 2
     steps: int = 600
     lr: float = 2e-3
+    rows: int = 64
 
     def fit(self, pairs: Pairs, generator: Generator) -> Params:
         learn, judge = halves(len(pairs.x), generator)
         build = partial(_Network, self, pairs.x.shape[1], pairs.y.shape[1])
         held = (pairs.x[judge], pairs.y[judge])
-        weights = descended(
-            build, (pairs.x[learn], pairs.y[learn]), held, generator, steps=self.steps, lr=self.lr
-        )
+        told = (pairs.x[learn], pairs.y[learn])
+        weights = descended(build, told, held, generator, steps=self.steps, lr=self.lr, rows=self.rows)
         sigma = spread(applied(build, weights, held[0]) - held[1])
         return {f"{_OWN}{k}": v for k, v in weights.items()} | {"sigma": sigma}
 
@@ -54,7 +54,7 @@ class Transformer:
 class _Network(nn.Module):
     def __init__(self, settings: Transformer, features: int, outputs: int) -> None:
         super().__init__()
-        self.patch = settings.patch
+        self.patch = math.ceil(features / settings.patches)
         self.tokens = math.ceil(features / self.patch)
         self.into = Linear(self.patch, settings.width)
         self.place = nn.Parameter(0.02 * torch.randn(self.tokens, settings.width))
