@@ -205,6 +205,8 @@ def _won(
         return Entrant(_initial(said, ground, generic=candidate.generic), said.train, candidate)
 
     entrants = candidates(len(ground.preprocessor.modalities), ground.targets.kind, fusions)
+    if network.decoders:  # generic features have no shared space to decode from
+        entrants = [candidate for candidate in entrants if not candidate.generic]
     return contest.won(entrants, budget, enter)
 
 
