@@ -93,8 +93,8 @@ class Engine:
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def moved(self, params: Params, episodes: Episode) -> Params:
-        """The weights that a learner moves on all rows of each task, by parameter name and one a task
-        `(t, …)`; none of most learners."""
+        """The weights that a learner moves on the query rows of each task, from where the support has them, by
+        parameter name and one a task `(t, …)`; none of most learners."""
         moves = getattr(self.learner, "moved", None)
         if moves is None:
             return {}

@@ -28,7 +28,10 @@ def query(
 def displacement(
     engine: Engine, params: Params, episodes: Episode, classes: Int[Tensor, "t k"]
 ) -> Float[Tensor, ""]:
-    """Reptile: where adaptation to all rows of a task leads, the parameters follow (Nichol et al., 2018).
+    """Reptile: where descent on the rows of a task leads, the parameters follow (Nichol et al., 2018).
+
+    The head starts as the support rows have it, and the other rows pull: rows that a head was made of
+    have little to teach.
 
     The loss is `Σ ⟨θ, (θ − θ') / η⟩` over all that adapts, with the second factor constant, so that its gradient is
     the mean displacement. The learner must move weights of its own: `maml` that adapts `all`.
