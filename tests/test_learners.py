@@ -366,7 +366,7 @@ def test_the_weights_minimise_the_support_loss_they_are_said_to():
         torch.tensor([0.4, 0.3, 0.3], dtype=torch.float64),
         torch.tensor(2.0, dtype=torch.float64),
     )
-    w = learner._weights(tests, targets, trust, strength)
+    w = learner._weights(tests, targets, trust, strength / trust.square(), torch.ones(12, 1).bool())
 
     def loss(w: Tensor) -> Tensor:
         fit = -(targets * torch.log_softmax((tests * w).sum(-1), -1)).sum()

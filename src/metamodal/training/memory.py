@@ -26,7 +26,7 @@ from metamodal.types import Batch, Episode, Params
 __all__ = ["forgotten", "remembered"]
 
 _PENALTIES = (1.0, 10.0)
-_TRUSTS = (0.25, 0.5, 1.0, 2.0, 4.0)
+_TRUSTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 _SHOTS = (1, 5)
 _MISSING = (0.0, 0.5)
 _MOST = 20_000  # rows of a fit
@@ -47,14 +47,17 @@ def remembered(material: Material, params: Params) -> Params:
     best, chosen = score(params), None
     for penalty in _PENALTIES:
         fitted = _fitted(material, params, material.tasks.train, penalty)
-        for trust in _TRUSTS:
-            scored = score(params | fitted | _trusted(fitted, trust))
-            if scored > best:
-                best, chosen = scored, (penalty, trust)
+        trusts = {name: torch.tensor(0.0) for name in params if name.endswith(f".{MEMORY}.trust")}
+        for name in 2 * list(trusts):  # one voice after the other, and again in the company of all
+            for trust in _TRUSTS:
+                tried = trusts | {name: torch.tensor(trust)}
+                scored = score(params | fitted | tried)
+                if scored > best:
+                    best, trusts, chosen = scored, tried, (penalty, tried)
     if chosen is None:
         return params
-    fitted = _fitted(material, params, [*material.tasks.train, *material.tasks.valid], chosen[0])
-    return params | fitted | _trusted(fitted, chosen[1])
+    rows = [*material.tasks.train, *material.tasks.valid]
+    return params | _fitted(material, params, rows, chosen[0]) | chosen[1]
 
 
 def forgotten(params: Params) -> Params:
@@ -132,9 +135,3 @@ def _classifier(
         weight[known] = sides * model.coef_
         bias[known] = sides[:, 0] * model.intercept_
     return torch.from_numpy(weight), torch.from_numpy(bias)
-
-
-def _trusted(fitted: Params, trust: float) -> Params:
-    """Every memory trusted alike, in all as much as said."""
-    voices = [name.removesuffix(".weight") for name in fitted if name.endswith(".weight")]
-    return {f"{voice}.trust": torch.tensor(trust / len(voices)) for voice in voices}

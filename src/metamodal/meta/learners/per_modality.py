@@ -20,6 +20,7 @@ from metamodal.types import Batch, Embed, Learner, Params, Setting
 __all__ = ["PerModality"]
 
 JOINT, MEMORY = "joint", "memory"
+_FICKLE = 0.25  # how strong a prior is beside others' where it is of a memory: these differ more by task
 
 
 @learners.register("per_modality")
@@ -87,10 +88,17 @@ class PerModality:
         stacked = self._filled(fn.output, tests, support)
         names, remembered = support.about.get("name"), self._remembered(params, support)
         if names is None or not remembered.any():
-            return states, self._weights(stacked, support.targets, trust, strength, fn.output)
+            penalty = strength / trust.square()
+            counts = _others(support.targets) | torch.tensor(fn.output.fixed)
+            return states, self._weights(stacked, support.targets, trust, penalty, counts, fn.output)
+        # A memory has not seen the support, so that every row tests it, even the only one of its class.
+        stacked = stacked * _others(support.targets)[..., None]
         both = torch.cat([stacked, self._recalled(fn, params, names, support)], -1)
-        trust = torch.cat([trust, remembered])
-        return states, self._weights(both, support.targets, trust, strength, fn.output), names
+        penalty = torch.cat(
+            [strength / trust.square(), _FICKLE * strength / remembered.square().clamp(min=1e-6)]
+        )
+        trust, counts = torch.cat([trust, remembered]), seen(support)[..., None]
+        return states, self._weights(both, support.targets, trust, penalty, counts), names
 
     def predict(
         self, fn: Embed, params: Params, adapted: tuple[Any, ...], query: Batch
@@ -149,15 +157,21 @@ class PerModality:
         return torch.where(there, stacked, stacked[..., -1:])
 
     def _weights(
-        self, tests: Tensor, targets: Tensor, trust: Tensor, strength: Tensor, output: Output = CLASSES
+        self,
+        tests: Tensor,
+        targets: Tensor,
+        trust: Tensor,
+        penalty: Tensor,
+        counts: Tensor,
+        output: Output = CLASSES,
     ) -> Float[Tensor, "*t v"]:
         """Newton's method on the convex support loss, weights kept from falling below zero.
 
-        `tests` is `(*t, s, k, v)`. A row of a class that has no other row does not count.
+        Args:
+            tests: `(*t, s, k, v)`, what each voice says of each support row without it.
+            trust, penalty: prior mean and strength of each weight, `(v)`.
+            counts: which rows do, `(*t, s, 1)`.
         """
-        others = targets.sum(-2, keepdim=True) - targets
-        counts = ((others * targets).sum(-1, keepdim=True) > 0) | torch.tensor(output.fixed)
-        penalty = strength / trust.square().clamp(min=1e-6)
         w = trust.expand(*tests.shape[:-3], -1)
         for _ in range(self.newton):
             logits = (tests * w[..., None, None, :]).sum(-1)
@@ -170,6 +184,12 @@ class PerModality:
             hessian = torch.einsum("...sk,...skv,...sku->...vu", bend, spread, spread) + torch.diag(penalty)
             w = (w - torch.linalg.solve(hessian, gradient)).clamp(min=0)
         return w
+
+
+def _others(targets: Tensor) -> Tensor:
+    """Which rows `(*t, s, 1)` are of a class that has another row."""
+    others = targets.sum(-2, keepdim=True) - targets
+    return (others * targets).sum(-1, keepdim=True) > 0
 
 
 def _voices(modalities: tuple[str, ...], joint: bool) -> tuple[str, ...]:
