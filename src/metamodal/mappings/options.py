@@ -15,7 +15,7 @@ class ModelOptions(Options):
     """The shared space and how modalities become tensors."""
 
     dim: int = Field(128, ge=8, description="width of the shared space")
-    fusion: str = Field("mean", description="mean or attention")
+    fusion: str = Field("mean", description="mean, concat, gated, low_rank, bottleneck, attention, experts")
     decoders: bool = Field(False, description="decoders beside the encoders, to translate modalities with")
     image_size: int = Field(32, ge=8, le=128, description="side of an image in pixels")
     series_length: int = Field(96, ge=8, description="points that a series is resampled to")
