@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,15 @@ _NOTHING = -50.0  # a log-probability that no known class falls below
 
 @dataclass(frozen=True)
 class Population:
-    """Rows of classes that training knew, with their labels and which of them chose between fits."""
+    """Rows of classes that training knew, with their labels and which of them chose between fits.
+
+    One fit a set of modalities serves every condition and protocol.
+    """
 
     rows: Batch
     labels: np.ndarray
     valid: np.ndarray
+    _fits: dict[frozenset[str], Any] = field(default_factory=dict)
 
     def logits(self, query: Batch, draw: Draw) -> Float[Tensor, "t q k"]:
         """Log-probabilities of each query row among its episode's classes; a class unknown gets next to none.
@@ -42,17 +46,22 @@ class Population:
         Args:
             query: a stack `(t, q)` of rows, one vector a modality, of modalities that the rows have.
         """
-        seen = _seen(self.rows.only(query.inputs))
-        x, labels, valid = _vectors(self.rows.only(query.inputs))[seen], self.labels[seen], self.valid[seen]
-        model = _fitted(x, labels, valid)
-        shape = query.targets.shape
-        scores = model.predict_log_proba(_vectors(query).reshape(-1, x.shape[1])).reshape(*shape[:2], -1)
+        model = self._fitted(frozenset(query.inputs))
+        shape, vectors = query.targets.shape, _vectors(query)
+        scores = model.predict_log_proba(vectors.reshape(-1, vectors.shape[-1])).reshape(*shape[:2], -1)
         place = {label: i for i, label in enumerate(model.classes_)}
         found = np.full(shape, _NOTHING)
         for t, names in enumerate(draw.names):
             known = [k for k, name in enumerate(names) if name in place]
             found[t][:, known] = np.maximum(scores[t][:, [place[names[k]] for k in known]], _NOTHING)
         return torch.from_numpy(found).float()
+
+    def _fitted(self, modalities: frozenset[str]) -> Any:
+        if modalities not in self._fits:
+            rows = self.rows.only(modalities)
+            seen = _seen(rows)
+            self._fits[modalities] = _fitted(_vectors(rows)[seen], self.labels[seen], self.valid[seen])
+        return self._fits[modalities]
 
 
 def known_rows(
