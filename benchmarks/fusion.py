@@ -64,7 +64,12 @@ def case(data: Dataset, fusion: str, balance: str, seconds: float, episodes: int
     under = {f"{rate:.0%} missing": pair(at_rate(e, rate)) for rate, e in zip(MISSING, found)}
     whole = found[0]
     peer = max(
-        (b for b in whole.baselines if b.features == "untrained" and b.modalities == whole.whole.modalities),
+        (
+            b
+            for b in whole.baselines
+            if (b.name, b.features, b.modalities)
+            == ("logistic_regression", "untrained", whole.whole.modalities)
+        ),
         key=lambda b: b.accuracy[0],
     )
     gain, ci95 = whole.fusion_gain
