@@ -19,14 +19,13 @@ from typing import Any
 
 import torch
 
-import emoji_words
-import rainy_digits
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Evaluation, Protocol
 from metamodal.evaluation.results import Result
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.fusion import fusions
+from tables import emoji_words, rainy_digits
 
 MISSING = (0.0, 0.25, 0.5, 0.75)
 BALANCE: dict[str, dict[str, Any]] = {

@@ -3,13 +3,14 @@
 Into each sound goes a random stretch of a recording labelled `Rain`, so loud that its mean power is so
 many decibels below the voice's. Nothing else changes, so the same options read either table:
 
-    python benchmarks/rainy_digits.py av_digits.parquet environmental_sounds.parquet --out rainy.parquet
+    python benchmarks/tables/rainy_digits.py av_digits.parquet environmental_sounds.parquet --out rainy.parquet
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     table["audio"] = [rained_on(cell, rain, options.decibels, rng) for cell in table["audio"]]
     table.to_parquet(options.out)
     print(
-        f"{options.out}: {len(table)} rows, rain of {len(rain)} recordings {options.decibels:g} dB below the voice"
+        f"{options.out}: {len(table)} rows, rain of {len(rain)} recordings {options.decibels:g} dB below the voice",
+        file=sys.stderr,
     )
     return 0
 

@@ -3,7 +3,7 @@
 A column `words` holds name and keywords without any word of the subgroup's name, in singular or
 plural. Drawings of one emoji share them, so keep `codepoints` together:
 
-    python benchmarks/emoji_words.py emoji.parquet --out emoji_words.parquet
+    python benchmarks/tables/emoji_words.py emoji.parquet --out emoji_words.parquet
     metamodal train emoji_words.parquet --target subgroup --group codepoints --split-by class --use image,words …
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     table.to_parquet(options.out)
     empty = int(table["words"].isna().sum())
-    print(f"{options.out}: {len(table)} rows, {empty} of them without a word that is left")
+    print(f"{options.out}: {len(table)} rows, {empty} of them without a word that is left", file=sys.stderr)
     return 0
 
 
