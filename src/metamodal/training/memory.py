@@ -1,23 +1,25 @@
 """Memory: what all labelled rows of a name say of it, for every voice of `per_modality`, when training ends.
 
 A linear classifier of the names, on embeddings of the training rows, is what a task with few rows must
-not fall behind where its classes are known. How far to trust it is chosen on validation tasks, whose
-rows it has not seen then; nothing is remembered unless that is better there. Then it is fitted to the
-validation rows as well.
+not fall behind where its classes are known. How far to trust it, and for how many rows a learned name
+counts, is chosen on validation tasks, whose rows it has not seen then; nothing is remembered unless
+that is better there. Then it is fitted to the validation rows as well.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Generator
+from torch import Generator, Tensor
 
 from metamodal.data.tasks import Task, random_missing
 from metamodal.errors import DataError
+from metamodal.evaluation.metrics import interval
 from metamodal.meta.learners.per_modality import JOINT, MEMORY, PerModality
 from metamodal.training.judge import Judge
 from metamodal.training.material import Material
@@ -26,38 +28,65 @@ from metamodal.types import Batch, Episode, Params
 __all__ = ["forgotten", "remembered"]
 
 _PENALTIES = (1.0, 10.0)
-_TRUSTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+_TRUSTS = (0.1, 0.2, 0.4, 0.8)
+_SHIFTS = (1.5, 3.0, 6.0)
+_ALONE = 0.5  # of the trust that a single validation task speaks for
+_EPISODES = 150
 _SHOTS = (1, 5)
 _MISSING = (0.0, 0.5)
 _MOST = 20_000  # rows of a fit
 
 
 def remembered(material: Material, params: Params) -> Params:
-    """The parameters with memories, or as they are where no class is known by name or nothing is gained."""
+    """The parameters with memories and less weight on names as rows, as far as either helps beyond its interval."""
     engine, told = material.engine, material.told
     if not isinstance(engine.learner, PerModality) or engine.learner.reads != "tokens":
         return params
     if told is None or told.classes.named is None or not len(_named(material, material.tasks.train)):
         return params
-    trials = [(judge, episodes) for judge in _judges(material) for episodes in _shown(judge, params)]
-
-    def score(tried: Params) -> float:
-        return float(np.mean([float(judge.rated(tried, episodes).mean()) for judge, episodes in trials]))
-
-    best, chosen = score(params), None
+    trial = _Trial(material, params)
+    held = trial.best(params, [_held_back(params, shift) for shift in _SHIFTS])
+    weak = _ALONE if len(material.tasks.valid) < 2 else 1.0
+    best, chosen = held, None
     for penalty in _PENALTIES:
-        fitted = _fitted(material, params, material.tasks.train, penalty)
-        trusts = {name: torch.tensor(0.0) for name in params if name.endswith(f".{MEMORY}.trust")}
-        for name in 2 * list(trusts):  # one voice after the other, and again in the company of all
-            for trust in _TRUSTS:
-                tried = trusts | {name: torch.tensor(trust)}
-                scored = score(params | fitted | tried)
-                if scored > best:
-                    best, trusts, chosen = scored, tried, (penalty, tried)
+        fitted = held | _fitted(material, held, material.tasks.train, penalty)
+        for name in [name for name in params if name.endswith(f".{MEMORY}.trust")]:
+            fitted = trial.best(fitted, [fitted | {name: torch.tensor(trust)} for trust in _TRUSTS])
+        if trial.best(best, [fitted]) is fitted:
+            best, chosen = fitted, penalty
     if chosen is None:
-        return params
+        return held
     rows = [*material.tasks.train, *material.tasks.valid]
-    return params | _fitted(material, params, rows, chosen[0]) | chosen[1]
+    trusts = {k: weak * v for k, v in best.items() if k.endswith(f".{MEMORY}.trust")}
+    return held | _fitted(material, held, rows, chosen) | trusts
+
+
+class _Trial:
+    """Validation episodes at one and at five shots, whole and with cells missing, encoded once."""
+
+    def __init__(self, material: Material, params: Params) -> None:
+        options = material.options
+        few = options.model_copy(update={"valid_episodes": min(options.valid_episodes, _EPISODES)})
+        judges = _judges(replace(material, options=few))
+        self.parts = [(judge, episodes) for judge in judges for episodes in _shown(judge, params)]
+
+    def best(self, params: Params, others: Sequence[Params]) -> Params:
+        """The parameters, unless others score higher by more than the paired difference's 95 % interval."""
+        if not self.parts:
+            return params
+        scores = self._scores(params)
+        gains = [interval(self._scores(other) - scores) for other in others]
+        at = max(range(len(others)), key=lambda i: gains[i][0])
+        mean, ci95 = gains[at]
+        return others[at] if mean > ci95 else params
+
+    def _scores(self, params: Params) -> Tensor:
+        return torch.cat([judge.rated(params, episodes) for judge, episodes in self.parts])
+
+
+def _held_back(params: Params, shift: float) -> Params:
+    """Names count for fewer rows than they do, by so much in the logarithm."""
+    return params | {k: v - shift for k, v in params.items() if k.endswith("gate.bias")}
 
 
 def forgotten(params: Params) -> Params:
@@ -113,15 +142,13 @@ def _fitted(material: Material, params: Params, tasks: Sequence[Task], penalty: 
     return found
 
 
-def _embedded(material: Material, params: Params, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def _embedded(material: Material, params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
     """Unit embeddings of the rows that there is something to be seen of, and which those are."""
     there = torch.stack(list(batch.present.values())).any(0)
     return F.normalize(material.engine.fuse(params, batch), dim=-1)[there], there
 
 
-def _classifier(
-    z: np.ndarray, labels: np.ndarray, penalty: float, names: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _classifier(z: np.ndarray, labels: np.ndarray, penalty: float, names: int) -> tuple[Tensor, Tensor]:
     """Weights `(names, d)` and biases of logistic regression; zeros for a name without rows."""
     from sklearn.linear_model import LogisticRegression
 

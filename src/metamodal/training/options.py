@@ -54,7 +54,7 @@ class TrainOptions(Options):
     augment: bool = Field(True, description="vary the rows of a class")
     missing: float = Field(0.5, ge=0, le=1, description="share of episodes with cells missing at random")
     crossed: float = Field(
-        0.0, ge=0, le=1, description="share of episodes whose support and query show different modalities"
+        0.1, ge=0, le=1, description="share of episodes whose support and query show different modalities"
     )
     alone: float = Field(1.0, ge=0, description="weight of each modality's loss by itself")
     guard: bool = Field(
