@@ -273,6 +273,7 @@ def initial_model(
     fusion: str,
     dim: int,
     decoders: bool = False,
+    impute: bool = False,
     targets: Targets | None = None,
     descriptors: Descriptors | None = None,
 ) -> MetaModel:
@@ -287,6 +288,7 @@ def initial_model(
         text=told.space,
         names=len(told.names),
         decoders=decoders,
+        impute=impute,
     )
     return replace(_assembled(preprocessor, network, learner, roles, targets=targets), descriptors=told)
 

@@ -23,7 +23,12 @@ from metamodal.types import Params
 __all__ = ["Course"]
 
 _QUICK = 20.0  # times as fast inner learning rates, and variances and penalties of labels and numbers, learn
-_RATES = ("outer.log_variance", "outer.log_scale")  # logarithms that learn as fast
+_RATES = (  # logarithms that learn as fast, and the imputer's means, from which all else of it counts
+    "outer.log_variance",
+    "outer.log_scale",
+    "model.fusion.presence.imputer.surety",
+    "model.fusion.presence.imputer.center",
+)
 
 
 class Course:
