@@ -91,6 +91,16 @@ class Model(nn.Module):
         """One embedding a row from the tokens that are given."""
         return self.fusion(tokens)
 
+    @property
+    def attends(self) -> bool:
+        """Whether the fusion has attention weights to show."""
+        return callable(getattr(self.fusion, "weights", None))
+
+    def attend(self, tokens: Batch) -> Float[Tensor, "n h m m"]:
+        """How much each of a row's tokens attends to each, where the model attends."""
+        fusion: Any = self.fusion
+        return fusion.weights(tokens)
+
     def impute(self, tokens: Batch) -> Guesses:
         """What each of a flat row's tokens says of each other one, where the model imputes."""
         presence: Any = self.fusion.presence
@@ -109,14 +119,14 @@ class Model(nn.Module):
         return {name: {m: back(z) for m, back in chosen.items()} for name, z in tokens.inputs.items()}
 
     def forward(self, batch: Batch, stage: str = "embed", targets: Collection[str] | None = None) -> Any:
-        """`encode`, `fuse`, `decode`, `impute`, `describe` or, by default, the first two: one door for
+        """`encode`, `fuse`, `decode`, `impute`, `attend`, `describe` or, by default, the first two: one door for
         `functional_call`."""
         if stage == "describe":
             return self.describe(batch.about)
         axes = next(iter(batch.present.values())).shape
         flat = batch.flat()
-        if stage == "impute":
-            return self.impute(flat)
+        if stage in ("impute", "attend"):
+            return self.impute(flat) if stage == "impute" else self.attend(flat)
         if stage == "decode":
             found = self.decode(flat, targets)
             return {a: {b: x.unflatten(0, axes) for b, x in of.items()} for a, of in found.items()}

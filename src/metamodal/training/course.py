@@ -141,11 +141,12 @@ def _groups(params: Params, options: TrainOptions, quick: float = 1.0) -> list[d
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, value in params.items():
         highest = options.pretrained_lr if ".pretrained." in name else options.lr
+        decay = options.weight_decay if value.dim() > 1 and name not in _RATES else 0.0
         if name in _RATES:
             highest *= _QUICK
         if name.startswith("learner.") and not value.dim():
             highest *= max(quick, _QUICK if name.endswith("log_inner_lr") else 1.0)
-        groups.setdefault((highest, options.weight_decay if value.dim() > 1 else 0.0), []).append(value)
+        groups.setdefault((highest, decay), []).append(value)
     return [
         {"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest}
         for (highest, decay), chosen in groups.items()

@@ -7,7 +7,7 @@ this one would be. All start as the mean of the tokens that are there, or close 
 learn to do better.
 """
 
-from metamodal.mappings.fusion.attention import Attention
+from metamodal.mappings.fusion.attention import Attention, AttentionWeights
 from metamodal.mappings.fusion.bottleneck import Bottleneck
 from metamodal.mappings.fusion.concat import Concatenation, SideBySide
 from metamodal.mappings.fusion.experts import Experts
@@ -19,6 +19,7 @@ from metamodal.mappings.fusion.registry import Presence, fusions
 
 __all__ = [
     "Attention",
+    "AttentionWeights",
     "Bottleneck",
     "Concatenation",
     "Experts",
