@@ -151,15 +151,21 @@ def modalities(tasks: int, rows: int) -> Episode:
     return Episode(batch(rows), batch(4))
 
 
-def engine_of_all_kinds(learner: Learner, fusion: str) -> Engine:
-    model = build_model({m: (m, Space(m, shape)) for m, shape in KINDS.items()}, fusion=fusion, dim=8)
+def engine_of_all_kinds(learner: Learner, fusion: str, impute: bool) -> Engine:
+    spaces = {m: (m, Space(m, shape)) for m, shape in KINDS.items()}
+    model = build_model(spaces, fusion=fusion, dim=8, impute=impute)
     return Engine(model, learner, tuple(KINDS))
 
 
 @pytest.mark.parametrize("fusion", list(fusions))
-@pytest.mark.parametrize("learner", [MAML(steps=2), MAML(steps=2, order=1, rates="each")])
-def test_every_encoder_and_fusion_adapts_in_a_stack_as_it_does_alone(learner: MAML, fusion: str):
-    engine = engine_of_all_kinds(learner, fusion)
+@pytest.mark.parametrize(
+    ("learner", "impute"),
+    [(MAML(steps=2), False), (MAML(steps=2), True), (MAML(steps=2, order=1, rates="each"), False)],
+)
+def test_every_encoder_and_fusion_adapts_in_a_stack_as_it_does_alone(
+    learner: MAML, fusion: str, impute: bool
+):
+    engine = engine_of_all_kinds(learner, fusion, impute)
     assert engine.model.stacks
     params = engine.initial()
     stack = modalities(3, 6)

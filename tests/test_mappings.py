@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -28,9 +30,10 @@ SHAPES = {
 DIM = 32
 
 
-def model(fusion: str = "mean") -> Model:
+def model(fusion: str = "mean", impute: bool = False) -> Model:
     torch.manual_seed(0)
-    built = build_model({k: (k, Space(k, s)) for k, s in SHAPES.items()}, fusion=fusion, dim=DIM)
+    spaces = {k: (k, Space(k, s)) for k, s in SHAPES.items()}
+    built = build_model(spaces, fusion=fusion, dim=DIM, impute=impute)
     for parameter in built.parameters():  # away from the zeros that some parts start at
         torch.nn.init.normal_(parameter, std=0.2)
     return built
@@ -44,6 +47,11 @@ def rows(n: int = 6, seed: int = 0) -> Batch:
 
 @pytest.fixture(params=list(fusions))
 def fusion(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["", "impute"])
+def impute(request: pytest.FixtureRequest) -> bool:
     return request.param
 
 
@@ -83,8 +91,8 @@ def test_an_encoder_survives_vmap_with_second_order_gradients(kind: str):
             torch.testing.assert_close(stacked[k][i], g, atol=1e-5, rtol=1e-3)
 
 
-def test_garbage_in_an_absent_cell_changes_no_bit(fusion: str):
-    net, clean = model(fusion), rows()
+def test_garbage_in_an_absent_cell_changes_no_bit(fusion: str, impute: bool):
+    net, clean = model(fusion, impute), rows()
     present = {k: torch.arange(6) % (i + 2) != 0 for i, k in enumerate(SHAPES)}
     spoiled = {
         k: torch.where(present[k].view(-1, *[1] * (x.dim() - 1)), x, float("nan"))
@@ -95,11 +103,11 @@ def test_garbage_in_an_absent_cell_changes_no_bit(fusion: str):
     assert torch.equal(one, two)
 
 
-def test_garbage_in_an_absent_cell_changes_no_gradient(fusion: str):
+def test_garbage_in_an_absent_cell_changes_no_gradient(fusion: str, impute: bool):
     present = {k: torch.arange(6) % 2 == i % 2 for i, k in enumerate(SHAPES)}
     gradients = []
     for garbage in (0.0, float("nan")):
-        net, clean = model(fusion), rows()
+        net, clean = model(fusion, impute), rows()
         inputs = {
             k: torch.where(present[k].view(-1, *[1] * (x.dim() - 1)), x, garbage)
             for k, x in clean.inputs.items()
@@ -111,8 +119,8 @@ def test_garbage_in_an_absent_cell_changes_no_gradient(fusion: str):
         assert a is None or torch.equal(a, b)
 
 
-def test_a_modality_left_out_is_a_modality_absent_in_every_row(fusion: str):
-    net, whole = model(fusion), rows()
+def test_a_modality_left_out_is_a_modality_absent_in_every_row(fusion: str, impute: bool):
+    net, whole = model(fusion, impute), rows()
     absent = whole.present | {"text": torch.zeros(6).bool(), "image": torch.zeros(6).bool()}
     masked = net(whole._replace(present=absent))
     left_out = net(whole.only([k for k in SHAPES if k not in ("text", "image")]))
@@ -124,13 +132,16 @@ def test_a_modality_left_out_is_a_modality_absent_in_every_row(fusion: str):
 def test_the_order_of_modalities_in_a_batch_does_not_matter(order: list[str]):
     whole = rows()
     shuffled = Batch({k: whole.inputs[k] for k in order}, {k: whole.present[k] for k in order}, whole.targets)
-    for fusion in fusions:
-        net = model(fusion)
+    present = {k: torch.arange(6) % (i + 2) != 0 for i, k in enumerate(SHAPES)}
+    gaps = shuffled._replace(present={k: present[k] for k in order})
+    for fusion, impute in itertools.product(fusions, (False, True)):
+        net = model(fusion, impute)
         torch.testing.assert_close(net(whole), net(shuffled))
+        torch.testing.assert_close(net(whole._replace(present=present)), net(gaps))
 
 
-def test_the_absent_token_is_used_and_is_learned(fusion: str):
-    net, whole = model(fusion), rows()
+def test_the_absent_token_is_used_and_is_learned(fusion: str, impute: bool):
+    net, whole = model(fusion, impute), rows()
     absent = whole._replace(present=whole.present | {"text": torch.zeros(6).bool()})
     before = net(absent)
     with torch.no_grad():
@@ -141,9 +152,10 @@ def test_the_absent_token_is_used_and_is_learned(fusion: str):
     assert net.absent.grad[list(SHAPES).index("text")].abs().sum() > 0
 
 
-def test_a_fusion_starts_as_the_mean_of_the_tokens_that_are_there(fusion: str):
+def test_a_fusion_starts_as_the_mean_of_the_tokens_that_are_there(fusion: str, impute: bool):
     torch.manual_seed(0)
-    net = build_model({k: (k, Space(k, s)) for k, s in SHAPES.items()}, fusion=fusion, dim=DIM)
+    spaces = {k: (k, Space(k, s)) for k, s in SHAPES.items()}
+    net = build_model(spaces, fusion=fusion, dim=DIM, impute=impute)
     whole = rows()
     present = {k: torch.arange(1, 7) % (i + 2) != 0 for i, k in enumerate(SHAPES)}
     tokens = net.encode(whole._replace(present=present))

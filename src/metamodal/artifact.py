@@ -112,7 +112,7 @@ def _record(model: MetaModel) -> dict[str, Any]:
         "format": FORMAT,
         "version": version("metamodal"),
         "generic": model.generic,
-        "network": {k: network[k] for k in ("fusion", "dim", "decoders") if k in network},
+        "network": {k: network[k] for k in ("fusion", "dim", "decoders", "impute") if k in network},
         "learner": component_record(learners, model.engine.learner),
         "modalities": model.preprocessor.to_dict(),
         "roles": asdict(model.roles),

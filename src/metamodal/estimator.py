@@ -18,6 +18,7 @@ from metamodal.errors import OptionError, suggestion
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
+from metamodal.mappings.fusion import AttentionWeights
 from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
 from metamodal.training.progress import Progress
 from metamodal.translation import Translated
@@ -100,6 +101,10 @@ class MetaLearner:
     def embed(self, rows: pd.DataFrame | Dataset) -> np.ndarray:
         """The embedding of each row in the shared space, `(n, d)`."""
         return self._trained("embed").embed(rows)
+
+    def attention(self, rows: pd.DataFrame | Dataset) -> AttentionWeights:
+        """How much each modality of each row attends to each, of a model with `model.fusion=attention`."""
+        return self._trained("attend with").attention(rows)
 
     def translate(
         self,

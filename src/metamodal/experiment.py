@@ -223,6 +223,7 @@ def _initial(experiment: Experiment, ground: _Ground, *, generic: bool = False) 
         fusion=network.fusion,
         dim=network.dim,
         decoders=network.decoders,
+        impute=network.impute,
         targets=ground.targets,
         descriptors=ground.known,
     )

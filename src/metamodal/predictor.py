@@ -21,6 +21,7 @@ from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
 from metamodal.errors import DataError, OptionError
+from metamodal.mappings.fusion import AttentionWeights
 from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
 from metamodal.translation import HOW_TO_TRAIN, Route, Translated, Translator
@@ -101,6 +102,22 @@ class MetaModel:
         inputs = self.inputs(dataset_of(rows, self.roles))
         with torch.no_grad():
             return self.engine.embed(self.params, inputs).numpy()
+
+    def attention(self, rows: pd.DataFrame | Dataset) -> AttentionWeights:
+        """How much each modality of each row attends to each, before any task.
+
+        Raises:
+            OptionError: the model's fusion has no attention weights.
+        """
+        if not getattr(self.engine.model, "attends", False):
+            raise OptionError(
+                "attention: this model's fusion has no attention weights. Train one with model.fusion=attention."
+            )
+        tokens = self.shared(self.inputs(dataset_of(rows, self.roles)))
+        with torch.no_grad():
+            values = self.engine.attend(self.params, tokens)
+        present = torch.stack([tokens.present[m] for m in self.modalities], -1)
+        return AttentionWeights(self.modalities, values.numpy(), present.numpy())
 
     def translate(
         self,
@@ -273,6 +290,7 @@ def initial_model(
     fusion: str,
     dim: int,
     decoders: bool = False,
+    impute: bool = False,
     targets: Targets | None = None,
     descriptors: Descriptors | None = None,
 ) -> MetaModel:
@@ -287,6 +305,7 @@ def initial_model(
         text=told.space,
         names=len(told.names),
         decoders=decoders,
+        impute=impute,
     )
     return replace(_assembled(preprocessor, network, learner, roles, targets=targets), descriptors=told)
 

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from metamodal.errors import OptionError
 from metamodal.mappings.decoders import decoders as decoders_by_kind
 from metamodal.mappings.describer import Describer
 from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
-from metamodal.mappings.fusion import SideBySide, fusions
+from metamodal.mappings.fusion import Guesses, Imputer, Presence, SideBySide, fusions
 from metamodal.mappings.layers import of_rows, stackable
 from metamodal.types import Batch, Space
 
@@ -57,6 +58,12 @@ class Model(nn.Module):
         pooled = any(isinstance(part, nn.MaxPool2d) for part in self.modules())
         return not pooled and all(stackable(part) for part in (*self.encoders, self.fusion))
 
+    @property
+    def imputes(self) -> bool:
+        """Whether tokens of absent cells come from those that are there."""
+        presence = getattr(self.fusion, "presence", None)
+        return isinstance(presence, Presence) and presence.imputer is not None
+
     def encode(self, batch: Batch) -> Batch:
         """One token a modality a row; an absent cell gives its modality's absent token.
 
@@ -84,6 +91,21 @@ class Model(nn.Module):
         """One embedding a row from the tokens that are given."""
         return self.fusion(tokens)
 
+    @property
+    def attends(self) -> bool:
+        """Whether the fusion has attention weights to show."""
+        return callable(getattr(self.fusion, "weights", None))
+
+    def attend(self, tokens: Batch) -> Float[Tensor, "n h m m"]:
+        """How much each of a row's tokens attends to each, where the model attends."""
+        fusion: Any = self.fusion
+        return fusion.weights(tokens)
+
+    def impute(self, tokens: Batch) -> Guesses:
+        """What each of a flat row's tokens says of each other one, where the model imputes."""
+        presence: Any = self.fusion.presence
+        return presence.guesses(tokens)
+
     def describe(self, about: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of what is known of classes, an embedding each, and which of them have one."""
         return self.describer(about) if self.describer is not None and about else {}
@@ -97,11 +119,14 @@ class Model(nn.Module):
         return {name: {m: back(z) for m, back in chosen.items()} for name, z in tokens.inputs.items()}
 
     def forward(self, batch: Batch, stage: str = "embed", targets: Collection[str] | None = None) -> Any:
-        """`encode`, `fuse`, `decode`, `describe` or, by default, the first two: one door for `functional_call`."""
+        """`encode`, `fuse`, `decode`, `impute`, `attend`, `describe` or, by default, the first two: one door for
+        `functional_call`."""
         if stage == "describe":
             return self.describe(batch.about)
         axes = next(iter(batch.present.values())).shape
         flat = batch.flat()
+        if stage in ("impute", "attend"):
+            return self.impute(flat) if stage == "impute" else self.attend(flat)
         if stage == "decode":
             found = self.decode(flat, targets)
             return {a: {b: x.unflatten(0, axes) for b, x in of.items()} for a, of in found.items()}
@@ -123,6 +148,7 @@ def build_model(
     text: Space | None = None,
     names: int = 0,
     decoders: bool = False,
+    impute: bool = False,
 ) -> Model:
     """A model for modalities given by name as (kind, space), with weights from torch's generator.
 
@@ -131,6 +157,10 @@ def build_model(
         text: the space of texts that describe classes, if there are any.
         names: how many classes are known by name, the same in several tasks.
         decoders: whether every modality that can be decoded has a decoder: not one behind a pretrained network.
+        impute: whether the fusion fills in absent tokens from those that are there.
+
+    Raises:
+        OptionError: to impute in a fusion of another package that has no `Presence`.
     """
     order = tuple(spaces)
     given = pretrained or {}
@@ -147,6 +177,13 @@ def build_model(
         for name, (kind, space) in spaces.items()
         if decoders and kind in decoders_by_kind and name not in given
     }
+    if impute:
+        presence = getattr(fused, "presence", None)
+        if not isinstance(presence, Presence):
+            raise OptionError(
+                f"model.impute=true: the fusion {fusion} has no Presence to impute in. Leave it out."
+            )
+        presence.imputer = Imputer(len(order), dim)
     return Model(order, networks, fused, dim, describer, back)
 
 

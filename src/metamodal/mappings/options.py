@@ -17,6 +17,7 @@ class ModelOptions(Options):
     dim: int = Field(128, ge=8, description="width of the shared space")
     fusion: str = Field("mean", description="mean, concat, gated, low_rank, bottleneck, attention, experts")
     decoders: bool = Field(False, description="decoders beside the encoders, to translate modalities with")
+    impute: bool = Field(False, description="absent tokens from those that are there, as sure as that is")
     image_size: int = Field(32, ge=8, le=128, description="side of an image in pixels")
     series_length: int = Field(96, ge=8, description="points that a series is resampled to")
     encoders: dict[str, Any] = Field(

@@ -23,7 +23,7 @@ _VALUES_AT_ONCE = 2**15
 class Engine:
     """A learner over a model, as pure functions of the parameters of both.
 
-    The model must know the stages `encode`, `fuse`, `embed`, `decode` and `describe` (see
+    The model must know the stages `encode`, `fuse`, `embed`, `decode`, `impute`, `attend` and `describe` (see
     `metamodal.mappings.model`). Parameters are named `model.…` and `learner.…`.
     """
 
@@ -139,6 +139,14 @@ class Engine:
     ) -> dict[str, dict[str, Tensor]]:
         """Of each input, token or embedding, the targets that the model has a decoder of; by default all."""
         return _Stage(self.model, "decode", self.output)(params, tokens, targets=targets)
+
+    def attend(self, params: Params, tokens: Batch) -> Float[Tensor, "n h m m"]:
+        """How much each token of a row attends to each, of a model that attends."""
+        return _Stage(self.model, "attend", self.output)(params, tokens)
+
+    def impute(self, params: Params, tokens: Batch) -> Any:
+        """What each token says of each other one of its row, of a model that imputes."""
+        return _Stage(self.model, "impute", self.output)(params, tokens)
 
 
 @dataclass(frozen=True)

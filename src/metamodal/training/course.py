@@ -23,7 +23,12 @@ from metamodal.types import Params
 __all__ = ["Course"]
 
 _QUICK = 20.0  # times as fast inner learning rates, and variances and penalties of labels and numbers, learn
-_RATES = ("outer.log_variance", "outer.log_scale")  # logarithms that learn as fast
+_RATES = (  # logarithms that learn as fast, and the imputer's means, from which all else of it counts
+    "outer.log_variance",
+    "outer.log_scale",
+    "model.fusion.presence.imputer.surety",
+    "model.fusion.presence.imputer.center",
+)
 
 
 class Course:
@@ -136,11 +141,12 @@ def _groups(params: Params, options: TrainOptions, quick: float = 1.0) -> list[d
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, value in params.items():
         highest = options.pretrained_lr if ".pretrained." in name else options.lr
+        decay = options.weight_decay if value.dim() > 1 and name not in _RATES else 0.0
         if name in _RATES:
             highest *= _QUICK
         if name.startswith("learner.") and not value.dim():
             highest *= max(quick, _QUICK if name.endswith("log_inner_lr") else 1.0)
-        groups.setdefault((highest, options.weight_decay if value.dim() > 1 else 0.0), []).append(value)
+        groups.setdefault((highest, decay), []).append(value)
     return [
         {"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest}
         for (highest, decay), chosen in groups.items()

@@ -73,6 +73,9 @@ class TrainOptions(Options):
     reconstruct: float = Field(
         0.0, ge=0, description="weight of each modality decoded from itself; model.decoders=true"
     )
+    impute: float = Field(
+        1.0, ge=0, description="weight of the likelihood of tokens given the others; model.impute=true"
+    )
     weighing: str | dict[str, Any] = Field(
         "fixed",
         description="how losses are weighed besides: fixed, uncertainty, gradnorm, dwa, blending, or a record with kind",

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from metamodal.mappings.fusion.registry import Presence, Row, attended, fusions, split
 from metamodal.mappings.layers import LayerNorm, Linear, of_rows
 from metamodal.types import Batch
 
-__all__ = ["Attention"]
+__all__ = ["Attention", "AttentionWeights"]
+
+
+@dataclass(frozen=True)
+class AttentionWeights:
+    """How much each modality (third axis of `values`) of each row attends to each (last), by head.
+
+    Rows of `values` sum to one. A cell that is not there takes part with its learned absent token: as a key
+    it has what its absence counts for, little unless training found that it tells something. `present`
+    says which cells are there.
+    """
+
+    modalities: tuple[str, ...]
+    values: Float[np.ndarray, "n h m m"]
+    present: Bool[np.ndarray, "n m"]
+
+    @property
+    def heads(self) -> int:
+        return self.values.shape[1]
 
 
 @fusions.register("attention")

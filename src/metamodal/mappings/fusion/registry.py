@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from metamodal.mappings.fusion.imputation import Guesses, Imputer
 from metamodal.mappings.layers import of_rows
 from metamodal.registry import Registry
 from metamodal.types import Batch
@@ -40,8 +41,11 @@ class Row:
 class Presence(nn.Module):
     """How much the absent token of each modality counts beside the tokens of cells that are there.
 
-    It is learned, as a log-weight, and starts at almost nothing: whether a cell is missing tells
+    It is learned, as a log-weight `e`, and starts at almost nothing: whether a cell is missing tells
     nothing until training finds that it does.
+
+    With an `imputer`, what the row's other tokens say of an absent one stands beside the absent token,
+    weighed by the confidence `c` in it: together they count as `exp(e) + c`, their mean by these weights.
     """
 
     stackable = True
@@ -50,15 +54,30 @@ class Presence(nn.Module):
         super().__init__()
         self.modalities = modalities
         self.absence = nn.Parameter(torch.full((len(modalities),), _ABSENT_LOGIT))
+        self.imputer: Imputer | None = None
 
     def forward(self, tokens: Batch) -> Row:
         """Those modalities that have tokens, always in the model's order."""
+        z, present, at = self._side_by_side(tokens)
+        absence = of_rows(self.absence, len(z), 1)[:, at]
+        if self.imputer is None or len(at) == 1:
+            return Row(z, torch.where(present, 0.0, absence), at)
+        guess, confidence = self.imputer(z, present, at)
+        log_confidence = confidence.clamp(min=torch.finfo(z.dtype).tiny).log()
+        instead = torch.lerp(z, guess, torch.sigmoid(log_confidence - absence)[..., None])
+        logits = torch.where(present, 0.0, torch.logaddexp(absence, log_confidence))
+        return Row(torch.where(present[..., None], z, instead), logits, at)
+
+    def guesses(self, tokens: Batch) -> Guesses:
+        """What the imputer, which must be there, says of every token from every other."""
+        assert self.imputer is not None
+        return self.imputer.guesses(*self._side_by_side(tokens))
+
+    def _side_by_side(self, tokens: Batch) -> tuple[Tensor, Tensor, list[int]]:
         at = [i for i, m in enumerate(self.modalities) if m in tokens.inputs]
         names = [self.modalities[i] for i in at]
         z = torch.stack([tokens.inputs[m] for m in names], -2)
-        present = torch.stack([tokens.present[m] for m in names], -1)
-        absence = of_rows(self.absence, len(z), 1)[:, at]
-        return Row(z, torch.where(present, 0.0, absence), at)
+        return z, torch.stack([tokens.present[m] for m in names], -1), at
 
 
 def split(h: Float[Tensor, "n m d"], heads: int) -> Float[Tensor, "n h m e"]:

@@ -8,12 +8,14 @@
 | `reconstruct` | each modality decoded from its own token | `train.reconstruct` |
 | `translate` | each modality decoded from every other one's token | `train.translate` |
 | `align` | InfoNCE between the modalities' tokens | `train.align` |
+| `impute` | tokens told from the others of their row | `train.impute`, if the model imputes |
 """
 
 from metamodal.training.objectives.align import Align
 from metamodal.training.objectives.alone import Alone
 from metamodal.training.objectives.decoded import Reconstruct, Translate
 from metamodal.training.objectives.episodic import Episodic
+from metamodal.training.objectives.impute import Impute
 from metamodal.training.objectives.protocol import Objective, active, objectives
 from metamodal.training.objectives.step import Step, drawn_step, where_present
 from metamodal.training.objectives.supervised import Supervised
@@ -22,6 +24,7 @@ __all__ = [
     "Align",
     "Alone",
     "Episodic",
+    "Impute",
     "Objective",
     "Reconstruct",
     "Step",
