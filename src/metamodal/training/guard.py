@@ -8,17 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metamodal.errors import DataError
 from metamodal.evaluation.metrics import interval
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import Guarded
-from metamodal.training.judge import Judge
+from metamodal.training.judge import judges
 from metamodal.training.material import Material
 from metamodal.types import Params
 
 __all__ = ["Verdict", "fallen_back", "unguarded", "verdict"]
-
-_SHOTS = (1, 5)
 
 
 @dataclass(frozen=True)
@@ -47,18 +44,14 @@ class Verdict:
 
 
 def verdict(material: Material, params: Params) -> Verdict | None:
-    """What validation tasks say at one and at five support rows a class, as far as there are so many;
-    nothing where there is one modality, or the engine is guarded."""
+    """What validation tasks say at one support row a class and at several; nothing where there is one
+    modality, or the engine is guarded."""
     engine = material.engine
     if len(engine.modalities) < 2 or isinstance(engine.learner, Guarded) or material.tasks.blind:
         return None
     whole: list[Tensor] = []
     alone: dict[str, list[Tensor]] = {name: [] for name in engine.modalities}
-    for shot in (1,) if engine.output.fixed else _SHOTS:
-        try:
-            judge = Judge(material, shot)
-        except DataError:
-            continue
+    for judge in judges(material):
         whole.append(judge.scores(params))
         for name in engine.modalities:
             alone[name].append(judge.scores(params, fallen_back(engine, name)))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metamodal.data.pseudo import crossed
 from metamodal.data.tasks import Draw, Sampling, Shape, draw_episodes, episodes_of
+from metamodal.errors import DataError
 from metamodal.evaluation.metrics import SCORES, interval, scores_of
 from metamodal.meta.engine import Engine
 from metamodal.training.caution import CAUTIONS, cautious
@@ -19,7 +20,9 @@ from metamodal.training.shapes import pooled_shape
 from metamodal.training.sources import CROSSED
 from metamodal.types import Batch, Episode, Params
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "judges"]
+
+_MOST = 5  # support rows of a class
 
 
 class Judge:
@@ -77,6 +80,20 @@ class Judge:
         with torch.no_grad():
             logits = engine.logits(params, episodes)
         return scores_of(output, logits, episodes.query.targets)[SCORES[output.name]]
+
+
+def judges(material: Material) -> list[Judge]:
+    """One of a single support row a class, and one of as many up to five as validation tasks have; of labels
+    and numbers, whose episodes know any number of rows, one for all."""
+    found = []
+    for shot in (1, *range(_MOST, 1, -1)):
+        try:
+            found.append(Judge(material, shot))
+        except DataError:
+            continue
+        if len(found) == 2 or material.engine.output.fixed:
+            break
+    return found
 
 
 def _shape(material: Material, shot: int) -> Shape:

@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from metamodal.data.tasks import Task, random_missing
-from metamodal.errors import DataError
 from metamodal.evaluation.metrics import interval
 from metamodal.meta.learners.per_modality import JOINT, MEMORY, PerModality
-from metamodal.training.judge import Judge
+from metamodal.training.judge import Judge, judges
 from metamodal.training.material import Material
 from metamodal.types import Batch, Episode, Params
 
@@ -32,7 +31,6 @@ _TRUSTS = (0.1, 0.2, 0.4, 0.8)
 _SHIFTS = (1.5, 3.0, 6.0)
 _ALONE = 0.5  # of the trust that a single validation task speaks for
 _EPISODES = 150
-_SHOTS = (1, 5)
 _MISSING = (0.0, 0.5)
 _MOST = 20_000  # rows of a fit
 
@@ -62,13 +60,13 @@ def remembered(material: Material, params: Params) -> Params:
 
 
 class _Trial:
-    """Validation episodes at one and at five shots, whole and with cells missing, encoded once."""
+    """Validation episodes at one shot and at several, whole and with cells missing, encoded once."""
 
     def __init__(self, material: Material, params: Params) -> None:
         options = material.options
         few = options.model_copy(update={"valid_episodes": min(options.valid_episodes, _EPISODES)})
-        judges = _judges(replace(material, options=few))
-        self.parts = [(judge, episodes) for judge in judges for episodes in _shown(judge, params)]
+        able = judges(replace(material, options=few))
+        self.parts = [(judge, episodes) for judge in able for episodes in _shown(judge, params)]
 
     def best(self, params: Params, others: Sequence[Params]) -> Params:
         """The parameters, unless others score higher by more than the paired difference's 95 % interval."""
@@ -92,14 +90,6 @@ def _held_back(params: Params, shift: float) -> Params:
 def forgotten(params: Params) -> Params:
     """The parameters without memories, to be trained on."""
     return {k: torch.zeros_like(v) if f".{MEMORY}." in k else v for k, v in params.items()}
-
-
-def _judges(material: Material) -> Iterator[Judge]:
-    for shot in _SHOTS:
-        try:
-            yield Judge(material, shot)
-        except DataError:
-            return
 
 
 def _shown(judge: Judge, params: Params) -> Iterator[Episode]:
