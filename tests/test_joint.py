@@ -43,7 +43,7 @@ from metamodal.training.supply import Supply
 from metamodal.training.surgery import aggregated, surgeries
 from metamodal.training.weighing import DWA, Blending, Gap, GradNorm, Uncertainty, begun, weighings
 
-BRIEF = {"steps": 3, "budget": 60.0, "way": 4, "validations": 1, "valid_episodes": 4}
+BRIEF = {"steps": 3, "budget": 60.0, "way": 4, "validations": 1, "valid_episodes": 4, "crossed": 0.0}
 AVAILABLE = [
     pytest.param(
         name, marks=pytest.mark.skipif(name == "cagrad" and not surgery.find_spec("cvxpy"), reason="no cvxpy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
@@ -19,7 +20,7 @@ def findings() -> dict[str, Any]:
     versions = {"metamodal": version("metamodal"), "python": platform.python_version()}
     problems = []
     for line in requires("metamodal") or []:
-        name = line.split(";")[0].split(">")[0].split("=")[0].split("[")[0].strip()
+        name = re.split(r"[^\w.-]", line)[0]
         extra = line.partition("extra ==")[2].strip(" '\"")
         try:
             versions[name] = version(name)

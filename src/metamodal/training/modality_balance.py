@@ -61,7 +61,7 @@ class Modulation:
     """On-the-fly gradient modulation, with generalisation enhancement by `noise` (OGM-GE: Peng et al., 2022).
 
     With `ρ` a modality's score over the mean of the others', its gradient is multiplied by
-    `1 − tanh(alpha ρ)` where `ρ > 1`. `noise` times the gradient's standard deviation, drawn anew in
+    `1 − tanh(alpha ρ)` where `ρ > 1`; one that no query row of the step has is no measure. `noise` times the gradient's standard deviation, drawn anew in
     every step, is then added to what was scaled.
     """
 
@@ -75,7 +75,7 @@ class Modulation:
     def factors(self, scores: Mapping[str, float]) -> dict[str, float]:
         found = {}
         for name, score in scores.items():
-            others = [other for m, other in scores.items() if m != name]
+            others = [other for m, other in scores.items() if m != name and other > 0]
             if others and score > (mean := sum(others) / len(others)) > 0:
                 found[name] = 1 - math.tanh(self.alpha * score / mean)
         return found
