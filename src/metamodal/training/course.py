@@ -22,7 +22,7 @@ from metamodal.types import Params
 
 __all__ = ["Course"]
 
-_QUICK = 20.0  # times as fast inner learning rates, and variances and penalties of labels and numbers, learn
+_QUICK = 20.0  # times as fast inner rates and trusts learn, and variances and penalties of labels and numbers
 _RATES = (  # logarithms that learn as fast, and the imputer's means, from which all else of it counts
     "outer.log_variance",
     "outer.log_scale",
@@ -145,7 +145,7 @@ def _groups(params: Params, options: TrainOptions, quick: float = 1.0) -> list[d
         if name in _RATES:
             highest *= _QUICK
         if name.startswith("learner.") and not value.dim():
-            highest *= max(quick, _QUICK if name.endswith("log_inner_lr") else 1.0)
+            highest *= max(quick, _QUICK if name.endswith(("log_inner_lr", ".trust")) else 1.0)
         groups.setdefault((highest, decay), []).append(value)
     return [
         {"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest}

@@ -139,7 +139,8 @@ def _embedded(material: Material, params: Params, batch: Batch) -> tuple[Tensor,
 
 
 def _classifier(z: np.ndarray, labels: np.ndarray, penalty: float, names: int) -> tuple[Tensor, Tensor]:
-    """Weights `(names, d)` and biases of logistic regression; zeros for a name without rows."""
+    """Weights `(names, d)` and biases of logistic regression in which every name counts alike: how frequent it is
+    says nothing of a task. Zeros for a name without rows."""
     from sklearn.linear_model import LogisticRegression
 
     weight, bias = np.zeros((names, z.shape[1])), np.zeros(names)
@@ -147,7 +148,7 @@ def _classifier(z: np.ndarray, labels: np.ndarray, penalty: float, names: int) -
     if len(known) > 1:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of fits that are good enough before they converge
-            model = LogisticRegression(C=penalty, max_iter=200).fit(z, labels)
+            model = LogisticRegression(C=penalty, max_iter=200, class_weight="balanced").fit(z, labels)
         sides = np.array([[-0.5], [0.5]]) if len(known) == 2 else np.ones((1, 1))
         weight[known] = sides * model.coef_
         bias[known] = sides[:, 0] * model.intercept_
