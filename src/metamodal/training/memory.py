@@ -42,21 +42,20 @@ def remembered(material: Material, params: Params) -> Params:
         return params
     if told is None or told.classes.named is None or not len(_named(material, material.tasks.train)):
         return params
-    trial = _Trial(material, params)
-    held = trial.best(params, [_held_back(params, shift) for shift in _SHIFTS])
-    weak = _ALONE if len(material.tasks.valid) < 2 else 1.0
-    best, chosen = held, None
+    trial, best, chosen = _Trial(material, params), params, None
     for penalty in _PENALTIES:
-        fitted = held | _fitted(material, held, material.tasks.train, penalty)
+        fitted = params | _fitted(material, params, material.tasks.train, penalty)
         for name in [name for name in params if name.endswith(f".{MEMORY}.trust")]:
             fitted = trial.best(fitted, [fitted | {name: torch.tensor(trust)} for trust in _TRUSTS])
         if trial.best(best, [fitted]) is fitted:
             best, chosen = fitted, penalty
+    best = trial.best(best, [_held_back(best, shift) for shift in _SHIFTS])
     if chosen is None:
-        return held
-    rows = [*material.tasks.train, *material.tasks.valid]
+        return best
+    weak = _ALONE if len(material.tasks.valid) < 2 else 1.0
     trusts = {k: weak * v for k, v in best.items() if k.endswith(f".{MEMORY}.trust")}
-    return held | _fitted(material, held, rows, chosen) | trusts
+    rows = [*material.tasks.train, *material.tasks.valid]
+    return best | _fitted(material, best, rows, chosen) | trusts
 
 
 class _Trial:
