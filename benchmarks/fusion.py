@@ -96,13 +96,17 @@ def markdown(cases: list[dict[str, Any]]) -> str:
         lines += [
             f"**{name}**",
             "",
-            "| fusion | balance | " + " | ".join([*shown, "over best single"]) + " |",
+            "| fusion | balance | steps | " + " | ".join([*shown, "over best single"]) + " |",
         ]
-        lines.append("|---|---|" + "---|" * (len(shown) + 1))
+        lines.append("|---|---|---|" + "---|" * (len(shown) + 1))
         for c in (c for c in cases if c["data"] == name):
             cells = [f"{c[k][0]} ± {c[k][1]}" if k in c else "" for k in shown]
             gain = "{:+} ± {}".format(*c["over best single"]) if "over best single" in c else ""
-            lines.append(f"| {c['fusion']} | {c.get('balance', '')} | " + " | ".join([*cells, gain]) + " |")
+            lines.append(
+                f"| {c['fusion']} | {c.get('balance', '')} | {c.get('steps', '')} | "
+                + " | ".join([*cells, gain])
+                + " |"
+            )
         lines.append("")
     return "\n".join(lines)
 
