@@ -76,8 +76,7 @@ class MetaModel:
 
     def under(self, learner: Learner) -> MetaModel:
         """The same encoders under another learner, its own parameters as they start: a probe of the embedding."""
-        old = self.engine
-        engine = Engine(old.model, learner, old.modalities, old.output, old.outputs)
+        engine = self.engine.under(learner)
         fresh = {k: v for k, v in engine.initial().items() if k.startswith("learner.")}
         kept = {k: v for k, v in self.params.items() if k.startswith("model.")}
         return replace(self, engine=engine, params=kept | {k: v.detach() for k, v in fresh.items()})

@@ -36,4 +36,4 @@ class Describer(nn.Module):
         if not parts:
             return {}
         found = {"descriptor": torch.stack(parts).sum(0), "told": torch.stack(told).any(0)}
-        return found | {name: about[name] for name in ("name",) if name in about}
+        return found | ({"name": about["name"]} if "name" in about else {})

@@ -46,6 +46,10 @@ class Engine:
         """The width of the shared space; 0 where the model has no weights."""
         return int(getattr(self.model, "dim", 0))
 
+    def under(self, learner: Learner) -> Engine:
+        """The same model under another learner."""
+        return Engine(self.model, learner, self.modalities, self.output, self.outputs)
+
     def initial(self) -> Params:
         """The parameters at their starting values, leaves that ask for gradients."""
         model = {f"model.{k}": v.detach() for k, v in self.model.named_parameters()}

@@ -52,9 +52,10 @@ def verdict(material: Material, params: Params) -> Verdict | None:
     whole: list[Tensor] = []
     alone: dict[str, list[Tensor]] = {name: [] for name in engine.modalities}
     for judge in judges(material):
-        whole.append(judge.scores(params))
+        episodes = judge.episodes(params)
+        whole.append(judge.rated(params, episodes))
         for name in engine.modalities:
-            alone[name].append(judge.scores(params, fallen_back(engine, name)))
+            alone[name].append(judge.rated(params, episodes, fallen_back(engine, name)))
     gains = {name: interval(torch.cat(found) - torch.cat(whole)) for name, found in alone.items()}
     best = max(gains, key=lambda name: gains[name][0])
     return Verdict(best, *gains[best])
@@ -62,12 +63,9 @@ def verdict(material: Material, params: Params) -> Verdict | None:
 
 def unguarded(engine: Engine) -> Engine:
     """The engine before it fell back, to be trained on."""
-    learner = engine.learner.base if isinstance(engine.learner, Guarded) else engine.learner
-    return Engine(engine.model, learner, engine.modalities, engine.output, engine.outputs)
+    return engine.under(engine.learner.base) if isinstance(engine.learner, Guarded) else engine
 
 
 def fallen_back(engine: Engine, modality: str) -> Engine:
     """The engine that answers by one modality alone where that can."""
-    return Engine(
-        engine.model, Guarded(modality, engine.learner), engine.modalities, engine.output, engine.outputs
-    )
+    return engine.under(Guarded(modality, engine.learner))

@@ -63,18 +63,15 @@ class Judge:
         best = max(range(len(tried)), key=lambda i: scores[i][0])
         return *scores[best], tried[best]
 
-    def scores(self, params: Params, engine: Engine | None = None) -> Float[Tensor, " t"]:
-        """The score of every episode, maybe under another learner on the same encoders."""
-        with torch.no_grad():
-            return self.rated(params, self.episodes(params), engine)
-
     def episodes(self, params: Params) -> Episode:
-        """The episodes as the learner reads them."""
-        encoded = self.material.engine.encode(params, self.rows)
+        """The episodes as the learner reads them, without gradients."""
+        with torch.no_grad():
+            encoded = self.material.engine.encode(params, self.rows)
         return episodes_of(encoded, self.draw, self.shape.way, self.about)
 
     def rated(self, params: Params, episodes: Episode, engine: Engine | None = None) -> Float[Tensor, " t"]:
-        """The same of these episodes, as they were read or with less to be seen."""
+        """The score of each of these episodes, as they were read or with less to be seen, maybe under another
+        learner on the same encoders."""
         engine = engine or self.material.engine
         output = engine.output
         with torch.no_grad():

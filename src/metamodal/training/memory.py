@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 from metamodal.data.tasks import Task, random_missing
 from metamodal.evaluation.metrics import interval
 from metamodal.meta.learners.per_modality import JOINT, MEMORY, PerModality
+from metamodal.meta.learners.protocol import seen
 from metamodal.training.judge import Judge, judges
 from metamodal.training.material import Material
 from metamodal.types import Batch, Episode, Params
@@ -43,8 +44,9 @@ def remembered(material: Material, params: Params) -> Params:
     if told is None or told.classes.named is None or not len(_named(material, material.tasks.train)):
         return params
     trial, best, chosen = _Trial(material, params), params, None
+    views = _views(material, params, material.tasks.train)
     for penalty in _PENALTIES:
-        fitted = params | _fitted(material, params, material.tasks.train, penalty)
+        fitted = params | _fitted(views, params, penalty)
         for name in [name for name in params if name.endswith(f".{MEMORY}.trust")]:
             fitted = trial.best(fitted, [fitted | {name: torch.tensor(trust)} for trust in _TRUSTS])
         if trial.best(best, [fitted]) is fitted:
@@ -54,8 +56,8 @@ def remembered(material: Material, params: Params) -> Params:
         return best
     weak = _ALONE if len(material.tasks.valid) < 2 else 1.0
     trusts = {k: weak * v for k, v in best.items() if k.endswith(f".{MEMORY}.trust")}
-    rows = [*material.tasks.train, *material.tasks.valid]
-    return best | _fitted(material, best, rows, chosen) | trusts
+    views = _views(material, best, [*material.tasks.train, *material.tasks.valid])
+    return best | _fitted(views, best, chosen) | trusts
 
 
 class _Trial:
@@ -93,8 +95,7 @@ def forgotten(params: Params) -> Params:
 
 def _shown(judge: Judge, params: Params) -> Iterator[Episode]:
     """The validation episodes, whole and with cells missing."""
-    with torch.no_grad():
-        whole = judge.episodes(params)
+    whole = judge.episodes(params)
     for rate in _MISSING:
         generator = Generator().manual_seed(0)
         yield Episode(*(random_missing(batch, rate, generator) for batch in whole)) if rate else whole
@@ -108,33 +109,35 @@ def _named(material: Material, tasks: Sequence[Task]) -> np.ndarray:
     return rows[:: 1 + len(rows) // _MOST]
 
 
-def _fitted(material: Material, params: Params, tasks: Sequence[Task], penalty: float) -> Params:
-    """A classifier a voice; that of all together learns from rows whole and seen through each modality alone."""
-    rows = _named(material, tasks)
-    names = material.told.classes.named[torch.from_numpy(rows)]  # type: ignore[union-attr,index]
+def _views(material: Material, params: Params, tasks: Sequence[Task]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Unit embeddings and names that each voice's classifier learns from: for that of all modalities rows whole
+    and seen through each alone."""
+    rows = torch.from_numpy(_named(material, tasks))
+    names = material.told.classes.named[rows]  # type: ignore[union-attr,index]
+
+    def view(batch: Batch) -> tuple[Tensor, Tensor]:
+        there = seen(batch)
+        return F.normalize(material.engine.fuse(params, batch), dim=-1)[there], names[there]
+
     with torch.no_grad():
-        tokens = material.engine.tokens(params, material.rows.take(torch.from_numpy(rows)))
-        alone = {m: tokens.only([m]) for m in tokens.inputs}
-        seen = {m: _embedded(material, params, batch) for m, batch in alone.items()}
-        seen[JOINT] = _embedded(material, params, tokens)
-    views = {m: [m] for m in alone} | ({JOINT: [JOINT, *alone]} if len(alone) > 1 else {})
-    found: Params = {}
-    for voice, parts in views.items():
-        if f"learner.{voice}.{MEMORY}.weight" not in params:
-            continue
-        z = torch.cat([seen[part][0] for part in parts])
-        labels = torch.cat([names[seen[part][1]] for part in parts])
-        like = params[f"learner.{voice}.{MEMORY}.weight"]
-        weight, bias = _classifier(z.numpy(), labels.numpy(), penalty, len(like))
-        found[f"learner.{voice}.{MEMORY}.weight"] = weight.to(like.dtype)
-        found[f"learner.{voice}.{MEMORY}.bias"] = bias.to(like.dtype)
+        tokens = material.engine.tokens(params, material.rows.take(rows))
+        found = {m: view(tokens.only([m])) for m in tokens.inputs}
+        if len(found) > 1:
+            parts = [view(tokens), *found.values()]
+            found[JOINT] = (torch.cat([z for z, _ in parts]), torch.cat([named for _, named in parts]))
     return found
 
 
-def _embedded(material: Material, params: Params, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Unit embeddings of the rows that there is something to be seen of, and which those are."""
-    there = torch.stack(list(batch.present.values())).any(0)
-    return F.normalize(material.engine.fuse(params, batch), dim=-1)[there], there
+def _fitted(views: dict[str, tuple[Tensor, Tensor]], params: Params, penalty: float) -> Params:
+    """A classifier a voice."""
+    found: Params = {}
+    for voice, (z, names) in views.items():
+        own = f"learner.{voice}.{MEMORY}"
+        if f"{own}.weight" in params:
+            like = params[f"{own}.weight"]
+            weight, bias = _classifier(z.numpy(), names.numpy(), penalty, len(like))
+            found |= {f"{own}.weight": weight.to(like.dtype), f"{own}.bias": bias.to(like.dtype)}
+    return found
 
 
 def _classifier(z: np.ndarray, labels: np.ndarray, penalty: float, names: int) -> tuple[Tensor, Tensor]:
