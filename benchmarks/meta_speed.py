@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from memory import peak_mib
-from metamodal.mappings.fusion import Concatenation
+from metamodal.mappings.fusion import SideBySide
 from metamodal.mappings.layers import Conv2d, GroupNorm, Linear
 from metamodal.mappings.model import Model
 from metamodal.meta.engine import Engine
@@ -203,9 +203,7 @@ def conv_case(*, pool: bool, shot: int, tasks: int, workers: int = 1) -> Case:
     net = Net(pool=pool, conv=Conv2d, norm=GroupNorm, linear=Linear)
     plain = Net(pool=pool, conv=nn.Conv2d, norm=nn.GroupNorm, linear=nn.Linear)
     plain.load_state_dict(net.state_dict())
-    engine = Engine(
-        Model(("x",), [net], Concatenation(("x",)), 64), MAML(inner_lr=RATE, start="zero"), ("x",)
-    )
+    engine = Engine(Model(("x",), [net], SideBySide(("x",)), 64), MAML(inner_lr=RATE, start="zero"), ("x",))
     params = free(engine)
     moving = [k for k in params if k.startswith("model.encoders")]
 

@@ -1,4 +1,4 @@
-"""The tables that benchmarks make: rain as loud as said, words that do not give the label away."""
+"""Benchmarks: rain as loud as said, words that do not give the label away, gradients that are the loop's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 
 from media import sound
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
+import meta_speed
 from tables import emoji_words, rainy_digits
 
 
@@ -61,3 +63,19 @@ def test_words_of_the_label_are_gone_in_singular_and_plural():
     words = emoji_words.silent_words("cat face; pet; animals; Kitties; big cats", "animal-cat")
     assert words == "face; pet; Kitties; big"
     assert emoji_words.silent_words("arrow; arrows", "arrow") is None
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: meta_speed.head_case(2),
+        lambda: meta_speed.conv_case(pool=False, shot=1, tasks=2),
+        lambda: meta_speed.conv_case(pool=True, shot=1, tasks=1),
+        lambda: meta_speed.closed_case(meta_speed.Ridge(), "ridge"),
+    ],
+    ids=["head", "stride", "pool", "ridge"],
+)
+def test_what_is_timed_is_first_found_equal(build):
+    pytest.importorskip("higher")
+    torch.manual_seed(0)
+    meta_speed.check(build())

@@ -2,20 +2,25 @@
 
 Rows are always flat, `(t·n, …)`, task by task. A weight with one more leading axis than usual holds
 one weight a task, and each task's rows meet their own. With ordinary weights these are the layers of
-`torch.nn`, by the same parameter names.
+`torch.nn`, by the same parameter names. A weight that was worked out from others (a step of descent) is about to be
+differentiated through its gradient, which `metamodal.mappings.twice` knows how to do.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metamodal.mappings.twice import convolved, normalised, products
+
 __all__ = ["Conv1d", "Conv2d", "GroupNorm", "LayerNorm", "Linear", "of_rows", "stackable"]
 
-_UNFOLDED = 300_000  # values of one task's patches, beyond which unfolding them costs more than it saves
+_FEW = 64  # values that a filter sees, up to which a product is faster than a convolution
+_UNFOLDED = 300_000  # values of one task's patches, beyond which it is slower
 
 
 class Linear(nn.Linear):
@@ -47,8 +52,10 @@ class GroupNorm(nn.GroupNorm):
     """Normalisation over groups of channels of one row."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.weight.dim() == 1:
+        if self.weight.dim() == 1 and (x.dim() != 4 or not _worked_out(self.weight)):
             return super().forward(x)
+        if x.dim() == 4 and _worked_out(self.weight):
+            return normalised(x, self.weight, self.bias, self.num_groups, self.eps)
         return _scaled(F.group_norm(x, self.num_groups, eps=self.eps), self.weight, self.bias, last=False)
 
 
@@ -56,20 +63,20 @@ class Conv2d(nn.Conv2d):
     """Convolution in two dimensions; with a weight a task, as one batched product where patches are few."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.weight.dim() == 4:
+        if self.weight.dim() == 4 and not _worked_out(self.weight):
             return super().forward(x)
-        tasks, out = self.weight.shape[:2]
-        rows = len(x) // tasks
-        (pad, _), (kernel, _), (stride, _) = _pairs(self.padding), self.kernel_size, self.stride
-        sides = [(side + 2 * pad - kernel) // stride + 1 for side in x.shape[2:]]
-        if tasks == 1 or rows * math.prod(sides) * self.weight[0, 0].numel() > _UNFOLDED:
-            return _one_by_one(self, x)
-        patches = F.unfold(x, kernel, padding=pad, stride=stride)
-        patches = patches.unflatten(0, (tasks, rows)).transpose(1, 2).flatten(2)
-        y = self.weight.flatten(2) @ patches
-        if self.bias is not None:
-            y = y + self.bias[..., None]
-        return y.unflatten(2, (rows, *sides)).transpose(1, 2).reshape(tasks * rows, out, *sides)
+        weight, bias = _of_tasks(self.weight, self.bias)
+        how = _pair(self.stride), _pair(self.padding)
+        sides = [(x.shape[2 + i] + 2 * how[1][i] - self.kernel_size[i]) // how[0][i] + 1 for i in (0, 1)]
+        seen = weight[0, 0].numel()
+        patches = len(x) // len(weight) * math.prod(sides) * seen
+        if seen <= _FEW or (len(weight) > 1 and patches <= _UNFOLDED):
+            return products(x, weight, bias, *how)
+        if len(weight) == 1:
+            return convolved(x, weight[0], None if bias is None else bias[0], *how)
+        biases = [None] * len(weight) if bias is None else list(bias)
+        parts = zip(x.unflatten(0, (len(weight), -1)), weight, biases)
+        return torch.cat([convolved(*part, *how) for part in parts])
 
 
 class Conv1d(nn.Conv1d):
@@ -80,9 +87,9 @@ class Conv1d(nn.Conv1d):
             return super().forward(x)
         tasks, out = self.weight.shape[:2]
         if tasks == 1:
-            return _one_by_one(self, x)
+            return self._conv_forward(x, self.weight[0], None if self.bias is None else self.bias[0])
         rows = len(x) // tasks
-        padded = F.pad(x, _pairs(self.padding) * 2)
+        padded = F.pad(x, _pair(self.padding))
         patches = padded.unfold(2, self.kernel_size[0], self.stride[0])
         length = patches.shape[2]
         patches = patches.unflatten(0, (tasks, rows)).permute(0, 2, 4, 1, 3).reshape(tasks, -1, rows * length)
@@ -92,17 +99,20 @@ class Conv1d(nn.Conv1d):
         return y.unflatten(2, (rows, length)).transpose(1, 2).reshape(tasks * rows, out, length)
 
 
-def _one_by_one(layer: Conv1d | Conv2d, x: Tensor) -> Tensor:
-    """One ordinary convolution a task: faster where there is much to convolve."""
-    biases = [None] * len(layer.weight) if layer.bias is None else list(layer.bias)
-    parts = zip(x.unflatten(0, (len(layer.weight), -1)), layer.weight, biases)
-    return torch.cat([layer._conv_forward(*part) for part in parts])
+def _worked_out(weight: Tensor) -> bool:
+    """Whether a weight has a history, outside `torch.func`, which differentiates in its own way."""
+    return not (weight.is_leaf or torch._C._functorch.is_functorch_wrapped_tensor(weight))
 
 
-def _pairs(padding: str | tuple[int, ...]) -> tuple[int, ...]:
-    if isinstance(padding, str):
-        raise TypeError(f"padding={padding!r}: these layers take numbers")
-    return padding
+def _of_tasks(weight: Tensor, bias: Any) -> tuple[Tensor, Any]:
+    """A convolution's weight and bias with an axis of tasks."""
+    return (weight, bias) if weight.dim() == 5 else (weight[None], None if bias is None else bias[None])
+
+
+def _pair(numbers: str | tuple[int, ...]) -> tuple[int, int]:
+    if isinstance(numbers, str):
+        raise TypeError(f"padding={numbers!r}: these layers take numbers")
+    return numbers[0], numbers[-1]
 
 
 def of_rows(parameter: Tensor, rows: int, dims: int) -> Tensor:
