@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -353,6 +354,24 @@ def test_the_population_is_sklearn_s_regression_on_all_known_rows():
     peer = LogisticRegression(C=10.0, max_iter=300).fit(x, labels).predict_log_proba(query[0])
     np.testing.assert_allclose(found[:, [0, 2]], peer[:, [2, 0]], atol=1e-3)
     assert (found[:, 1] == -50).all()
+
+
+def test_the_population_of_hundreds_of_classes_is_there_in_seconds():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(600, 200))
+    labels = np.array([f"c{k:03d}" for k in range(600)] * 5, dtype=object)
+    x = torch.tensor(np.tile(centres, (5, 1)) + 0.5 * rng.normal(size=(3000, 200)), dtype=torch.float32)
+    rows = Batch({"x": x}, {"x": torch.ones(3000).bool()}, torch.zeros(3000, 3))
+    query = Batch(
+        {"x": torch.tensor(centres[None, :3]).float()}, {"x": torch.ones(1, 3).bool()}, torch.zeros(1, 3, 3)
+    )
+    draw = Draw(
+        *[torch.zeros(1, 1).long()] * 4, (("c002", "c000", "c001"),), ("t",), *[torch.zeros(1, 3).long()] * 2
+    )
+    began = time.perf_counter()
+    found = Population(rows, labels, np.arange(3000) >= 2400).logits(query, draw)[0]
+    assert found.argmax(-1).tolist() == [1, 2, 0]
+    assert time.perf_counter() - began < 60
 
 
 def test_the_command_line_adapts_to_descriptions(zoo, cli, tmp_path):
