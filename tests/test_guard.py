@@ -31,6 +31,18 @@ def misled(classes: int = 30, rows: int = 8) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def complementary(classes: int = 30, rows: int = 8) -> pd.DataFrame:
+    """Two noisy views of a class, each as good as the other."""
+    rng = np.random.default_rng(0)
+    found = []
+    for k in range(classes):
+        centre = np.random.default_rng([5, k]).normal(size=(2, 4))
+        for _ in range(rows):
+            u, v = centre + rng.normal(0, 0.8, (2, 4))
+            found.append({"u": u.tolist(), "v": v.tolist(), "label": f"class{k:02}"})
+    return pd.DataFrame(found)
+
+
 def trained(frame: pd.DataFrame, **train: object):
     record = {"model": {"dim": 16}, "learner": "ridge", "train": TRAIN | train}
     return run(Experiment.model_validate(record), mm.read_table(frame, target="label"))
@@ -41,13 +53,13 @@ def test_where_all_do_worse_training_falls_back_on_the_best_and_warns():
     outcome = done.model.record["outcome"]
     assert outcome["guard"]["best_single"] == "good"
     assert outcome["guard"]["fell_back"]
-    assert "good alone does" in outcome["notes"][0]
+    assert "against good alone" in outcome["notes"][0]
     assert done.model.engine.learner == Guarded("good", Ridge())
 
 
-def test_the_guard_can_be_left_out_and_stays_away_where_fusion_helps(hidden: pd.DataFrame):
+def test_the_guard_can_be_left_out_and_stays_away_where_fusion_helps():
     assert trained(misled(), guard=False).model.engine.learner == Ridge()
-    done = trained(hidden, steps=60)
+    done = trained(complementary())
     assert not done.model.record["outcome"]["guard"]["fell_back"]
     assert done.model.engine.learner == Ridge()
 
@@ -96,7 +108,23 @@ def test_guarded_answers_by_its_modality_where_that_can_and_by_all_elsewhere(see
     assert torch.equal(logits("one", blind, query), logits("plain", blind, query))
 
 
-def test_a_verdict_is_sure_only_beyond_its_interval():
-    assert Verdict("a", 0.05, 0.02).sure
-    assert not Verdict("a", 0.01, 0.02).sure
-    assert not Verdict("a", -0.05, 0.02).sure
+@pytest.mark.parametrize(
+    ("gain", "ci95", "idle", "falls_back"),
+    [
+        (0.05, 0.02, False, True),
+        (-0.01, 0.05, False, False),
+        (-0.01, 0.05, True, True),  # better, but not beyond doubt, by what says nothing alone
+        (-0.08, 0.05, True, False),
+        (0.0, 0.0, True, False),  # all answers alike
+        (0.0, 0.0, False, False),
+    ],
+)
+def test_modalities_that_say_nothing_alone_have_to_prove_their_gain(
+    gain: float, ci95: float, idle: bool, falls_back: bool
+):
+    assert Verdict("a", gain, ci95, idle).falls_back == falls_back
+
+
+def test_noise_is_known_to_be_idle():
+    assert trained(misled()).model.record["outcome"]["guard"]["others_idle"]
+    assert not trained(complementary()).model.record["outcome"]["guard"]["others_idle"]

@@ -103,7 +103,7 @@ def run(
     outcome = _outcome(trained, said, ground.split, began, SCORES[ground.targets.kind])
     params = contest.remembered(entrant, trained.params)
     judged = contest.verdict(entrant, params) if experiment.train.guard else None
-    warned = [str(judged)] if judged and judged.sure else []
+    warned = [str(judged)] if judged and judged.falls_back else []
     outcome |= {
         "leaderboard": [place.to_dict() for place in board],
         "guard": judged.to_dict() if judged else None,
@@ -112,7 +112,7 @@ def run(
     record = _plain(said.model_dump()) | {"outcome": outcome, "split": ground.split.to_dict()}
     seen = _seen(ground.dataset, ground.split)
     engine = entrant.model.engine
-    if judged and judged.sure:
+    if judged and judged.falls_back:
         engine = fallen_back(engine, judged.modality)
     model = replace(entrant.model, engine=engine, params=params, seen=seen, record=record)
     return Run(model, ground.cells, ground.split, trained)

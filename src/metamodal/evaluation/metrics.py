@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from metamodal.outputs import Output
@@ -100,20 +100,32 @@ def label_scores(
     }
 
 
-def interval(scores: Float[Tensor, "t"]) -> tuple[float, float]:
+def interval(scores: Float[Tensor, "t"], of: Int[Tensor, "t"] | None = None) -> tuple[float, float]:
     """The mean over episodes and the half-width of its 95 % interval (Student's t); NaN does not count.
+
+    Args:
+        of: what each score is of, where several are of the same row: they are not independent, and the
+            interval is that of the rows (the cluster-robust variance of Liang and Zeger, 1986).
 
     >>> interval(torch.tensor([0.0, 1.0, 0.0, 1.0]))
     (0.5, 0.918...)
+    >>> interval(torch.tensor([0.0, 1.0, 0.0, 1.0]), torch.tensor([0, 1, 0, 1]))
+    (0.5, 6.353...)
     """
     from scipy import stats
 
-    scores = scores[~scores.isnan()]
-    n = len(scores)
+    there = ~scores.isnan()
+    scores = scores[there].double()
+    mean = scores.mean()
+    parts = scores - mean
+    if of is not None:
+        named, at = of[there].unique(return_inverse=True)
+        parts = parts.new_zeros(len(named)).index_add_(0, at, parts)
+    n = len(parts)
     if n < 2:
-        return float(scores.mean()), math.nan
-    error = float(scores.double().std()) / math.sqrt(n)
-    return float(scores.double().mean()), float(stats.t.ppf(0.975, n - 1)) * error
+        return float(mean), math.nan
+    error = float((parts.square().sum() * n / (n - 1)).sqrt()) / len(scores)
+    return float(mean), float(stats.t.ppf(0.975, n - 1)) * error
 
 
 def calibration_error(

@@ -20,26 +20,36 @@ __all__ = ["Verdict", "fallen_back", "unguarded", "verdict"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """By how much the best `modality` alone beats all of them, with its 95 % interval, paired by episode.
+    """By how much the best `modality` alone beats all of them, with the 95 % interval over validation rows.
 
-    `sure` says that it does beyond doubt; then training falls back on it.
+    Training falls back on it where it does better. Where the others alone are no better than chance
+    (`idle`), all of them have to do better beyond the interval: what says nothing by itself is as
+    likely to cost something in the next task.
     """
 
     modality: str
     gain: float
     ci95: float
+    idle: bool = False
 
     @property
-    def sure(self) -> bool:
-        return self.gain > self.ci95
+    def falls_back(self) -> bool:
+        return self.gain > (-self.ci95 if self.idle else 0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"best_single": self.modality, "gain": self.gain, "ci95": self.ci95, "fell_back": self.sure}
+        return {
+            "best_single": self.modality,
+            "gain": self.gain,
+            "ci95": self.ci95,
+            "others_idle": self.idle,
+            "fell_back": self.falls_back,
+        }
 
     def __str__(self) -> str:
+        why = "the others alone are no better than chance" if self.idle else "which is no gain"
         return (
-            f"on validation tasks {self.modality} alone does {100 * self.gain:.1f} ± {100 * self.ci95:.1f} points better "
-            f"than all modalities together: rows that have it are answered by it alone. train.guard=false leaves this out"
+            f"on validation tasks all modalities together do {-100 * self.gain:+.1f} ± {100 * self.ci95:.1f} points against "
+            f"{self.modality} alone, and {why}: rows that have it are answered by it alone. train.guard=false leaves this out"
         )
 
 
@@ -49,16 +59,24 @@ def verdict(material: Material, params: Params) -> Verdict | None:
     engine = material.engine
     if len(engine.modalities) < 2 or isinstance(engine.learner, Guarded) or material.tasks.blind:
         return None
-    whole: list[Tensor] = []
-    alone: dict[str, list[Tensor]] = {name: [] for name in engine.modalities}
-    for judge in judges(material):
-        episodes = judge.episodes(params)
-        whole.append(judge.rated(params, episodes))
-        for name in engine.modalities:
-            alone[name].append(judge.rated(params, episodes, fallen_back(engine, name)))
-    gains = {name: interval(torch.cat(found) - torch.cat(whole)) for name, found in alone.items()}
+    shown = [(judge, judge.episodes(params)) for judge in judges(material)]
+
+    if not shown:
+        return None
+
+    def evidence(under: Engine) -> tuple[Tensor, Tensor]:
+        found = [judge.evidence(params, episodes, under) for judge, episodes in shown]
+        hits, rows = (torch.cat(parts) for parts in zip(*found))
+        return hits, rows
+
+    whole, rows = evidence(engine)
+    alone = {name: evidence(fallen_back(engine, name))[0] for name in engine.modalities}
+    gains = {name: interval(found - whole, rows) for name, found in alone.items()}
     best = max(gains, key=lambda name: gains[name][0])
-    return Verdict(best, *gains[best])
+    chance = 0.0 if engine.output.fixed else 1 / shown[0][0].shape.way
+    above = [interval(found - chance, rows) for name, found in alone.items() if name != best]
+    idle = not engine.output.fixed and not any(mean > ci95 for mean, ci95 in above)
+    return Verdict(best, *gains[best], idle)
 
 
 def unguarded(engine: Engine) -> Engine:

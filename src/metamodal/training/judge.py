@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from metamodal.data.pseudo import crossed
@@ -27,6 +27,8 @@ _MOST = 5  # support rows of a class
 
 class Judge:
     """Validation episodes, drawn once; of labels and numbers they know none to all support rows, in turn.
+
+    `queried` says which rows are asked about, `(t, q)`.
 
     Args:
         shot: support rows of a class.
@@ -51,6 +53,7 @@ class Judge:
         rows = material.rows.take(unique)
         self.rows = _varied(material, rows, draw) if tasks.blind else rows
         shots = draw.support.shape[1]
+        self.queried = draw.query
         self.draw = replace(draw, support=where[:, :shots], query=where[:, shots:])
 
     def __call__(self, params: Params) -> tuple[float, float, Params]:
@@ -77,6 +80,24 @@ class Judge:
         with torch.no_grad():
             logits = engine.logits(params, episodes)
         return scores_of(output, logits, episodes.query.targets)[SCORES[output.name]]
+
+    def evidence(
+        self, params: Params, episodes: Episode, engine: Engine | None = None
+    ) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
+        """What tells parameters or engines apart, and the validation row that each value is of.
+
+        Of classes whether each query row gets its own (NaN where it has none): many episodes of few rows
+        say little more than the rows (see `interval`). Of labels and numbers each episode's score.
+        """
+        engine = engine or self.material.engine
+        if engine.output.fixed:
+            scores = self.rated(params, episodes, engine)
+            return scores, torch.arange(len(scores))
+        targets = episodes.query.targets
+        with torch.no_grad():
+            guess = engine.logits(params, episodes).argmax(-1, keepdim=True)
+        hits = torch.where(targets.sum(-1) > 0, targets.gather(-1, guess)[..., 0], torch.nan)
+        return hits.flatten(), self.queried.flatten()
 
 
 def judges(material: Material) -> list[Judge]:

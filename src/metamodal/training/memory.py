@@ -3,7 +3,7 @@
 A linear classifier of the names, on embeddings of the training rows, is what a task with few rows must
 not fall behind where its classes are known. How far to trust it, and for how many rows a learned name
 counts, is chosen on validation tasks, whose rows it has not seen then; nothing is remembered unless
-that is better there. Then it is fitted to the validation rows as well.
+that is better there, beyond what the number of rows allows to tell. Then it is fitted to the validation rows as well.
 """
 
 from __future__ import annotations
@@ -70,17 +70,19 @@ class _Trial:
         self.parts = [(judge, episodes) for judge in able for episodes in _shown(judge, params)]
 
     def best(self, params: Params, others: Sequence[Params]) -> Params:
-        """The parameters, unless others score higher by more than the paired difference's 95 % interval."""
+        """The parameters, unless others do better by more than the paired difference's 95 % interval."""
         if not self.parts:
             return params
-        scores = self._scores(params)
-        gains = [interval(self._scores(other) - scores) for other in others]
+        hits, rows = self._evidence(params)
+        gains = [interval(self._evidence(other)[0] - hits, rows) for other in others]
         at = max(range(len(others)), key=lambda i: gains[i][0])
         mean, ci95 = gains[at]
         return others[at] if mean > ci95 else params
 
-    def _scores(self, params: Params) -> Tensor:
-        return torch.cat([judge.rated(params, episodes) for judge, episodes in self.parts])
+    def _evidence(self, params: Params) -> tuple[Tensor, Tensor]:
+        found = [judge.evidence(params, episodes) for judge, episodes in self.parts]
+        hits, rows = (torch.cat(parts) for parts in zip(*found))
+        return hits, rows
 
 
 def _held_back(params: Params, shift: float) -> Params:
