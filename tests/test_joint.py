@@ -400,9 +400,9 @@ def test_every_weighing_goes_with_every_surgery_and_balance(ready, weighing: str
 
     def trained() -> Course:
         course = Course(material)
-        course.validated(loop.Gauge(material, loop.Judge(material), tuple(course.joint.fixed)))
+        course.validated(loop.Gauge(material, tuple(course.joint.fixed)))
         for _ in course.steps():
-            course.validated(loop.Gauge(material, loop.Judge(material), tuple(course.joint.fixed)))
+            course.validated(loop.Gauge(material, tuple(course.joint.fixed)))
         return course
 
     one, two = trained(), trained()

@@ -16,6 +16,8 @@ from metamodal.types import Params
 
 __all__ = ["Gauge"]
 
+_EPISODES = 10  # of either: every row of them is encoded anew at each validation
+
 
 class Gauge:
     """The same training and the same validation episodes every time, and the losses on them.
@@ -24,11 +26,17 @@ class Gauge:
         names: the losses, of which the joint one and each modality's own mean something for new tasks.
     """
 
-    def __init__(self, material: Material, judge: Judge, names: tuple[str, ...]) -> None:
-        self.material, self.judge, self.names = material, judge, names
+    def __init__(self, material: Material, names: tuple[str, ...]) -> None:
+        options = material.options
+        few = options.model_copy(update={"valid_episodes": min(options.valid_episodes, _EPISODES)})
+        self.material, self.names = replace(material, options=few), names
 
     def __call__(self, params: Params) -> Gap:
-        return Gap(self._losses(self._learned, params), self._losses(self.judge, params))
+        return Gap(self._losses(self._learned, params), self._losses(self._new, params))
+
+    @cached_property
+    def _new(self) -> Judge:
+        return Judge(self.material)
 
     @cached_property
     def _learned(self) -> Judge:

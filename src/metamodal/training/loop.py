@@ -33,7 +33,7 @@ def meta_train(
         watch: called after every step and validation.
     """
     course, judge = Course(material, start), Judge(material)
-    gauge = Gauge(material, judge, tuple(course.joint.fixed))
+    gauge = Gauge(material, tuple(course.joint.fixed))
     history: list[Progress] = []
     best_params, since, best = course.averaged(), 0, -math.inf
     if start is not None:
