@@ -52,10 +52,10 @@ class GroupNorm(nn.GroupNorm):
     """Normalisation over groups of channels of one row."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.weight.dim() == 1 and (x.dim() != 4 or not _worked_out(self.weight)):
-            return super().forward(x)
         if x.dim() == 4 and _worked_out(self.weight):
             return normalised(x, self.weight, self.bias, self.num_groups, self.eps)
+        if self.weight.dim() == 1:
+            return super().forward(x)
         return _scaled(F.group_norm(x, self.num_groups, eps=self.eps), self.weight, self.bias, last=False)
 
 

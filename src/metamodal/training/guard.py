@@ -60,7 +60,6 @@ def verdict(material: Material, params: Params) -> Verdict | None:
     if len(engine.modalities) < 2 or isinstance(engine.learner, Guarded) or material.tasks.blind:
         return None
     shown = [(judge, judge.episodes(params)) for judge in judges(material)]
-
     if not shown:
         return None
 

@@ -13,7 +13,11 @@ __all__ = ["Identity", "VectorEncoder"]
 
 
 class VectorEncoder(nn.Module):
-    """`W₁ relu(norm(W₂ x + b₂)) + W₃ x + b`: one hidden layer beside a linear map."""
+    """`W₁ relu(norm(W₂ x + b₂)) + W₃ x + b`: one hidden layer beside a linear map.
+
+    It starts as an orthogonal projection (`W₁ = 0`), which keeps the distances of ready embeddings: what
+    they know of classes that training never saw is not lost before anything is learned.
+    """
 
     def __init__(self, shape: tuple[int, ...], dim: int, width: int = 256) -> None:
         super().__init__()
@@ -21,6 +25,8 @@ class VectorEncoder(nn.Module):
         self.hidden = Linear(shape[0], width)
         self.norm = LayerNorm(width)
         self.out = Linear(width, dim)
+        nn.init.orthogonal_(self.straight.weight)
+        nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n d"]:
         return self.straight(x) + self.out(F.relu(self.norm(self.hidden(x))))
