@@ -17,6 +17,8 @@ from metamodal.types import Params
 
 __all__ = ["Verdict", "fallen_back", "unguarded", "verdict"]
 
+_SHARE = 0.25
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -72,10 +74,17 @@ def verdict(material: Material, params: Params) -> Verdict | None:
     alone = {name: evidence(fallen_back(engine, name))[0] for name in engine.modalities}
     gains = {name: interval(found - whole, rows) for name, found in alone.items()}
     best = max(gains, key=lambda name: gains[name][0])
-    chance = 0.0 if engine.output.fixed else 1 / shown[0][0].shape.way
-    above = [interval(found - chance, rows) for name, found in alone.items() if name != best]
-    idle = not engine.output.fixed and not any(mean > ci95 for mean, ci95 in above)
-    return Verdict(best, *gains[best], idle)
+    return Verdict(
+        best, *gains[best], not engine.output.fixed and _idle(alone, best, rows, shown[0][0].shape.way)
+    )
+
+
+def _idle(alone: dict[str, Tensor], best: str, rows: Tensor, way: int) -> bool:
+    """Whether the others alone are no better than chance: not beyond the interval over rows, nor by a share of
+    what the best one is."""
+    above = {name: interval(hits - 1 / way, rows) for name, hits in alone.items()}
+    enough = _SHARE * above.pop(best)[0]
+    return all(mean <= ci95 and mean < enough for mean, ci95 in above.values())
 
 
 def unguarded(engine: Engine) -> Engine:
