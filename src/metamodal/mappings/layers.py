@@ -72,11 +72,10 @@ class Conv2d(nn.Conv2d):
         patches = len(x) // len(weight) * math.prod(sides) * seen
         if seen <= _FEW or (len(weight) > 1 and patches <= _UNFOLDED):
             return products(x, weight, bias, *how)
-        if len(weight) == 1:
-            return convolved(x, weight[0], None if bias is None else bias[0], *how)
         biases = [None] * len(weight) if bias is None else list(bias)
         parts = zip(x.unflatten(0, (len(weight), -1)), weight, biases)
-        return torch.cat([convolved(*part, *how) for part in parts])
+        found = [convolved(*part, *how) for part in parts]
+        return torch.cat(found) if len(found) > 1 else found[0]
 
 
 class Conv1d(nn.Conv1d):

@@ -27,9 +27,7 @@ class Gauge:
     """
 
     def __init__(self, material: Material, names: tuple[str, ...]) -> None:
-        options = material.options
-        few = options.model_copy(update={"valid_episodes": min(options.valid_episodes, _EPISODES)})
-        self.material, self.names = replace(material, options=few), names
+        self.material, self.names = material.judged_by(_EPISODES), names
 
     def __call__(self, params: Params) -> Gap:
         return Gap(self._losses(self._learned, params), self._losses(self._new, params))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metamodal.data.encode import Preprocessor
 from metamodal.meta.engine import Engine
@@ -28,3 +28,8 @@ class Material:
     options: TrainOptions
     seed: int = 0
     told: Told | None = None
+
+    def judged_by(self, episodes: int) -> Material:
+        """The same, with at most so many validation episodes."""
+        few = min(self.options.valid_episodes, episodes)
+        return replace(self, options=self.options.model_copy(update={"valid_episodes": few}))

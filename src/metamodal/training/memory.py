@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -64,9 +63,7 @@ class _Trial:
     """Validation episodes at one shot and at several, whole and with cells missing, encoded once."""
 
     def __init__(self, material: Material, params: Params) -> None:
-        options = material.options
-        few = options.model_copy(update={"valid_episodes": min(options.valid_episodes, _EPISODES)})
-        able = judges(replace(material, options=few))
+        able = judges(material.judged_by(_EPISODES))
         self.parts = [(judge, episodes) for judge in able for episodes in _shown(judge, params)]
 
     def best(self, params: Params, others: Sequence[Params]) -> Params:
