@@ -27,6 +27,7 @@ from metamodal.data.encode import Preprocessor
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
 from metamodal.errors import ArtifactError, MetamodalError
+from metamodal.mappings.bridges import without_bridges
 from metamodal.mappings.model import untrained_model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import learners
@@ -140,7 +141,7 @@ def _rebuilt(record: dict[str, Any], tensors: dict[str, Tensor]) -> MetaModel | 
         engine = initial.engine
     params = {k: v for k, v in tensors.items() if not k.startswith("state")}
     expected = {k: v.shape for k, v in engine.initial().items()}
-    if expected != {k: v.shape for k, v in params.items()}:
+    if expected != {k: v.shape for k, v in without_bridges(params).items()}:
         raise ValueError("the tensors do not fit the configuration")
     seen = Seen(**{k: frozenset(v) for k, v in record["seen"].items()})
     model = MetaModel(

@@ -21,7 +21,9 @@ from metamodal.data.options import DataOptions
 from metamodal.data.reading import Cells, read_cells
 from metamodal.data.splits import Split
 from metamodal.data.targets import Targets
+from metamodal.errors import OptionError
 from metamodal.evaluation.metrics import SCORES
+from metamodal.mappings.bridges import without_bridges
 from metamodal.mappings.options import ModelOptions
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Seen, fingerprint, generic_model, initial_model, untrained
@@ -89,7 +91,7 @@ def run(
     dataset = experiment.data.read() if dataset is None else dataset
     if start is not None:
         engine = unguarded(start.engine) if experiment.train.guard else start.engine
-        start = replace(start, engine=engine, params=forgotten(start.params))
+        start = replace(start, engine=engine, params=forgotten(without_bridges(start.params)))
     ground = _ground(experiment, dataset, start)
     told = None if ground.table.empty else Told(ground.table, ground.known.fitted)
     contest = Contest(ground.preprocessor, ground.rows, ground.sources, experiment.seed, told, watch)
@@ -97,14 +99,22 @@ def run(
     if experiment.searches and not start and not ground.sources.blind:
         entrant, trained, board = _won(experiment, ground, contest)
     else:
-        entrant = Entrant(start or _initial(experiment, ground), experiment.train)
+        first = experiment.train.lasting(1 - experiment.train.refit)
+        entrant = Entrant(start or _initial(experiment, ground), first)
         trained = contest.alone(entrant, start.params if start else None)
     said = experiment.of(entrant.candidate, entrant.options.budget) if entrant.candidate else experiment
-    outcome = _outcome(trained, said, ground.split, began, SCORES[ground.targets.kind])
-    params = contest.remembered(entrant, trained.params)
+    params, penalty = contest.remembered(entrant, trained.params)
+    params, recall = contest.bridged(entrant, params)
     judged = contest.verdict(entrant, params) if experiment.train.guard else None
+    params, refit = contest.finished(
+        entrant, params, penalty, experiment.train, trained.ended != "interrupted"
+    )
+    outcome = _outcome(trained, said, ground.split, began, SCORES[ground.targets.kind])
     warned = [str(judged)] if judged and judged.falls_back else []
     outcome |= {
+        "ended": "interrupted" if experiment.train.refit and not refit else trained.ended,
+        "refit_steps": refit,
+        "bridges": {str(trust): score for trust, score in recall.items()},
         "leaderboard": [place.to_dict() for place in board],
         "guard": judged.to_dict() if judged else None,
         "notes": [*warned, *ground.notes],
@@ -152,6 +162,10 @@ def _ground(experiment: Experiment, dataset: Dataset, start: MetaModel | None) -
         dataset = dataset.of_kind(start.targets.kind)
     split = dataset.split(experiment.seed)
     sources = labelled_sources(dataset, split, experiment.train.unlabelled)
+    if experiment.train.refit and sources.blind:
+        raise OptionError(
+            f"train.refit={experiment.train.refit}: no validation task has labels to go on with. Leave it out."
+        )
     free = free_rows(dataset, split, sources)
     targets = Targets.fit(dataset, split.train) if start is None else start.targets
     network = experiment.model
@@ -197,7 +211,7 @@ def _won(
     experiment: Experiment, ground: _Ground, contest: Contest
 ) -> tuple[Entrant, Trained, tuple[Placed, ...]]:
     """The best of several learners and fusions by validation tasks."""
-    budget, network = experiment.train.budget, experiment.model
+    budget, network = experiment.train.lasting(1 - experiment.train.refit).budget, experiment.model
     fusions = [network.fusion] if "fusion" in network.model_fields_set else ["mean", "attention"]
 
     def enter(candidate: Candidate) -> Entrant:

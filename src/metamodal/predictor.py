@@ -21,6 +21,7 @@ from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
 from metamodal.errors import DataError, OptionError
+from metamodal.mappings.bridges import Bridges
 from metamodal.mappings.fusion import AttentionWeights
 from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
@@ -74,11 +75,16 @@ class MetaModel:
     def modalities(self) -> tuple[str, ...]:
         return self.preprocessor.modalities
 
+    @property
+    def bridges(self) -> Bridges:
+        """Maps between modalities beside the shared space, where training found them of use."""
+        return Bridges(self.params)
+
     def under(self, learner: Learner) -> MetaModel:
         """The same encoders under another learner, its own parameters as they start: a probe of the embedding."""
         engine = self.engine.under(learner)
         fresh = {k: v for k, v in engine.initial().items() if k.startswith("learner.")}
-        kept = {k: v for k, v in self.params.items() if k.startswith("model.")}
+        kept = {k: v for k, v in self.params.items() if not k.startswith("learner.")}
         return replace(self, engine=engine, params=kept | {k: v.detach() for k, v in fresh.items()})
 
     def inputs(self, dataset: Dataset, unreadable: str = "error") -> Batch:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from metamodal.data.cells import is_absent
@@ -17,6 +17,7 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.encode import Preprocessor
 from metamodal.data.reading import raw_cells
 from metamodal.errors import DataError, OptionError, suggestion
+from metamodal.mappings.bridges import Bridges
 from metamodal.mappings.decoders import decoders
 from metamodal.meta.engine import Engine
 from metamodal.types import Batch, Params
@@ -104,7 +105,8 @@ class Translator:
         if route.target in route.source:
             cells = raw_cells(dataset, kind, columns)
             how = [None if is_absent(cell) else "given" for cell in cells]
-        z, seen = self._embedded(dataset, route.source, unreadable)
+        z, rows = self._embedded(dataset, route.source, unreadable)
+        seen = torch.stack([rows.present[m] for m in route.source]).any(0)
         if not seen.any():
             raise DataError(f"{dataset.name}: no row has {' or '.join(route.source)}. Name another source.")
         at = np.flatnonzero(seen.numpy() & np.array([said is None for said in how]))
@@ -116,7 +118,8 @@ class Translator:
             others = dataset if candidates is None else candidates
             known = raw_cells(others, kind, columns)
             own = at if candidates is None else None
-            for i, near in zip(at, self._nearest(z[at], others, own, route, unreadable)):
+            asked = self._points(z, rows, [(m, route.target) for m in route.source])[at]
+            for i, near in zip(at, self._nearest(asked, others, own, route, unreadable)):
                 if near:
                     cells[i], how[i] = known[near[0][0]], "retrieved"
                     matches[i] = tuple(Match(int(others.numbers[j]), score) for j, score in near)
@@ -142,14 +145,22 @@ class Translator:
 
     def _embedded(
         self, dataset: Dataset, source: Sequence[str], unreadable: str
-    ) -> tuple[Float[Tensor, "n d"], Bool[Tensor, "n"]]:
-        """Each row's point in the shared space by the sources alone, and whether it has any of them."""
+    ) -> tuple[Float[Tensor, "n d"], Batch]:
+        """Each row's embedding in the shared space by the sources alone, and the rows as the encoders read them."""
         reader = self.preprocessor.only(source)
         rows = reader.encode(reader.read(dataset, unreadable))
         with torch.no_grad():
             tokens = self.engine.tokens(self.params, rows).only(source)
             z = tokens.inputs[source[0]] if len(source) == 1 else self.engine.fuse(self.params, tokens)
-        return z, torch.stack(list(tokens.present.values())).any(0)
+        return z, rows
+
+    def _points(
+        self, z: Float[Tensor, "n d"], rows: Batch, between: Sequence[tuple[str, str]]
+    ) -> Float[Tensor, "n e"]:
+        """What is compared to find one modality's cells by another's: see `Bridges.points`."""
+        bridges = Bridges(self.params)
+        features = self.preprocessor.only(rows.inputs).features(rows) if bridges else rows
+        return bridges.points(z, features, between)
 
     def _decoded(self, z: Float[Tensor, "n d"], target: str) -> list[Any]:
         fitted: Any = self.preprocessor.fitted[target]
@@ -174,13 +185,14 @@ class Translator:
         Args:
             own: the position of each row among the candidates, which is none of its own.
         """
-        tokens, there = self._embedded(candidates, (route.target,), unreadable)
-        places = there.nonzero()[:, 0]
+        tokens, rows = self._embedded(candidates, (route.target,), unreadable)
+        places = rows.present[route.target].nonzero()[:, 0]
         if not len(places):
             raise DataError(
                 f"{candidates.name}: no row has {route.target} to choose from. Name others with --candidates."
             )
-        units = F.normalize(tokens[places], dim=1)
+        points = self._points(tokens, rows, [(route.target, m) for m in route.source])
+        units = F.normalize(points[places], dim=1)
         top = min(route.top or _TOP, len(places))
         found = []
         for start in range(0, len(z), _CHUNK):

@@ -131,10 +131,12 @@ def _evaluated(ground: _Ground, protocol: Protocol) -> Evaluation:
 
 def _recalls(ground: _Ground, protocol: Protocol) -> Iterator[Recall]:
     """Retrieval among the test rows, by the tokens of each modality alone."""
-    tokens = None if ground.model.generic else ground.model.shared(ground.raw)
+    model = ground.model
+    tokens = None if model.generic else model.shared(ground.raw)
+    generic = model.preprocessor.features(ground.raw) if model.bridges else None
     features = (ground.spaces.get("untrained"), ground.crowd.get("untrained"))
     shown = features if ground.compared(protocol) else (None, None)
-    gallery = Gallery(ground.raw, ground.part.groups(), tokens, *shown)
+    gallery = Gallery(ground.raw, ground.part.groups(), tokens, *shown, generic, model.bridges)
     yield from recalls(gallery, protocol.retrieval, protocol.episodes, protocol.seed)
 
 

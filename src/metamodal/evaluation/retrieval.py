@@ -17,9 +17,10 @@ from metamodal.errors import DataError
 from metamodal.evaluation.metrics import interval
 from metamodal.evaluation.projections import PROJECTIONS
 from metamodal.evaluation.results import named
+from metamodal.mappings.bridges import Bridges
 from metamodal.types import Batch
 
-__all__ = ["RANKS", "Gallery", "Recall", "recalls", "shares_found"]
+__all__ = ["RANKS", "Gallery", "Recall", "codes_of", "recalls", "shares_found"]
 
 RANKS = (1, 5, 10)
 """Among how many of the nearest candidates the right one may be."""
@@ -73,7 +74,8 @@ class Gallery:
     """The rows that candidates are drawn of.
 
     `raw` is what is read of them, `groups` the entity of each or `None`, `tokens` their points in the shared
-    space, if there is one. `features` and those of training rows, `known`, are what baselines read.
+    space, if there is one, and `generic` the features that `bridges` between modalities start from. `features`
+    and those of training rows, `known`, are what baselines read.
     """
 
     raw: Batch
@@ -81,6 +83,13 @@ class Gallery:
     tokens: Batch | None
     features: Batch | None = None
     known: Batch | None = None
+    generic: Batch | None = None
+    bridges: Bridges = field(default_factory=lambda: Bridges({}))
+
+    def points(self, mine: str, other: str) -> Float[Tensor, "n e"]:
+        """Each row's cell of one modality as it is compared with those of another."""
+        assert self.tokens is not None
+        return self.bridges.points(self.tokens.inputs[mine], self.generic or self.raw, [(mine, other)])
 
 
 def recalls(gallery: Gallery, candidates: int, draws: int, seed: int) -> Iterator[Recall]:
@@ -102,10 +111,10 @@ def recalls(gallery: Gallery, candidates: int, draws: int, seed: int) -> Iterato
         found = True
         rng = np.random.default_rng([seed, candidates])
         drawn = torch.from_numpy(np.stack([_one_of_each(units, count, rng) for _ in range(draws)]))
-        same = _codes(gallery.raw.inputs[b])
+        same = codes_of(gallery.raw.inputs[b])
         if gallery.tokens is not None:
-            z = gallery.tokens.inputs
-            yield Recall(a, b, count, "", shares_found(z[a], z[b], same, drawn))
+            shares = shares_found(gallery.points(a, b), gallery.points(b, a), same, drawn)
+            yield Recall(a, b, count, "", shares)
         for name, fit in PROJECTIONS.items():
             if gallery.features is None or gallery.known is None:
                 break
@@ -153,7 +162,7 @@ def _one_of_each(units: list[np.ndarray], count: int, rng: np.random.Generator) 
     return np.array([units[i][rng.integers(len(units[i]))] for i in chosen])
 
 
-def _codes(x: Tensor) -> Int[Tensor, "n"]:
+def codes_of(x: Tensor) -> Int[Tensor, "n"]:
     """The same number for rows that are the same."""
     seen: dict[bytes, int] = {}
     return torch.tensor([seen.setdefault(row.numpy().tobytes(), len(seen)) for row in x])

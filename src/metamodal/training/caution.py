@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from metamodal.types import Params
 
-__all__ = ["CAUTIONS", "cautious"]
+__all__ = ["CAUTIONS", "cautious", "restrains"]
 
 CAUTIONS = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0)
 """What is tried, in units of the logarithm."""
@@ -19,13 +19,16 @@ CAUTIONS = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0)
 _RESTRAINTS = {"log_penalty": 1, "log_strength": 1, "log_inner_lr": -1}
 
 
+def restrains(name: str) -> bool:
+    """Whether caution moves this parameter."""
+    return name.startswith("learner.") and name.rpartition(".")[2] in _RESTRAINTS
+
+
 def cautious(params: Params, caution: float) -> Params:
     """The parameters with every penalty of the learner larger, and its steps smaller, by `exp(caution)`."""
     if not caution:
         return params
     return {
-        name: value + caution * _RESTRAINTS.get(name.rpartition(".")[2], 0)
-        if name.startswith("learner.")
-        else value
+        name: value + caution * _RESTRAINTS[name.rpartition(".")[2]] if restrains(name) else value
         for name, value in params.items()
     }

@@ -10,12 +10,14 @@ from functools import cached_property
 
 from metamodal.data.encode import Preprocessor
 from metamodal.predictor import MetaModel
+from metamodal.training.bridging import bridged, rebuilt
 from metamodal.training.guard import Verdict, verdict
 from metamodal.training.loop import meta_train
 from metamodal.training.material import Material
-from metamodal.training.memory import remembered
+from metamodal.training.memory import remembered, renewed
 from metamodal.training.options import TrainOptions
 from metamodal.training.progress import Progress, Trained
+from metamodal.training.refit import refitted
 from metamodal.training.search import Candidate, Placed, halved
 from metamodal.training.sources import Sources
 from metamodal.training.told import Told
@@ -84,9 +86,32 @@ class Contest:
         """The rows as generic features."""
         return self.preprocessor.features(self.rows)
 
-    def remembered(self, entrant: Entrant, params: Params) -> Params:
-        """The parameters with what all training rows say of names, where that helps."""
+    def remembered(self, entrant: Entrant, params: Params) -> tuple[Params, float | None]:
+        """The parameters with what all training rows say of names, where that helps; see `remembered` of memory."""
         return remembered(self._material(entrant), params)
+
+    def bridged(self, entrant: Entrant, params: Params) -> tuple[Params, dict[float, float]]:
+        """The parameters with maps between modalities, where that helps retrieval; see `bridged` of bridging."""
+        return bridged(self._material(entrant), params)
+
+    def finished(
+        self, entrant: Entrant, params: Params, penalty: float | None, whole: TrainOptions, refit: bool
+    ) -> tuple[Params, int]:
+        """The parameters with what validation rows teach, once all is chosen, and the steps of a refit.
+
+        Args:
+            penalty: of memories, if there are any.
+            whole: the options of all of training, of which a share is the refit.
+            refit: whether there is to be one, if it has a share.
+        """
+        last, steps = whole.lasting(whole.refit), 0
+        entrant = replace(
+            entrant, options=entrant.options.model_copy(update={"budget": last.budget, "steps": last.steps})
+        )
+        material = self._material(entrant, self.seed + 1)
+        if refit and whole.refit:
+            params, steps = refitted(material, params, _after(self.watch, whole.budget - last.budget))
+        return rebuilt(material, renewed(material, params, penalty)), steps
 
     def verdict(self, entrant: Entrant, params: Params) -> Verdict | None:
         """Whether all modalities do better than the best alone, on validation tasks."""
@@ -128,3 +153,8 @@ def _placed(
         watch(replace(progress, elapsed=elapsed, left=max(0.0, budget - elapsed), candidate=name))
 
     return shown
+
+
+def _after(watch: Callable[[Progress], None], seconds: float) -> Callable[[Progress], None]:
+    """A refit's progress, which comes after so many seconds of training."""
+    return lambda progress: watch(replace(progress, elapsed=seconds + progress.elapsed, candidate="refit"))

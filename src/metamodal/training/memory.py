@@ -3,7 +3,7 @@
 A linear classifier of the names, on embeddings of the training rows, is what a task with few rows must
 not fall behind where its classes are known. How far to trust it, and for how many rows a learned name
 counts, is chosen on validation tasks, whose rows it has not seen then; nothing is remembered unless
-that is better there, beyond what the number of rows allows to tell. Then it is fitted to the validation rows as well.
+that is better there, beyond what the number of rows allows to tell. At the very end it is fitted to the validation rows as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from metamodal.training.judge import Judge, judges
 from metamodal.training.material import Material
 from metamodal.types import Batch, Episode, Params
 
-__all__ = ["forgotten", "remembered"]
+__all__ = ["forgotten", "remembered", "renewed", "weighs_names"]
 
 _PENALTIES = (1.0, 10.0)
 _TRUSTS = (0.1, 0.2, 0.4, 0.8)
@@ -35,28 +35,47 @@ _MISSING = (0.0, 0.5)
 _MOST = 20_000  # rows of a fit
 
 
-def remembered(material: Material, params: Params) -> Params:
-    """The parameters with memories and less weight on names as rows, as far as either helps beyond its interval."""
+def remembered(material: Material, params: Params) -> tuple[Params, float | None]:
+    """The parameters with memories and less weight on names as rows, as far as either helps beyond its interval,
+    and the penalty that the memories were fitted with, if there are any."""
     engine, told = material.engine, material.told
     if not isinstance(engine.learner, PerModality) or engine.learner.reads != "tokens":
-        return params
+        return params, None
     if told is None or told.classes.named is None or not len(_named(material, material.tasks.train)):
-        return params
+        return params, None
     trial, best, chosen = _Trial(material, params), params, None
     views = _views(material, params, material.tasks.train)
     for penalty in _PENALTIES:
         fitted = params | _fitted(views, params, penalty)
-        for name in [name for name in params if name.endswith(f".{MEMORY}.trust")]:
+        for name in [name for name in params if _trusts(name)]:
             fitted = trial.best(fitted, [fitted | {name: torch.tensor(trust)} for trust in _TRUSTS])
         if trial.best(best, [fitted]) is fitted:
             best, chosen = fitted, penalty
     best = trial.best(best, [_held_back(best, shift) for shift in _SHIFTS])
-    if chosen is None:
-        return best
-    weak = _ALONE if len(material.tasks.valid) < 2 else 1.0
-    trusts = {k: weak * v for k, v in best.items() if k.endswith(f".{MEMORY}.trust")}
-    views = _views(material, best, [*material.tasks.train, *material.tasks.valid])
-    return best | _fitted(views, best, chosen) | trusts
+    if chosen is not None and len(material.tasks.valid) < 2:
+        best = best | {k: _ALONE * v for k, v in best.items() if _trusts(k)}
+    return best, chosen
+
+
+def renewed(material: Material, params: Params, penalty: float | None) -> Params:
+    """The parameters with memories of the training and the validation rows, trusted as they are."""
+    if penalty is None:
+        return params
+    views = _views(material, params, [*material.tasks.train, *material.tasks.valid])
+    return params | _fitted(views, params, penalty)
+
+
+def weighs_names(name: str) -> bool:
+    """Whether a parameter says how far names count, which validation tasks settle."""
+    return _trusts(name) or _gates(name)
+
+
+def _gates(name: str) -> bool:
+    return name.startswith("learner.") and name.endswith("gate.bias")
+
+
+def _trusts(name: str) -> bool:
+    return name.endswith(f".{MEMORY}.trust")
 
 
 class _Trial:
@@ -84,7 +103,7 @@ class _Trial:
 
 def _held_back(params: Params, shift: float) -> Params:
     """Names count for fewer rows than they do, by so much in the logarithm."""
-    return params | {k: v - shift for k, v in params.items() if k.endswith("gate.bias")}
+    return params | {k: v - shift for k, v in params.items() if _gates(k)}
 
 
 def forgotten(params: Params) -> Params:

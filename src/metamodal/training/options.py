@@ -30,6 +30,12 @@ class TrainOptions(Options):
     )
     budget: float = Field(600.0, gt=0, description="seconds of training")
     steps: int | None = Field(None, gt=0, description="steps; the budget ends training all the same")
+    refit: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the budget, at its end, in which validation tasks are trained on too",
+    )
     episodes: int = Field(1, gt=0, description="episodes a step")
     workers: int = Field(
         1,
@@ -125,3 +131,8 @@ class TrainOptions(Options):
     validations: int = Field(20, gt=0, description="how often to validate in the budget")
     valid_episodes: int = Field(300, gt=0, description="episodes of a validation")
     patience: int = Field(12, gt=0, description="validations without improvement before training stops")
+
+    def lasting(self, share: float) -> TrainOptions:
+        """The same for a share of the time, and of the steps if their number is said."""
+        steps = self.steps and max(1, round(share * self.steps))
+        return self.model_copy(update={"budget": share * self.budget, "steps": steps})
