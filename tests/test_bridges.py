@@ -148,7 +148,7 @@ def test_translation_chooses_candidates_over_them_and_they_are_saved(done: Run, 
     model = done.model
 
     def hits(model) -> int:
-        found = model.translate(new[["u"]], "u", "v", candidates=new[["v"]])
+        found = model.translate(new[["u"]], "u", "v", against=new[["v"]])
         return sum(near[0].row == i for i, near in enumerate(found.matches, 1))
 
     save_artifact(model, tmp_path / "model")
@@ -159,7 +159,7 @@ def test_translation_chooses_candidates_over_them_and_they_are_saved(done: Run, 
 def test_a_query_of_several_modalities_goes_over_a_bridge_from_each(done: Run):
     new = pairs(linked=True).tail(24).drop(columns="label")
     some = new.assign(v=[None, *new["v"][1:]])
-    found = done.model.translate(some, ["u", "v"], "u", candidates=new[["u"]])
+    found = done.model.translate(some, ["u", "v"], "u", against=new[["u"]])
     assert found.how == ["given"] * 24
 
 

@@ -335,7 +335,7 @@ def test_a_target_among_the_sources_comes_back_as_it_is_and_only_gaps_are_filled
 
 def test_what_cannot_be_decoded_is_the_nearest_candidate_s(translator, table):
     new = paired_table(40, seed=1)
-    found = translator.translate(new[["vector"]], "vector", "note", candidates=table, top=3)
+    found = translator.translate(new[["vector"]], "vector", "note", against=table, top=3)
     assert found.how == ["retrieved"] * 40
     assert [len(m) for m in found.matches] == [3] * 40
     data = read_table(table, target="label")
@@ -360,7 +360,7 @@ def test_a_row_is_no_candidate_of_its_own(translator, table):
     found = translator.translate(table, "vector", "note")
     assert all(match.row != i + 1 for i, row in enumerate(found.matches) for match in row)
     assert [len(row) for row in found.matches] == [5] * len(table)
-    among = translator.translate(table, "vector", "note", candidates=table, top=1)
+    among = translator.translate(table, "vector", "note", against=table, top=1)
     assert np.mean([row[0].row == i + 1 for i, row in enumerate(among.matches)]) > 0.1
 
 
@@ -405,7 +405,7 @@ def test_the_command_writes_cells_that_can_be_read(cli, translator, saved, new_r
 
 
 def test_the_command_s_document_names_rows_and_candidates(cli, saved, new_rows):
-    words = ["--from", "photo,vector", "--to", "note", "--candidates", new_rows, "--top", 2, "--json"]
+    words = ["--from", "photo,vector", "--to", "note", "--against", new_rows, "--top", 2, "--json"]
     done = cli("translate", saved, new_rows, *words)
     assert done.code == 0
     document = json.loads(done.out)
@@ -434,7 +434,7 @@ def test_a_table_on_standard_output_is_csv(cli, saved, new_rows):
         (["--from", "photo", "--to", "note", "--top", "0"], 2, ["--top 0", "1 or more"]),
         (["--from", ",", "--to", "note"], 2, ["--from: no modality is named"]),
         (
-            ["--from", "note", "--to", "photo", "--candidates", "{bare}"],
+            ["--from", "note", "--to", "photo", "--against", "{bare}"],
             3,
             ["no row has photo to choose from"],
         ),

@@ -112,16 +112,16 @@ class MetaLearner:
         source: str | Sequence[str],
         target: str,
         *,
-        candidates: pd.DataFrame | Dataset | None = None,
+        against: pd.DataFrame | Dataset | None = None,
         top: int | None = None,
     ) -> Translated:
         """The target modality's cell of each row, from the source modalities of the same row.
 
-        Decoded, where the model has decoders (`model__decoders=True`) and neither candidates nor `top` are
-        given; else that of the nearest of `candidates`, by default the other rows.
+        Decoded, where the model has decoders (`model__decoders=True`) and neither `against` nor `top` are
+        given; else that of the nearest of the rows of `against`, by default the other rows.
         """
         model = self._trained("translate with")
-        return model.translate(rows, source, target, candidates=candidates, top=top)
+        return model.translate(rows, source, target, against=against, top=top)
 
     def save(self, folder: str | Path) -> None:
         """Write the trained model as a folder; `metamodal.load` reads it."""

@@ -130,11 +130,11 @@ class MetaModel:
         source: str | Sequence[str],
         target: str,
         *,
-        candidates: pd.DataFrame | Dataset | None = None,
+        against: pd.DataFrame | Dataset | None = None,
         top: int | None = None,
     ) -> Translated:
         """The target modality's cell of each row, from the source modalities: decoded, or retrieved from
-        `candidates`; see `Translator.translated`.
+        those of `against`; see `Translator.translated`.
 
         Raises:
             OptionError: an unknown modality, no decoder of the target, or a model without a shared space.
@@ -146,7 +146,7 @@ class MetaModel:
                 f"{HOW_TO_TRAIN}."
             )
         route = Route((source,) if isinstance(source, str) else tuple(source), target, top)
-        among = None if candidates is None else dataset_of(candidates, self.roles)
+        among = None if against is None else dataset_of(against, self.roles)
         translator = Translator(self.preprocessor, self.engine, self.params)
         return translator.translated(dataset_of(rows, self.roles), route, among)
 

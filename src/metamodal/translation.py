@@ -135,7 +135,7 @@ class Translator:
         if could and not choosing and not self._decodes(route.target) and route.source != (route.target,):
             raise OptionError(
                 f"--to {route.target}: this model has no decoder of it. Train with {HOW_TO_TRAIN}, or say "
-                "--candidates TABLE or --top K to choose among cells that are there."
+                "--against TABLE or --top K to choose among cells that are there."
             )
 
     def _decodes(self, target: str) -> bool:
@@ -189,7 +189,7 @@ class Translator:
         places = rows.present[route.target].nonzero()[:, 0]
         if not len(places):
             raise DataError(
-                f"{candidates.name}: no row has {route.target} to choose from. Name others with --candidates."
+                f"{candidates.name}: no row has {route.target} to choose from. Name others with --against."
             )
         points = self._points(tokens, rows, [(route.target, m) for m in route.source])
         units = F.normalize(points[places], dim=1)

@@ -245,7 +245,7 @@ def parser() -> argparse.ArgumentParser:
     )
     translate.add_argument("--to", dest="target", metavar="M", required=True, help="the modality wanted")
     translate.add_argument(
-        "--candidates", metavar="TABLE", help="choose among this table's cells (the other rows of TABLE)"
+        "--against", metavar="TABLE", help="choose among this table's cells (the other rows of TABLE)"
     )
     translate.add_argument(
         "--top", type=int, metavar="K", help="candidates to name of each row (5); asks for candidates"

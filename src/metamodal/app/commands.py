@@ -215,8 +215,8 @@ def translate(options: Options) -> None:
     model = _loaded_model(options.model)
     say = speaker(options)
     table = _unlabelled(options.table, model)
-    among = _unlabelled(options.candidates, model) if options.candidates else None
-    found = model.translate(table, options.source, options.target, candidates=among, top=options.top)
+    among = _unlabelled(options.against, model) if options.against else None
+    found = model.translate(table, options.source, options.target, against=among, top=options.top)
     if "decoded" in found.how and not model.record.get("train", {}).get("translate"):
         say("warning: nothing trained this model to translate; train with train.translate=1")
     if options.json:

@@ -144,7 +144,7 @@ class PerModality:
         for voice in _voices(tuple(batch.inputs), self.joint):
             mine = f"learner.{voice}."
             renamed = {f"learner.{k[len(mine) :]}": v for k, v in params.items() if k.startswith(mine)}
-            found.append((voice, batch if voice == JOINT else batch.only([voice]), params | renamed))
+            found.append((voice, batch if voice == JOINT else _alone(batch, voice), params | renamed))
         return found
 
     def _filled(self, output: Output, votes: list[Tensor], batch: Batch) -> Float[Tensor, "*t n k v"]:
@@ -184,6 +184,17 @@ class PerModality:
             hessian = torch.einsum("...sk,...skv,...sku->...vu", bend, spread, spread) + torch.diag(penalty)
             w = (w - torch.linalg.solve(hessian, gradient)).clamp(min=0)
         return w
+
+
+def _alone(batch: Batch, modality: str) -> Batch:
+    """The rows through one modality. A description stands in for rows that a class has not, not for rows that
+    this modality does not see: others do, and know more. A name that training knew is as good as rows."""
+    mine = batch.only([modality])
+    if "told" not in batch.about or not batch.targets.shape[-1]:
+        return mine
+    rows, visible = (((b.targets > 0) & seen(b)[..., None]).any(-2) for b in (batch, mine))
+    heard = visible | ~rows | (batch.about["name"] >= 0 if "name" in batch.about else False)
+    return mine._replace(about=batch.about | {"told": batch.about["told"] & heard})
 
 
 def _others(targets: Tensor) -> Tensor:
