@@ -21,7 +21,9 @@ from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.population import Population
 from metamodal.evaluation.protocol import Protocol
 from metamodal.mappings.describer import Describer
+from metamodal.meta.learners.per_modality import PerModality
 from metamodal.meta.learners.prototypes import Prototypes
+from metamodal.meta.learners.ridge import Ridge
 from metamodal.outputs import CLASSES
 from metamodal.training.told import forgotten, without_rows
 from metamodal.types import Batch, Setting, Space
@@ -126,6 +128,42 @@ def test_a_class_without_rows_is_its_descriptor():
     nothing = Batch({"x": torch.zeros(1, 5)}, {"x": torch.zeros(1).bool()}, torch.zeros(1, 2), about)
     means, _ = Prototypes().adapt(Rows(), params, nothing)
     torch.testing.assert_close(means, e)
+
+
+class Mean:
+    """An embedding that is the mean of the modalities that a row has."""
+
+    output = CLASSES
+
+    def __call__(self, params, batch):
+        there = torch.stack([batch.present[m] for m in batch.inputs], -1).float()
+        z = torch.stack(list(batch.inputs.values()), -1)
+        return (z * there[..., None, :]).sum(-1) / there.sum(-1).clamp(min=1)[..., None]
+
+
+def test_a_description_speaks_for_a_class_without_rows_and_not_for_one_that_a_modality_does_not_see():
+    """Class 0 shows `a` alone, class 1 `b` alone, class 2 and 3 nothing; training knew the name of 3 and, if at all, of 1."""
+    g = torch.Generator().manual_seed(0)
+    z, e = {m: torch.randn(2, 5, generator=g) for m in "ab"}, torch.randn(4, 5, generator=g)
+    present = {"a": torch.tensor([True, False]), "b": torch.tensor([False, True])}
+    learner = PerModality(Ridge())
+    params = dict(learner.parameters(Setting(("a", "b"), 5, model={"model.describer.text.weight": e})))
+    params = {f"learner.{k}": v for k, v in params.items()}
+    query = Batch(
+        {m: torch.randn(3, 5, generator=g) for m in "ab"},
+        {m: torch.ones(3).bool() for m in "ab"},
+        torch.zeros(3, 4),
+    )
+
+    def votes(**name: torch.Tensor) -> torch.Tensor:
+        about = {"descriptor": e, "told": torch.ones(4).bool()} | name
+        state, *_ = learner.adapt(Mean(), params, Batch(z, present, torch.eye(4)[:2], about))
+        return learner.votes(Mean(), params, state, query)
+
+    spoken = votes().abs().amax(0) > 0
+    assert spoken.tolist() == [[True, False, True], [False, True, True], [True] * 3, [True] * 3]
+    known = votes(name=torch.tensor([-1, 1, -1, 0])).abs().amax(0) > 0
+    assert known.tolist() == [[True, False, True], [True, True, True], [True] * 3, [True] * 3]
 
 
 def test_what_is_not_told_has_no_influence_on_a_descriptor():
