@@ -130,6 +130,9 @@ def test_training_that_aligns_builds_them_where_validation_rows_find_each_other_
 ):
     model, tried = done.model, done.model.record["outcome"]["bridges"]
     assert model.bridges and list(tried) == ["0.0", "0.25", "0.5", "1.0", "2.0"]
+    assert any(
+        note.startswith("bridges between modalities at trust") for note in model.record["outcome"]["notes"]
+    )
     assert max(tried, key=tried.get) == str(float(model.params[TRUST]))
     bare = replace(model, params=without_bridges(model.params))
     assert recall(model, data) > recall(bare, data) + 0.1

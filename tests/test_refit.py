@@ -49,6 +49,7 @@ def test_a_refit_takes_its_share_of_the_steps_and_validation_rows_move_the_weigh
     outcome = whole.model.record["outcome"]
     assert (outcome["steps"], outcome["refit_steps"]) == (10, 10)
     assert (plain.model.record["outcome"]["steps"], plain.model.record["outcome"]["refit_steps"]) == (10, 0)
+    assert any(note.startswith("refit: 10 more steps") for note in outcome["notes"])
     assert [p.candidate for p in seen] == [""] * 10 + ["refit"] * 10
     assert outcome["valid_accuracy"] == plain.model.record["outcome"]["valid_accuracy"]
     assert all(a.elapsed < b.elapsed for a, b in pairwise(seen))
