@@ -31,7 +31,7 @@ def bridged(material: Material, params: Params) -> tuple[Params, dict[float, flo
     with torch.no_grad():
         tokens = material.engine.tokens(params, rows)
     features = material.preprocessor.features(rows)
-    fitted = params | _fitted(material, material.tasks.train)
+    fitted = params | _fitted(material, _teaching(material))
     tried = {0.0: params} | {t: fitted | {TRUST: torch.tensor(t)} for t in _TRUSTS}
     found = {trust: _recall(Bridges(each), rows, tokens, features) for trust, each in tried.items()}
     if not all(found.values()):  # too few rows to tell
@@ -44,8 +44,13 @@ def rebuilt(material: Material, params: Params) -> Params:
     """The parameters with bridges of training and validation rows, trusted as they are, where there are bridges."""
     if TRUST not in params:
         return params
-    fitted = _fitted(material, [*material.tasks.train, *material.tasks.valid])
+    fitted = _fitted(material, [*_teaching(material), *material.tasks.valid])
     return without_bridges(params) | fitted | {TRUST: params[TRUST]}
+
+
+def _teaching(material: Material) -> list[Task]:
+    """The tasks whose rows bridges are fitted to; a bridge needs no label."""
+    return [*material.tasks.train, *material.tasks.pseudo]
 
 
 def _fitted(material: Material, tasks: Sequence[Task]) -> Params:
