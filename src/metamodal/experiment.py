@@ -99,16 +99,15 @@ def run(
     if experiment.searches and not start and not ground.sources.blind:
         entrant, trained, board = _won(experiment, ground, contest)
     else:
-        first = experiment.train.lasting(1 - experiment.train.refit)
+        first = experiment.train.part(1 - experiment.train.refit)
         entrant = Entrant(start or _initial(experiment, ground), first)
         trained = contest.alone(entrant, start.params if start else None)
     said = experiment.of(entrant.candidate, entrant.options.budget) if entrant.candidate else experiment
     params, penalty = contest.remembered(entrant, trained.params)
     params, recall = contest.bridged(entrant, params)
     judged = contest.verdict(entrant, params) if experiment.train.guard else None
-    params, refit = contest.finished(
-        entrant, params, penalty, experiment.train, trained.ended != "interrupted"
-    )
+    refits = experiment.train.refit and trained.ended != "interrupted"
+    params, refit = contest.finished(entrant, params, penalty, experiment.train if refits else None)
     outcome = _outcome(trained, said, ground.split, began, SCORES[ground.targets.kind])
     warned = [str(judged)] if judged and judged.falls_back else []
     outcome |= {
@@ -211,7 +210,7 @@ def _won(
     experiment: Experiment, ground: _Ground, contest: Contest
 ) -> tuple[Entrant, Trained, tuple[Placed, ...]]:
     """The best of several learners and fusions by validation tasks."""
-    budget, network = experiment.train.lasting(1 - experiment.train.refit).budget, experiment.model
+    budget, network = experiment.train.part(1 - experiment.train.refit).budget, experiment.model
     fusions = [network.fusion] if "fusion" in network.model_fields_set else ["mean", "attention"]
 
     def enter(candidate: Candidate) -> Entrant:

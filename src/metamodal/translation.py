@@ -49,7 +49,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Match:
-    """A candidate: its row, counted from 1, and its cosine similarity in the shared space."""
+    """A candidate: its row, counted from 1, and its cosine similarity in the shared space and over bridges."""
 
     row: int
     score: float

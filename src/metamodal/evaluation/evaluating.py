@@ -130,7 +130,7 @@ def _evaluated(ground: _Ground, protocol: Protocol) -> Evaluation:
 
 
 def _recalls(ground: _Ground, protocol: Protocol) -> Iterator[Recall]:
-    """Retrieval among the test rows, by the tokens of each modality alone."""
+    """Retrieval among the test rows, by one modality alone: its tokens, and bridges where the model has any."""
     model = ground.model
     tokens = None if model.generic else model.shared(ground.raw)
     generic = model.preprocessor.features(ground.raw) if model.bridges else None

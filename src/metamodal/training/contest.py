@@ -95,22 +95,20 @@ class Contest:
         return bridged(self._material(entrant), params)
 
     def finished(
-        self, entrant: Entrant, params: Params, penalty: float | None, whole: TrainOptions, refit: bool
+        self, entrant: Entrant, params: Params, penalty: float | None, whole: TrainOptions | None
     ) -> tuple[Params, int]:
         """The parameters with what validation rows teach, once all is chosen, and the steps of a refit.
 
         Args:
             penalty: of memories, if there are any.
-            whole: the options of all of training, of which a share is the refit.
-            refit: whether there is to be one, if it has a share.
+            whole: the options of all of training, a share of which is the refit; nothing if there is to be none.
         """
-        last, steps = whole.lasting(whole.refit), 0
-        entrant = replace(
-            entrant, options=entrant.options.model_copy(update={"budget": last.budget, "steps": last.steps})
-        )
-        material = self._material(entrant, self.seed + 1)
-        if refit and whole.refit:
-            params, steps = refitted(material, params, _after(self.watch, whole.budget - last.budget))
+        material, steps = self._material(entrant, self.seed + 1), 0
+        if whole is not None:
+            last = whole.part(whole.refit)
+            options = material.options.model_copy(update={"budget": last.budget, "steps": last.steps})
+            watch = _after(self.watch, whole.budget - last.budget)
+            params, steps = refitted(replace(material, options=options), params, watch)
         return rebuilt(material, renewed(material, params, penalty)), steps
 
     def verdict(self, entrant: Entrant, params: Params) -> Verdict | None:

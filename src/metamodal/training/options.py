@@ -132,7 +132,7 @@ class TrainOptions(Options):
     valid_episodes: int = Field(300, gt=0, description="episodes of a validation")
     patience: int = Field(12, gt=0, description="validations without improvement before training stops")
 
-    def lasting(self, share: float) -> TrainOptions:
+    def part(self, share: float) -> TrainOptions:
         """The same for a share of the time, and of the steps if their number is said."""
         steps = self.steps and max(1, round(share * self.steps))
         return self.model_copy(update={"budget": share * self.budget, "steps": steps})
