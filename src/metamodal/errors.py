@@ -3,7 +3,8 @@
     MetamodalError
     ├── OptionError      the caller asked for something that does not exist or does not fit   exit code 2
     ├── DataError        a table, or a cell of it, is not what it should be                   exit code 3
-    └── ArtifactError    a saved model or predictor is missing, damaged or too new            exit code 3
+    ├── ArtifactError    a saved model or predictor is missing, damaged or too new            exit code 3
+    └── OutputError      a file or folder cannot be written: no space, no permission, taken   exit code 3
 
 A bug stays a plain exception.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ArtifactError", "DataError", "MetamodalError", "OptionError", "suggestion"]
+__all__ = ["ArtifactError", "DataError", "MetamodalError", "OptionError", "OutputError", "suggestion"]
 
 
 class MetamodalError(Exception):
@@ -36,6 +37,12 @@ class DataError(MetamodalError):
 
 class ArtifactError(MetamodalError):
     """A saved model or predictor that cannot be read."""
+
+    exit_code = 3
+
+
+class OutputError(MetamodalError):
+    """A file or folder that cannot be written; names the path and the remedy."""
 
     exit_code = 3
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from metamodal.config import component_record
 from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.descriptors import Descriptors
@@ -21,10 +23,12 @@ from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
 from metamodal.errors import DataError, OptionError
+from metamodal.manifest import flattened, write_folder
 from metamodal.mappings.bridges import Bridges
 from metamodal.mappings.fusion import AttentionWeights
 from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
+from metamodal.meta.learners import learners
 from metamodal.translation import HOW_TO_TRAIN, Route, Translated, Translator
 from metamodal.types import Batch, Learner, Params, one_hot
 
@@ -124,6 +128,31 @@ class MetaModel:
         present = torch.stack([tokens.present[m] for m in self.modalities], -1)
         return AttentionWeights(self.modalities, values.numpy(), present.numpy())
 
+    def save(self, folder: str | Path) -> Path:
+        """Write the model as a folder that `metamodal.load` reads.
+
+        An artifact that is there already is replaced, whole or not at all.
+
+        Raises:
+            OutputError: the folder holds files of others, or cannot be written.
+            OptionError: an encoder that is an object of this process alone.
+        """
+        return write_folder(folder, self._record(), self.params)
+
+    def _record(self) -> dict[str, Any]:
+        network = self.record.get("model", {})
+        return {
+            "generic": self.generic,
+            "network": {k: network[k] for k in ("fusion", "dim", "decoders", "impute") if k in network},
+            "learner": component_record(learners, self.engine.learner),
+            "modalities": self.preprocessor.to_dict(),
+            "roles": asdict(self.roles),
+            "descriptors": self.descriptors.to_dict(),
+            "targets": self.targets.to_dict(),
+            "seen": {k: sorted(v) for k, v in asdict(self.seen).items()},
+            "training": self.record,
+        }
+
     def translate(
         self,
         rows: pd.DataFrame | Dataset,
@@ -170,9 +199,9 @@ class MetaModel:
             OptionError: descriptions, and the model was trained without any.
         """
         if self.targets.outputs and (support is None or not len(support)):
-            return self._adapted(self._nothing(), self.targets.names)
+            return self._adapted(self.blank(), self.targets.names)
         if support is None or (describe and not len(support)):
-            return self._of_classes(self._nothing(), [None], "the support", dict(describe or {}))
+            return self._of_classes(self.blank(), [None], "the support", dict(describe or {}))
         dataset = dataset_of(support, self.roles)
         if dataset.schema.target is None and self.roles.target:
             wanted = " or ".join(map(repr, self.roles.columns("target")))
@@ -213,8 +242,8 @@ class MetaModel:
         with torch.no_grad():
             return Predictor(self, self.engine.adapt(self.params, tokens), names)
 
-    def _nothing(self) -> Batch:
-        """A support that says nothing: one row without any modality or target."""
+    def blank(self) -> Batch:
+        """One row without any modality or target."""
         inputs = {m: torch.zeros(1, *kind.shape) for m, kind in self.preprocessor.fitted.items()}
         absent = {m: torch.zeros(1, dtype=torch.bool) for m in inputs}
         batch = Batch(inputs, absent, torch.full((1, self.targets.outputs), torch.nan))
@@ -236,6 +265,26 @@ class Predictor:
     def kind(self) -> str:
         """What is predicted: `classes`, `labels` or `numbers`."""
         return self.model.targets.kind
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the adapted state answers with: one a label."""
+        with torch.no_grad():
+            row = self.model.tokens(self.model.blank())
+            return self.model.engine.predict(self.model.params, self.state, row).shape[-1]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the predictor, its model included, as a folder that `metamodal.load` reads.
+
+        An artifact that is there already is replaced, whole or not at all.
+
+        Raises:
+            OutputError: the folder holds files of others, or cannot be written.
+            OptionError: an encoder that is an object of this process alone.
+        """
+        tensors = dict(self.model.params)
+        state = {"labels": list(self.labels), "state": flattened(self.state, "state", tensors)}
+        return write_folder(folder, {**self.model._record(), "predictor": state}, tensors)
 
     def predict(self, query: pd.DataFrame | Dataset) -> np.ndarray:
         """What scikit-learn's estimators return of their kind.

@@ -7,14 +7,16 @@ Everything for people goes to stderr, data to stdout. Exit codes: 0 done, 1 fail
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
-from metamodal.errors import MetamodalError, OptionError
+from metamodal.errors import MetamodalError, OptionError, OutputError
 
 __all__ = ["main", "parsed", "parser"]
 
@@ -29,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    _speak_utf8()
     try:
         options = parsed(arguments)
         commands = import_module("metamodal.app.commands")
@@ -36,13 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MetamodalError as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, OutputError):
+            _drop_output()  # what could not be written is not tried again at exit
         print(f"metamodal: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("metamodal: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except Exception as error:
         if debug:
@@ -53,6 +58,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _speak_utf8() -> None:
+    """Data and words in UTF-8 whatever the locale, as files are."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """What is left in the buffer of a standard output that nobody reads, or that is full, goes nowhere."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        with suppress(OSError):
+            sys.stdout.flush()
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
@@ -226,6 +247,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
     )
+    _encoder(predict)
 
     translate = _command(
         commands,
@@ -253,6 +275,7 @@ def parser() -> argparse.ArgumentParser:
     translate.add_argument(
         "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
     )
+    _encoder(translate)
 
     _command(commands, "doctor", "versions, devices, and what is missing", "metamodal doctor --json")
     return top
@@ -321,18 +344,22 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
     )
     if not model:
         return
-    roles.add_argument(
-        "--encoder",
-        metavar="C=SPEC",
-        action="append",
-        default=[],
-        help="a pretrained encoder: minilm, a folder, or package.module:name",
-    )
+    _encoder(roles)
     roles.add_argument(
         "--unreadable",
         choices=("error", "absent"),
         default="error",
         help="what a cell that cannot be read is (%(default)s)",
+    )
+
+
+def _encoder(options: argparse._ActionsContainer) -> None:
+    options.add_argument(
+        "--encoder",
+        metavar="C=SPEC",
+        action="append",
+        default=[],
+        help="a pretrained encoder: minilm, a folder, or package.module:name; of a trained model only those that are code",
     )
 
 

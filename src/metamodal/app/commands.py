@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_table
+from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_specs, said_table
 from metamodal.app.auditing import audit
 from metamodal.app.predicting import PREDICTED
 from metamodal.app.speech import print_json, speaker
@@ -21,7 +21,7 @@ from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.roles import Roles
-from metamodal.data.table import write_frame
+from metamodal.data.table import check_target, write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError
 from metamodal.evaluation.evaluating import evaluate as evaluations
 from metamodal.evaluation.held_out import widest_way
@@ -30,8 +30,10 @@ from metamodal.evaluation.protocol import Evaluation, Protocol
 from metamodal.evaluation.report import write_report
 from metamodal.evaluation.text import evaluation_table, leaderboard_lines
 from metamodal.experiment import Experiment, Run, run, untrained_for
+from metamodal.manifest import check_artifact_folder
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Predictor, untrained
+from metamodal.storage import check_file, write_text
 from metamodal.training.progress import Progress
 from metamodal.translation import HOW_TO_TRAIN
 
@@ -87,7 +89,7 @@ def demo(options: Options) -> None:
         "model": str(out / "model"),
         "report": str(report),
     }
-    (out / "evaluation.json").write_text(json.dumps(document, ensure_ascii=False))
+    write_text(out / "evaluation.json", json.dumps(document, ensure_ascii=False))
     if options.json:
         print_json(document)
 
@@ -131,6 +133,8 @@ def train(options: Options) -> int:
 
 def evaluate(options: Options) -> None:
     """Few-shot evaluation of a model, or of none, on a table's test rows."""
+    if options.report:
+        check_file(options.report)
     say = speaker(options)
     model, table = _model_and_table(options)
     _warn(table, say)
@@ -167,6 +171,7 @@ def adapt(options: Options) -> None:
         raise OptionError(
             "adapt: there is nothing to learn from. Give a table of labelled rows, or --classes FILE."
         )
+    check_artifact_folder(options.out)
     table: Dataset | None = None
     if options.model == "none":
         if options.classes or options.table is None:
@@ -178,7 +183,7 @@ def adapt(options: Options) -> None:
             table, _default_learner(), options.unreadable, encoders=said_encoders(options, table)
         )
     else:
-        model = _loaded_model(options.model)
+        model = _loaded_model(options)
         table = said_table(options, model.roles) if options.table else None
     told = said_classes(options, model.roles) if options.classes else {}
     predictor = model.adapt(table, unreadable=options.unreadable, describe=told)
@@ -193,7 +198,8 @@ def adapt(options: Options) -> None:
 
 def predict(options: Options) -> None:
     """Labels with probabilities, or numbers, one row for each of the table's."""
-    predictor = load_artifact(options.predictor)
+    check_target(options.out)
+    predictor = load_artifact(options.predictor, said_specs(options))
     if not isinstance(predictor, Predictor):
         raise ArtifactError(
             f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
@@ -212,7 +218,8 @@ def translate(options: Options) -> None:
         raise OptionError(
             f"translate: the model none has no shared space. Train one: metamodal train TABLE --out DIR {HOW_TO_TRAIN}."
         )
-    model = _loaded_model(options.model)
+    check_target(options.out)
+    model = _loaded_model(options)
     say = speaker(options)
     table = _unlabelled(options.table, model)
     among = _unlabelled(options.against, model) if options.against else None
@@ -250,7 +257,7 @@ def _trained(experiment: Experiment, table: Dataset, out: Path, options: Options
     start = None
     resume = getattr(options, "resume", False)
     if resume:
-        start = _loaded_model(str(out / "model"))
+        start = _loaded_model(options, str(out / "model"))
     with (out / "metrics.jsonl").open("a" if resume else "w") as log:
         score = SCORES[(start.targets.kind if start else table.schema.target_kind)]
         show = _Bar(experiment.train.budget, options, score)
@@ -338,14 +345,13 @@ def _model_and_table(options: Options) -> tuple[MetaModel, Dataset]:
         table = said_table(options)
         encoders = said_encoders(options, table)
         return untrained_for(table, learner, unreadable=options.unreadable, encoders=encoders), table
-    model = _loaded_model(options.model)
-    if options.encoder:
-        raise OptionError("--encoder: a trained model has its encoders. Leave it out.")
+    model = _loaded_model(options)
     return model.under(learner) if learner else model, said_table(options, model.roles)
 
 
-def _loaded_model(folder: str) -> MetaModel:
-    item = load_artifact(folder)
+def _loaded_model(options: Options, folder: str | None = None) -> MetaModel:
+    folder = folder or options.model
+    item = load_artifact(folder, said_specs(options))
     if isinstance(item, Predictor):
         raise ArtifactError(
             f"{folder}: a predictor, not a model. Give the folder that train wrote, DIR/model."

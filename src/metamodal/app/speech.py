@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from metamodal.data.table import standard_output
+from metamodal.storage import explained
+
 __all__ = ["print_json", "speaker"]
 
 
@@ -23,4 +26,6 @@ def speaker(options: argparse.Namespace) -> Callable[[str], None]:
 
 def print_json(document: Any) -> None:
     """One document on stdout."""
-    print(json.dumps(document, ensure_ascii=False, default=float))
+    text = json.dumps(document, ensure_ascii=False, default=float)
+    with explained("standard output"):
+        print(text, file=standard_output(), flush=True)

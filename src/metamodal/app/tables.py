@@ -15,6 +15,7 @@ from metamodal.app.speech import print_json, speaker
 from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
 from metamodal.mappings.options import ModelOptions
+from metamodal.storage import check_file
 
 __all__ = ["encode", "schema"]
 
@@ -23,6 +24,8 @@ Options = argparse.Namespace
 
 def schema(options: Options) -> None:
     """Roles and kinds as inferred."""
+    if options.out:
+        check_file(options.out)
     table = said_table(options)
     found = table.schema
     if options.out:
