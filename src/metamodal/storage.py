@@ -79,7 +79,8 @@ def check_folder(folder: Path | str, *, ours: bool, left: Collection[Path] = ())
         if folder.exists() and not ours:
             if not folder.is_dir():
                 raise OSError(errno.EEXIST, "")
-            others = sorted(p.name for p in folder.iterdir() if not p.name.startswith(PART))
+            found = (path for path in folder.iterdir() if path not in left)
+            others = sorted(path.name for path in found if not path.name.startswith(PART))
             if others:
                 more = ", …" if len(others) > 3 else ""
                 raise OutputError(
