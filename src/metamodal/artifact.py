@@ -98,9 +98,10 @@ def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, A
 
 
 def _predictor(model: MetaModel, manifest: Manifest, tensors: Mapping[str, Tensor]) -> Predictor:
-    assert manifest.predictor is not None
-    state = unflattened(manifest.predictor.state, tensors)
-    predictor = Predictor(model, state, tuple(manifest.predictor.labels))
+    part = manifest.predictor
+    assert part is not None
+    state = unflattened(part.state, tensors)
+    predictor = Predictor(model, state, tuple(part.labels), tuple(part.shift), tuple(part.thresholds))
     width = predictor.outputs
     if width != len(predictor.labels):
         raise ValueError(f"{len(predictor.labels)} labels for {width} outputs")

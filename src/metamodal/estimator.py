@@ -76,18 +76,25 @@ class MetaLearner:
         return self
 
     def adapt(
-        self, support: pd.DataFrame | Dataset | None = None, describe: Mapping[str, Any] | None = None
+        self,
+        support: pd.DataFrame | Dataset | None = None,
+        describe: Mapping[str, Any] | None = None,
+        prior: str = "auto",
     ) -> Predictor:
         """A predictor from a handful of labelled rows, and from descriptions of classes by label.
 
         A class that is described needs no row; without any row all classes are told apart by `describe`.
+
+        Args:
+            prior: how frequent classes are: `balanced`, `support` (as in the support rows), or `auto`: as in the
+                support where it is a sample of 20 rows or more with unequal counts, else balanced.
         """
         if self.model is not None:
-            return self.model.adapt(support, describe=describe)
+            return self.model.adapt(support, describe=describe, prior=prior)
         if describe or support is None:
             raise OptionError("MetaLearner: descriptions are of use to a trained model. Call fit first.")
         data = self._labelled(support)
-        return self._untrained(data).adapt(data)
+        return self._untrained(data).adapt(data, prior=prior)
 
     def score(self, data: Dataset, *, episodes: int = 600, way: int = 5, shot: int = 1) -> float:
         """The mean score of few-shot episodes drawn from all rows of `data`, e.g. `table.test`.

@@ -31,6 +31,7 @@ from metamodal.training.contest import Contest, Entrant
 from metamodal.training.guard import fallen_back, unguarded
 from metamodal.training.memory import forgotten
 from metamodal.training.options import TrainOptions
+from metamodal.training.population import population_of
 from metamodal.training.progress import Progress, Trained
 from metamodal.training.search import Candidate, Placed, candidates
 from metamodal.training.sources import Sources, free_rows, labelled_sources, with_pseudo_tasks
@@ -104,10 +105,13 @@ def run(
         trained = contest.alone(entrant, start.params if start else None)
     said = experiment.of(entrant.candidate, entrant.options.budget) if entrant.candidate else experiment
     params, penalty = contest.remembered(entrant, trained.params)
+    params, regressed = contest.populated(entrant, params)
     params, recall = contest.bridged(entrant, params)
     judged = contest.verdict(entrant, params) if experiment.train.guard else None
     refits = experiment.train.refit and trained.ended != "interrupted"
-    params, refit = contest.finished(entrant, params, penalty, experiment.train if refits else None)
+    params, refit = contest.finished(
+        entrant, params, penalty, experiment.train if refits else None, regressed
+    )
     outcome = _outcome(trained, said, ground.split, began, SCORES[ground.targets.kind])
     warned = [str(judged)] if judged and judged.falls_back else []
     outcome |= {
@@ -133,11 +137,19 @@ def untrained_for(
     unreadable: str = "error",
     encoders: Encoders | None = None,
 ) -> MetaModel:
-    """The model `none` for a table to be evaluated on: scaled by rows outside the test part."""
+    """The model `none` for a table to be evaluated on: scaled by rows outside the test part.
+
+    Of labels and numbers, which all tasks share, those rows give the answer before any support row, too.
+    """
     split = dataset.split()
     rest = np.concatenate([split.train, split.valid]) if len(split.test) else np.arange(0)
     rows = dataset.rows(rest) if len(rest) else dataset
-    return untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
+    model = untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
+    if not model.targets.outputs or not len(rest):
+        return model
+    known = model.inputs(rows, unreadable).labelled(model.targets.encode(rows))
+    params = population_of(model.engine, model.params, model.tokens(known), rows.tasks())
+    return replace(model, params=params)
 
 
 @dataclass(frozen=True)

@@ -75,10 +75,13 @@ class _Network(_Part):
 
 
 class PredictorPart(_Part):
-    """What a predictor has beside its model: its labels, and the names of its state's tensors as a tree."""
+    """What a predictor has beside its model: its labels, the names of its state's tensors as a tree, and how
+    its logits become answers."""
 
     labels: list[str] = Field(min_length=1)
     state: Any
+    shift: list[pydantic.FiniteFloat] = []
+    thresholds: list[pydantic.FiniteFloat] = []
 
 
 class Manifest(_Part):
@@ -101,8 +104,13 @@ class Manifest(_Part):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Manifest:
-        if self.predictor and len(set(self.predictor.labels)) < len(self.predictor.labels):
-            raise ValueError("predictor.labels: a label stands twice")
+        if self.predictor:
+            count = len(self.predictor.labels)
+            if len(set(self.predictor.labels)) < count:
+                raise ValueError("predictor.labels: a label stands twice")
+            for name in ("shift", "thresholds"):
+                if len(getattr(self.predictor, name)) not in (0, count):
+                    raise ValueError(f"predictor.{name}: not one for each of {count} labels")
         for part in ("modalities", "descriptors", "targets"):
             for number in _numbers(self.model_dump()[part]):
                 if not math.isfinite(number):

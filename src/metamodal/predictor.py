@@ -22,6 +22,7 @@ from metamodal.data.encoders import Encoders
 from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
+from metamodal.decision import log_prior, thresholds
 from metamodal.errors import DataError, OptionError
 from metamodal.manifest import flattened, write_folder
 from metamodal.mappings.bridges import Bridges
@@ -29,6 +30,7 @@ from metamodal.mappings.fusion import AttentionWeights
 from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import learners
+from metamodal.meta.learners.protocol import SelfTesting
 from metamodal.translation import HOW_TO_TRAIN, Route, Translated, Translator
 from metamodal.types import Batch, Learner, Params, one_hot
 
@@ -184,6 +186,7 @@ class MetaModel:
         support: pd.DataFrame | Dataset | None,
         unreadable: str = "error",
         describe: Mapping[str, Any] | None = None,
+        prior: str = "auto",
     ) -> Predictor:
         """A predictor from a handful of labelled rows; `unreadable` as in `read_cells`.
 
@@ -193,6 +196,7 @@ class MetaModel:
 
         Args:
             describe: descriptions by label, besides those in the support and before them.
+            prior: how frequent classes are taken to be, `auto`, `balanced` or `support`; see `log_prior`.
 
         Raises:
             DataError: no target column, fewer than two classes, a row without any modality or target.
@@ -213,11 +217,15 @@ class MetaModel:
             targets = self.targets.encode(dataset)
             _check_known(~self.targets.output.known(targets).any(-1), dataset)
             _check_seen(inputs, dataset, "learn from")
-            return self._adapted(inputs.labelled(targets), self.targets.names)
+            return self._with_thresholds(
+                self._adapted(inputs.labelled(targets), self.targets.names), inputs.labelled(targets)
+            )
         labels = _labels(dataset)
         told = self.descriptors.described(dataset) | dict(describe or {})
         _check_seen(inputs, dataset, "learn from", [is_absent(told.get(label)) for label in labels])
-        return self._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
+        predictor = self._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
+        counts = [labels.count(name) for name in predictor.labels]
+        return replace(predictor, shift=log_prior(counts, prior))
 
     def _of_classes(
         self,
@@ -242,6 +250,18 @@ class MetaModel:
         with torch.no_grad():
             return Predictor(self, self.engine.adapt(self.params, tokens), names)
 
+    def _with_thresholds(self, predictor: Predictor, support: Batch) -> Predictor:
+        """A predictor of labels that gives each from the probability on that leave-one-out answers choose."""
+        learner, output = self.engine.learner, self.targets.output
+        if self.targets.kind != "labels" or not isinstance(learner, SelfTesting):
+            return predictor
+        with torch.no_grad():
+            tokens = self.tokens(support)
+            logits = learner.leave_one_out(self.engine.fn, self.params, predictor.state, tokens)
+        known = ~support.targets.isnan().any(-1)
+        chances = output.link(logits[known]).double().numpy()
+        return replace(predictor, thresholds=thresholds(chances, support.targets[known].numpy() > 0.5))
+
     def blank(self) -> Batch:
         """One row without any modality or target."""
         inputs = {m: torch.zeros(1, *kind.shape) for m, kind in self.preprocessor.fitted.items()}
@@ -254,12 +274,21 @@ class MetaModel:
 class Predictor:
     """An adapted learner with its preprocessing: what users and servers hold.
 
-    `labels` are the names of the classes or labels, or of the numbers' columns.
+    `labels` are the names of the classes or labels, or of the numbers' columns. `shift` is added to the logits
+    of classes that are not equally frequent, `thresholds` are the probabilities from which on each label is
+    given (½ where there are none).
     """
 
     model: MetaModel
     state: Any
     labels: tuple[str, ...]
+    shift: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def prior(self) -> str:
+        """How frequent classes are taken to be: `balanced`, or as in the `support`."""
+        return "support" if self.shift else "balanced"
 
     @property
     def kind(self) -> str:
@@ -283,13 +312,18 @@ class Predictor:
             OptionError: an encoder that is an object of this process alone.
         """
         tensors = dict(self.model.params)
-        state = {"labels": list(self.labels), "state": flattened(self.state, "state", tensors)}
+        state = {
+            "labels": list(self.labels),
+            "state": flattened(self.state, "state", tensors),
+            "shift": list(self.shift),
+            "thresholds": list(self.thresholds),
+        }
         return write_folder(folder, {**self.model._record(), "predictor": state}, tensors)
 
     def predict(self, query: pd.DataFrame | Dataset) -> np.ndarray:
         """What scikit-learn's estimators return of their kind.
 
-        Of classes the likeliest `(n)`; of labels which of them are likelier than not, booleans `(n, k)`
+        Of classes the likeliest `(n)`; of labels which of them are above their thresholds, booleans `(n, k)`
         in the order of `labels`; of numbers `(n)`, or `(n, k)` where there are several, in their own unit.
         """
         logits = self._logits(query)
@@ -297,7 +331,7 @@ class Predictor:
             return np.array(self.labels, dtype=object)[logits.argmax(1).numpy()]
         answers = self.model.targets.decode(logits)
         if self.kind == "labels":
-            return answers > 0.5
+            return answers > (np.array(self.thresholds) if self.thresholds else 0.5)
         return answers[:, 0] if answers.shape[1] == 1 else answers
 
     def predict_proba(self, query: pd.DataFrame | Dataset) -> pd.DataFrame:
@@ -322,7 +356,8 @@ class Predictor:
         _check_seen(inputs, dataset, "predict")
         tokens = self.model.tokens(inputs)
         with torch.no_grad():
-            return self.model.engine.predict(self.model.params, self.state, tokens)
+            logits = self.model.engine.predict(self.model.params, self.state, tokens)
+        return logits + torch.tensor(self.shift) if self.shift else logits
 
 
 def dataset_of(rows: pd.DataFrame | Dataset, roles: Roles) -> Dataset:

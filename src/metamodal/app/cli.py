@@ -234,6 +234,12 @@ def parser() -> argparse.ArgumentParser:
         "--classes", metavar="FILE", help="a table of labels and descriptions; such a class needs no row"
     )
     adapt.add_argument("--out", metavar="PREDICTOR", required=True, help="folder for the predictor")
+    adapt.add_argument(
+        "--prior",
+        choices=("auto", "balanced", "support"),
+        default="auto",
+        help="how frequent classes are (%(default)s: as in the support where it is a sample of unequal counts)",
+    )
     _roles(adapt)
 
     predict = _command(

@@ -186,7 +186,7 @@ def adapt(options: Options) -> None:
         model = _loaded_model(options)
         table = said_table(options, model.roles) if options.table else None
     told = said_classes(options, model.roles) if options.classes else {}
-    predictor = model.adapt(table, unreadable=options.unreadable, describe=told)
+    predictor = model.adapt(table, unreadable=options.unreadable, describe=told, prior=options.prior)
     rows = 0 if table is None else len(table)
     folder = save_artifact(predictor, options.out)
     speaker(options)(

@@ -16,6 +16,7 @@ from metamodal.training.loop import meta_train
 from metamodal.training.material import Material
 from metamodal.training.memory import remembered, renewed
 from metamodal.training.options import TrainOptions
+from metamodal.training.population import populated, repopulated
 from metamodal.training.progress import Progress, Trained
 from metamodal.training.refit import refitted
 from metamodal.training.search import Candidate, Placed, halved
@@ -90,18 +91,28 @@ class Contest:
         """The parameters with what all training rows say of names, where that helps; see `remembered` of memory."""
         return remembered(self._material(entrant), params)
 
+    def populated(self, entrant: Entrant, params: Params) -> tuple[Params, float | None]:
+        """The parameters with a regression of all training rows on labels or numbers, where that helps."""
+        return populated(self._material(entrant), params)
+
     def bridged(self, entrant: Entrant, params: Params) -> tuple[Params, dict[float, float]]:
         """The parameters with maps between modalities, where that helps retrieval; see `bridged` of bridging."""
         return bridged(self._material(entrant), params)
 
     def finished(
-        self, entrant: Entrant, params: Params, penalty: float | None, whole: TrainOptions | None
+        self,
+        entrant: Entrant,
+        params: Params,
+        penalty: float | None,
+        whole: TrainOptions | None,
+        regressed: float | None = None,
     ) -> tuple[Params, int]:
         """The parameters with what validation rows teach, once all is chosen, and the steps of a refit.
 
         Args:
             penalty: of memories, if there are any.
             whole: the options of all of training, a share of which is the refit; nothing if there is to be none.
+            regressed: the penalty of the population's regression, if there is one.
         """
         material, steps = self._material(entrant, self.seed + 1), 0
         if whole is not None:
@@ -109,7 +120,8 @@ class Contest:
             options = material.options.model_copy(update={"budget": last.budget, "steps": last.steps})
             watch = _after(self.watch, whole.budget - last.budget)
             params, steps = refitted(replace(material, options=options), params, watch)
-        return rebuilt(material, renewed(material, params, penalty)), steps
+        params = repopulated(material, renewed(material, params, penalty), regressed)
+        return rebuilt(material, params), steps
 
     def verdict(self, entrant: Entrant, params: Params) -> Verdict | None:
         """Whether all modalities do better than the best alone, on validation tasks."""
