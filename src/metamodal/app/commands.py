@@ -14,15 +14,16 @@ from typing import Any
 from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_specs, said_table
 from metamodal.app.auditing import audit
 from metamodal.app.predicting import PREDICTED
+from metamodal.app.resuming import resumed
 from metamodal.app.speech import print_json, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.app.translating import translated_document, translated_frame
-from metamodal.artifact import load_artifact, save_artifact
+from metamodal.artifact import load_artifact
 from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.roles import Roles
 from metamodal.data.table import check_target, write_frame
-from metamodal.errors import ArtifactError, DataError, OptionError
+from metamodal.errors import ArtifactError, DataError, OptionError, OutputError
 from metamodal.evaluation.evaluating import evaluate as evaluations
 from metamodal.evaluation.held_out import widest_way
 from metamodal.evaluation.metrics import SCORES
@@ -30,10 +31,11 @@ from metamodal.evaluation.protocol import Evaluation, Protocol
 from metamodal.evaluation.report import write_report
 from metamodal.evaluation.text import evaluation_table, leaderboard_lines
 from metamodal.experiment import Experiment, Run, run, untrained_for
-from metamodal.manifest import check_artifact_folder
+from metamodal.manifest import check_artifact_folder, is_artifact
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Predictor, untrained
-from metamodal.storage import check_file, write_text
+from metamodal.storage import check_file, explained, write_text
+from metamodal.training.loop import DIED
 from metamodal.training.progress import Progress
 from metamodal.translation import HOW_TO_TRAIN
 
@@ -98,16 +100,26 @@ def train(options: Options) -> int:
     """Meta-train; leaves DIR/model, DIR/report.html and DIR/metrics.jsonl."""
     out = Path(options.out)
     experiment = said_experiment(options)
-    if (out / "model").exists() and not options.resume:
-        raise OptionError(
-            f"--out {out}: holds a model already. Say --resume to go on from it, or name another folder."
+    check_artifact_folder(out / "model")
+    for name in ("report.html", "metrics.jsonl"):
+        check_file(out / name)
+    say, start = speaker(options), None
+    if options.resume:
+        start = _loaded_model(options, str(out / "model"))
+        experiment = resumed(experiment, start, out)
+        say(
+            f"resume: from the weights of {out / 'model'}; the optimiser, the order of the episodes and the history of "
+            "validations start anew"
         )
-    say = speaker(options)
+    elif is_artifact(out / "model"):
+        raise OptionError(
+            f"--out {out}: holds a model already. Pass --resume to continue from it, or name another folder."
+        )
     table = experiment.data.read()
     _warn(table, say)
     if table.pooled:
         say(f"the target is {table.schema.target_kind}: {', '.join(table.schema.targets)}")
-    done = _trained(experiment, table, out, options)
+    done = _trained(experiment, table, out, options, start)
     outcome = done.model.record["outcome"]
     say(f"training ended by {outcome['ended']} after {outcome['steps']} steps; model {out / 'model'}")
     for line in leaderboard_lines(outcome["leaderboard"], outcome.get("score", "accuracy")):
@@ -128,7 +140,7 @@ def train(options: Options) -> int:
                 "evaluations": [e.to_dict() for e in found],
             }
         )
-    return 130 if outcome["ended"] == "interrupted" else 0
+    return {"interrupted": 130, DIED: 1}.get(outcome["ended"], 0)
 
 
 def evaluate(options: Options) -> None:
@@ -188,7 +200,7 @@ def adapt(options: Options) -> None:
     told = said_classes(options, model.roles) if options.classes else {}
     predictor = model.adapt(table, unreadable=options.unreadable, describe=told, prior=options.prior)
     rows = 0 if table is None else len(table)
-    folder = save_artifact(predictor, options.out)
+    folder = predictor.save(options.out)
     speaker(options)(
         f"predictor {folder}: {len(predictor.labels)} {_word(predictor)} from {rows} rows of {', '.join(model.modalities)}"
     )
@@ -251,14 +263,15 @@ def doctor(options: Options) -> None:
         say(f"problem: {problem}")
 
 
-def _trained(experiment: Experiment, table: Dataset, out: Path, options: Options) -> Run:
-    """A run with its progress shown, its metrics written, and its model saved."""
-    out.mkdir(parents=True, exist_ok=True)
-    start = None
-    resume = getattr(options, "resume", False)
-    if resume:
-        start = _loaded_model(options, str(out / "model"))
-    with (out / "metrics.jsonl").open("a" if resume else "w") as log:
+def _trained(
+    experiment: Experiment, table: Dataset, out: Path, options: Options, start: MetaModel | None = None
+) -> Run:
+    """A run with its progress shown, its metrics written, and its best model saved at each validation."""
+    say = speaker(options)
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+        log = (out / "metrics.jsonl").open("a" if start else "w", encoding="utf-8")
+    with explained(out / "metrics.jsonl"), log:
         score = SCORES[(start.targets.kind if start else table.schema.target_kind)]
         show = _Bar(experiment.train.budget, options, score)
 
@@ -266,11 +279,22 @@ def _trained(experiment: Experiment, table: Dataset, out: Path, options: Options
             _log(log, progress, score)
             show(progress)
 
+        def keep(model: MetaModel) -> None:
+            """A disk that is full for a moment costs no training."""
+            try:
+                model.save(out / "model")
+            except OutputError as error:
+                say(f"warning: the best model so far is not saved: {error}")
+
         try:
-            done = run(experiment, table, watch, start)
+            done = run(experiment, table, watch, start, keep)
+        except KeyboardInterrupt:
+            if is_artifact(out / "model"):
+                say(f"the best model so far is in {out / 'model'}")
+            raise
         finally:
             show.close()
-    save_artifact(done.model, out / "model")
+    done.model.save(out / "model")
     return done
 
 
@@ -329,13 +353,16 @@ class _Bar:
 def _report_evaluations(done: Run, table: Dataset, seed: int, say: Callable[[str], None]) -> list[Evaluation]:
     """What a report shows of the test rows, as far as there are enough of them."""
     found: list[Evaluation] = []
+    reasons: dict[str, list[str]] = {}
     for shot in (1, 5) if table.schema.target else ():
         try:
             way = widest_way(done.model, table, shot, 5)
             protocol = Protocol(way, shot, episodes=100, seed=seed, missing=0.5, baselines=True)
             found += list(evaluations(done.model, table, [protocol], cells=done.cells))
         except DataError as error:
-            say(f"note: no {shot}-shot test: {error}")
+            reasons.setdefault(str(error), []).append(str(shot))
+    for reason, shots in reasons.items():
+        say(f"note: no {'- and '.join(shots)}-shot test: {reason}")
     return found
 
 

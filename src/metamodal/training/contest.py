@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from metamodal.data.encode import Preprocessor
 from metamodal.predictor import MetaModel
@@ -22,6 +22,7 @@ from metamodal.training.refit import refitted
 from metamodal.training.search import Candidate, Placed, halved
 from metamodal.training.sources import Sources
 from metamodal.training.told import Told
+from metamodal.training.untrained import Untrained, against_untrained
 from metamodal.types import Batch, Params
 
 __all__ = ["Contest", "Entrant"]
@@ -44,7 +45,7 @@ class Entrant:
 class Contest:
     """What all entrants share: a table's rows as tensors, its tasks, and who watches.
 
-    `told` is what is known of the rows' classes.
+    `told` is what is known of the rows' classes, `keep` sees the best parameters so far of any of them.
     """
 
     preprocessor: Preprocessor
@@ -53,6 +54,7 @@ class Contest:
     seed: int
     told: Told | None
     watch: Callable[[Progress], None]
+    keep: Callable[[Entrant, Params, Progress], None] = lambda entrant, params, progress: None
 
     def alone(self, entrant: Entrant, start: Params | None = None) -> Trained:
         """An entrant trained by itself, maybe from parameters to go on from."""
@@ -95,6 +97,10 @@ class Contest:
         """The parameters with a regression of all training rows on labels or numbers, where that helps."""
         return populated(self._material(entrant), params)
 
+    def against_untrained(self, entrant: Entrant, params: Params, plain: Entrant) -> Untrained | None:
+        """How a model without meta-training does on the same validation tasks; see `against_untrained`."""
+        return against_untrained(self._material(entrant), params, self._material(plain), plain.model.params)
+
     def bridged(self, entrant: Entrant, params: Params) -> tuple[Params, dict[float, float]]:
         """The parameters with maps between modalities, where that helps retrieval; see `bridged` of bridging."""
         return bridged(self._material(entrant), params)
@@ -129,7 +135,8 @@ class Contest:
 
     def _trained(self, entrant: Entrant, start: Params | None, watch: Callable[[Progress], None]) -> Trained:
         material = self._material(entrant, self.seed + (1 if start else 0))
-        return meta_train(material, start=start, watch=watch)
+        keep = partial(self.keep, entrant)
+        return meta_train(material, start=start, watch=watch, keep=keep)
 
     def _material(self, entrant: Entrant, seed: int | None = None) -> Material:
         options, generic = entrant.options, entrant.model.generic
