@@ -71,10 +71,13 @@ class Experiment(Options):
 
 
 class Run:
-    """What a run of an experiment left: the model, its cells, split and history."""
+    """What a run of an experiment left: the model, its cells, split and history, and the seconds it was given."""
 
-    def __init__(self, model: MetaModel, cells: Cells, split: Split, trained: Trained) -> None:
+    def __init__(
+        self, model: MetaModel, cells: Cells, split: Split, trained: Trained, budget: float = math.inf
+    ) -> None:
         self.model, self.cells, self.split, self.trained = model, cells, split, trained
+        self.budget = budget
 
 
 def run(
@@ -143,7 +146,7 @@ def run(
     if judged and judged.falls_back:
         engine = fallen_back(engine, judged.modality)
     model = replace(entrant.model, engine=engine, params=params, seen=seen, record=record)
-    return Run(model, ground.cells, ground.split, trained)
+    return Run(model, ground.cells, ground.split, trained, experiment.train.budget)
 
 
 def untrained_for(

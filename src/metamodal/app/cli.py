@@ -181,7 +181,12 @@ def parser() -> argparse.ArgumentParser:
         "--out", metavar="DIR", required=True, help="folder for model, report.html, metrics.jsonl"
     )
     train.add_argument("--budget", type=_seconds, help="seconds of training (600)")
-    train.add_argument("--resume", action="store_true", help="go on from the model in DIR")
+    train.add_argument(
+        "--resume", action="store_true", help="continue from the weights in DIR, under the options of its run"
+    )
+    train.add_argument(
+        "--no-test", action="store_true", help="leave out the test, and its baselines, at the end"
+    )
     _roles(train)
 
     evaluate = _command(

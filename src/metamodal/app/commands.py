@@ -15,7 +15,7 @@ from metamodal.app.arguments import said_classes, said_encoders, said_experiment
 from metamodal.app.auditing import audit
 from metamodal.app.predicting import PREDICTED
 from metamodal.app.resuming import resumed
-from metamodal.app.speech import print_json, speaker
+from metamodal.app.speech import print_json, results_bar, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.app.translating import translated_document, translated_frame
 from metamodal.artifact import load_artifact
@@ -124,11 +124,11 @@ def train(options: Options) -> int:
     say(f"training ended by {outcome['ended']} after {outcome['steps']} steps; model {out / 'model'}")
     for line in leaderboard_lines(outcome["leaderboard"], outcome.get("score", "accuracy")):
         say(line)
-    found = _report_evaluations(done, table, options.seed, say)
+    found = [] if options.no_test else _report_evaluations(done, table, options, say)
     report = write_report(out / "report.html", table, found, done)
     for evaluation in found:
-        say("\n" + evaluation_table(evaluation))
-    for note in outcome["notes"]:
+        say("\n" + evaluation_table(evaluation, brief=True))
+    for note in dict.fromkeys([*outcome["notes"], *(note for e in found for note in e.notes)]):
         say(f"note: {note}")
     say(f"report {report}")
     if options.json:
@@ -350,15 +350,27 @@ class _Bar:
             self.bar.close()
 
 
-def _report_evaluations(done: Run, table: Dataset, seed: int, say: Callable[[str], None]) -> list[Evaluation]:
-    """What a report shows of the test rows, as far as there are enough of them."""
+def _report_evaluations(
+    done: Run, table: Dataset, options: Options, say: Callable[[str], None]
+) -> list[Evaluation]:
+    """What a report shows of the test rows, as far as there are enough of them.
+
+    Baselines take at most a quarter of the seconds of training for each number of shots, five at the least.
+    """
     found: list[Evaluation] = []
     reasons: dict[str, list[str]] = {}
+    seconds = max(5.0, done.budget / 4)
+    if table.schema.target:
+        say("testing, beside scikit-learn (--no-test leaves this out)")
     for shot in (1, 5) if table.schema.target else ():
         try:
             way = widest_way(done.model, table, shot, 5)
-            protocol = Protocol(way, shot, episodes=100, seed=seed, missing=0.5, baselines=True)
-            found += list(evaluations(done.model, table, [protocol], cells=done.cells))
+            protocol = Protocol(way, shot, episodes=100, seed=options.seed, missing=0.5, baselines=True)
+            with results_bar(options, f"{shot}-shot test") as watch:
+                tested = evaluations(
+                    done.model, table, [protocol], cells=done.cells, seconds=seconds, watch=watch
+                )
+                found += list(tested)
         except DataError as error:
             reasons.setdefault(str(error), []).append(str(shot))
     for reason, shots in reasons.items():
