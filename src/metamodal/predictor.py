@@ -17,6 +17,7 @@ from metamodal.data.descriptors import Descriptors
 from metamodal.data.digests import fingerprint
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders
+from metamodal.data.identity import name_of
 from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
@@ -172,7 +173,7 @@ class MetaModel:
         if self.targets.outputs and (support is None or not len(support)):
             return self._adapted(self._nothing(), self.targets.names)
         if support is None or (describe and not len(support)):
-            return self._of_classes(self._nothing(), [None], "the support", dict(describe or {}))
+            return self._of_classes(self._nothing(), [None], "the support", _by_name(describe))
         dataset = dataset_of(support, self.roles)
         if dataset.schema.target is None and self.roles.target:
             wanted = " or ".join(map(repr, self.roles.columns("target")))
@@ -180,15 +181,16 @@ class MetaModel:
                 f"{dataset.name}: the label column {wanted} is missing. Add it, or say which one holds the label."
             )
         inputs = self.inputs(dataset, unreadable)
+        model = replace(self, targets=self.targets.labelled(dataset))
         if self.targets.outputs:
             targets = self.targets.encode(dataset)
             _check_known(~self.targets.output.known(targets).any(-1), dataset)
             _check_seen(inputs, dataset, "learn from")
             return self._adapted(inputs.labelled(targets), self.targets.names)
         labels = _labels(dataset)
-        told = self.descriptors.described(dataset) | dict(describe or {})
+        told = self.descriptors.described(dataset) | _by_name(describe)
         _check_seen(inputs, dataset, "learn from", [is_absent(told.get(label)) for label in labels])
-        return self._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
+        return model._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
 
     def _of_classes(
         self,
@@ -225,7 +227,8 @@ class MetaModel:
 class Predictor:
     """An adapted learner with its preprocessing: what users and servers hold.
 
-    `labels` are the names of the classes or labels, or of the numbers' columns.
+    `labels` are the names of the classes or labels, or of the numbers' columns; `classes` are the classes
+    in the dtype of the support.
     """
 
     model: MetaModel
@@ -237,15 +240,20 @@ class Predictor:
         """What is predicted: `classes`, `labels` or `numbers`."""
         return self.model.targets.kind
 
-    def predict(self, query: pd.DataFrame | Dataset) -> np.ndarray:
+    @property
+    def classes(self) -> Any:
+        """The classes in the dtype that the support's labels had, in the order of `labels`."""
+        return self.model.targets.labels.labels(self.labels)
+
+    def predict(self, query: pd.DataFrame | Dataset) -> Any:
         """What scikit-learn's estimators return of their kind.
 
-        Of classes the likeliest `(n)`; of labels which of them are likelier than not, booleans `(n, k)`
+        Of classes the likeliest `(n)`, in the dtype that the support's labels had; of labels which of them are likelier than not, booleans `(n, k)`
         in the order of `labels`; of numbers `(n)`, or `(n, k)` where there are several, in their own unit.
         """
         logits = self._logits(query)
         if self.kind == "classes":
-            return np.array(self.labels, dtype=object)[logits.argmax(1).numpy()]
+            return self.classes[logits.argmax(1).numpy()]
         answers = self.model.targets.decode(logits)
         if self.kind == "labels":
             return answers > 0.5
@@ -265,7 +273,8 @@ class Predictor:
         known = self.model.targets
         answers = torch.softmax(logits, -1).numpy() if self.kind == "classes" else known.decode(logits)
         index = query.index if isinstance(query, pd.DataFrame) else None
-        return pd.DataFrame(answers, columns=list(self.labels), index=index)
+        names = pd.Index(self.classes) if self.kind == "classes" else list(self.labels)
+        return pd.DataFrame(answers, columns=names, index=index)
 
     def _logits(self, query: pd.DataFrame | Dataset) -> Tensor:
         dataset = dataset_of(query, self.model.roles)
@@ -345,6 +354,11 @@ def _assembled(
     targets = targets or Targets()
     engine = Engine(model, learner, preprocessor.modalities, targets.output, targets.outputs)
     return MetaModel(preprocessor, engine, engine.initial(), roles, generic=generic, targets=targets)
+
+
+def _by_name(describe: Mapping[Any, Any] | None) -> dict[str, Any]:
+    """Descriptions by the canonical names of their labels."""
+    return {name_of(label): told for label, told in (describe or {}).items()}
 
 
 def _labels(dataset: Dataset) -> list[str]:

@@ -13,6 +13,7 @@ from metamodal.config import override, parse
 from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.encoders import Encoders, open_encoders
+from metamodal.data.identity import name_of
 from metamodal.data.roles import SINGLE, Roles
 from metamodal.data.source import open_source
 from metamodal.data.splits import Plan
@@ -143,7 +144,7 @@ def said_classes(options: argparse.Namespace, known: Roles) -> dict[str, Any]:
         if (
             not is_absent(name)
             and not is_absent(cell)
-            and repr(found.setdefault(str(name), cell)) != repr(cell)
+            and repr(found.setdefault(name_of(name), cell)) != repr(cell)
         ):
             raise DataError(
                 f"{options.classes} row {row}, column {told}: {name!r} is described twice. Keep one of them."

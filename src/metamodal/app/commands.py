@@ -13,7 +13,7 @@ from typing import Any
 
 from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_table
 from metamodal.app.auditing import audit
-from metamodal.app.predicting import PREDICTED
+from metamodal.app.predicting import PREDICTED, names_in_json
 from metamodal.app.speech import print_json, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.app.translating import translated_document, translated_frame
@@ -188,7 +188,7 @@ def adapt(options: Options) -> None:
         f"predictor {folder}: {len(predictor.labels)} {_word(predictor)} from {rows} rows of {', '.join(model.modalities)}"
     )
     if options.json:
-        print_json({"predictor": str(folder), "labels": list(predictor.labels), "rows": rows})
+        print_json({"predictor": str(folder), "labels": names_in_json(predictor), "rows": rows})
 
 
 def predict(options: Options) -> None:
@@ -201,7 +201,7 @@ def predict(options: Options) -> None:
     table = _unlabelled(options.table, predictor.model)
     frame, document = PREDICTED[predictor.kind](predictor, table)
     if options.json:
-        print_json({"labels": list(predictor.labels), "rows": document})
+        print_json({"labels": names_in_json(predictor), "rows": document})
     if options.out != "-" or not options.json:
         write_frame(frame, options.out)
 

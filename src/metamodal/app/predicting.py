@@ -12,7 +12,13 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.target_kinds import SEPARATOR
 from metamodal.predictor import Predictor
 
-__all__ = ["PREDICTED"]
+__all__ = ["PREDICTED", "names_in_json"]
+
+def names_in_json(predictor: Predictor) -> list[Any]:
+    """The classes as values of JSON, numbers and booleans as such; names of labels and of numbers as they are."""
+    known = predictor.model.targets
+    return known.labels.python(predictor.labels) if known.kind == "classes" else list(predictor.labels)
+
 
 Predicted = tuple[pd.DataFrame, list[dict[str, Any]]]
 
@@ -20,9 +26,9 @@ Predicted = tuple[pd.DataFrame, list[dict[str, Any]]]
 def _classes(predictor: Predictor, table: Dataset) -> Predicted:
     """The likeliest class with its probability, and that of each."""
     probabilities = predictor.predict_proba(table)
-    labels = predictor.labels
+    labels = names_in_json(predictor)
     best = probabilities.to_numpy().argmax(1)
-    frame = pd.DataFrame({"label": [labels[i] for i in best]})
+    frame = pd.DataFrame({"label": predictor.classes[best]})
     frame["probability"] = probabilities.to_numpy().max(1)
     rows = [
         {"label": labels[i], "probabilities": dict(zip(labels, map(float, row)))}
@@ -54,7 +60,7 @@ def _numbers(predictor: Predictor, table: Dataset) -> Predicted:
 
 
 def _named(probabilities: pd.DataFrame) -> pd.DataFrame:
-    return probabilities.rename(columns=lambda label: f"p({label})")
+    return probabilities.set_axis([f"p({label})" for label in probabilities.columns], axis=1)
 
 
 PREDICTED: dict[str, Callable[[Predictor, Dataset], Predicted]] = {

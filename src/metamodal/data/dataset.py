@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metamodal.data.about import About
 from metamodal.data.cells import is_absent, moment_of
+from metamodal.data.identity import name_of
+from metamodal.data.label_type import LabelType
 from metamodal.data.problems import short
 from metamodal.data.roles import SINGLE, Roles
 from metamodal.data.schema import Schema, infer
@@ -30,7 +33,7 @@ class Dataset:
 
     `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
     reports an error where the user can find it. `triples` say how the entities of graph columns are
-    related.
+    related. `label_type` is the dtype of the labels.
     """
 
     frame: pd.DataFrame
@@ -40,6 +43,7 @@ class Dataset:
     numbers: np.ndarray
     triples: Triples | None = None
     plan: Plan = field(default_factory=Plan)
+    label_type: LabelType = field(default_factory=LabelType)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -49,14 +53,14 @@ class Dataset:
         return replace(self, frame=self.frame.iloc[index].reset_index(drop=True), numbers=self.numbers[index])
 
     def labels(self) -> np.ndarray:
-        """The target of each row as a string, or `None` where all of it is empty."""
+        """The canonical name of each row's target (see `name_of`), or `None` where all of it is empty."""
         if self.schema.target is None:
             raise OptionError(
                 f"{self.name}: no target column is named. Say which column holds the label: --target C."
             )
         columns = [self._column(c) for c in self.schema.targets]
-        if len(columns) == 1:
-            return columns[0]
+        if len(columns) == 1:  # an empty list is no class, but it is known to have no label
+            return columns[0] if self.pooled else np.array([c or None for c in columns[0]], dtype=object)
         rows = [None if all(c is None for c in row) else ", ".join(map(str, row)) for row in zip(*columns)]
         return np.array(rows, dtype=object)
 
@@ -212,7 +216,23 @@ def open_table(
     roles = (said.over(_there(known, frame, opened.name, told=told)) if known else said).settled()
     schema = infer(frame, roles, opened.name)
     triples = read_triples(roles.triples, opened.base) if roles.triples else None
-    return Dataset(frame, schema, opened.name, opened.base, numbers, triples, plan or Plan())
+    return Dataset(
+        frame,
+        schema,
+        opened.name,
+        opened.base,
+        numbers,
+        triples,
+        plan or Plan(),
+        _label_type(frame, schema, opened.about),
+    )
+
+
+def _label_type(frame: pd.DataFrame, schema: Schema, about: About) -> LabelType:
+    if schema.target is None or schema.target_kind != "classes":
+        return LabelType()
+    cells = [c for c in frame[schema.target] if not is_empty(c)]
+    return LabelType.of(cells, about.dtype(schema.target), typed=about.typed)
 
 
 def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles:
@@ -240,4 +260,4 @@ def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles
 
 def _named(cell: Any) -> str:
     labels = None if isinstance(cell, str) else labels_of(cell)
-    return str(cell) if labels is None else f"{SEPARATOR} ".join(labels)
+    return name_of(cell) if labels is None else f"{SEPARATOR} ".join(labels)

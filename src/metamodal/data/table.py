@@ -7,25 +7,50 @@ text, an integer column with gaps stays integer, and a NaN in a file stays a NaN
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from metamodal.data.cells import canonical
-from metamodal.errors import OptionError
+from metamodal.data.cells import canonical, has_lone_surrogate
+from metamodal.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["frame_of", "frame_of_cells", "from_dataframe", "write_frame"]
+__all__ = ["check_names", "frame_of", "frame_of_cells", "from_dataframe", "write_frame"]
 
 
 def from_dataframe(frame: pd.DataFrame) -> pd.DataFrame:
-    """A user's DataFrame as a frame of raw cells: NaN is `None`, numpy scalars are Python's."""
-    columns = {str(c): [canonical(cell) for cell in frame[c]] for c in frame.columns}
-    return frame_of_cells(columns)
+    """A user's DataFrame as a frame of raw cells: NaN is `None`, numpy scalars are Python's.
+
+    Raises:
+        DataError: two columns have one name, as strings.
+    """
+    names = [str(c) for c in frame.columns]
+    check_names(names, "DataFrame", frame.columns)
+    return frame_of_cells(
+        {name: [canonical(cell) for cell in frame.iloc[:, at]] for at, name in enumerate(names)}
+    )
+
+
+def check_names(names: Sequence[str], table: str, said: Iterable[Any] | None = None) -> None:
+    """DataError if two columns have one name, or one is not text that can be written.
+
+    Args:
+        said: what the names are made of, where they were no strings.
+    """
+    first: dict[str, Any] = {}
+    for name, origin in zip(names, names if said is None else said):
+        if name in first:
+            other = first[name]
+            alike = repr(name) if type(other) is type(origin) else f"{other!r} and {origin!r}, both {name!r} as text"
+            raise DataError(f"{table}: two columns are named {alike}. Rename one.")
+        if has_lone_surrogate(name):
+            raise DataError(f"{table}, column {name!r}: the name holds half a character (a lone surrogate). Rename it.")
+        first[name] = origin
 
 
 def write_frame(frame: pd.DataFrame, target: str | Path) -> None:
@@ -41,7 +66,7 @@ def write_frame(frame: pd.DataFrame, target: str | Path) -> None:
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix in (".jsonl", ".ndjson"):
-        frame.to_json(part, orient="records", lines=True, force_ascii=False)
+        frame.to_json(part, orient="records", lines=True, force_ascii=False, date_format="iso")
     elif suffix == ".parquet":
         frame.to_parquet(part, index=False)
     elif suffix in (".csv", ".tsv"):
