@@ -5,7 +5,7 @@
     ├── DataError        a table, or a cell of it, is not what it should be                   exit code 3
     └── ArtifactError    a saved model or predictor is missing, damaged or too new            exit code 3
 
-A bug stays a plain exception.
+A bug stays a plain exception. What may be meant so, but seldom is, is a `MetamodalWarning`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ArtifactError", "DataError", "MetamodalError", "OptionError", "suggestion"]
+__all__ = ["ArtifactError", "DataError", "MetamodalError", "MetamodalWarning", "OptionError", "suggestion"]
 
 
 class MetamodalError(Exception):
@@ -38,6 +38,10 @@ class ArtifactError(MetamodalError):
     """A saved model or predictor that cannot be read."""
 
     exit_code = 3
+
+
+class MetamodalWarning(UserWarning):
+    """Something in a table that makes answers doubtful and is no error; its message is one line."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

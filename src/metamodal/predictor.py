@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +22,7 @@ from metamodal.data.identity import name_of
 from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
-from metamodal.errors import DataError, OptionError
+from metamodal.errors import DataError, MetamodalWarning, OptionError
 from metamodal.mappings.bridges import Bridges
 from metamodal.mappings.fusion import AttentionWeights
 from metamodal.mappings.model import Model, build_model, untrained_model
@@ -89,8 +90,14 @@ class MetaModel:
         return replace(self, engine=engine, params=kept | {k: v.detach() for k, v in fresh.items()})
 
     def inputs(self, dataset: Dataset, unreadable: str = "error") -> Batch:
-        """Any table's rows as this model reads them, before its encoders."""
-        batch = self.preprocessor.encode(self.preprocessor.read(dataset, unreadable))
+        """Any table's rows as this model reads them, before its encoders.
+
+        A column of categories none of which training knew is a `MetamodalWarning`.
+        """
+        cells = self.preprocessor.read(dataset, unreadable)
+        for message in self.preprocessor.unknown(cells):
+            warnings.warn(message, MetamodalWarning, stacklevel=2)
+        batch = self.preprocessor.encode(cells)
         return self.preprocessor.features(batch) if self.generic else batch
 
     def tokens(self, inputs: Batch) -> Batch:

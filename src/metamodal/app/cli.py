@@ -7,14 +7,17 @@ Everything for people goes to stderr, data to stdout. Exit codes: 0 done, 1 fail
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from metamodal.errors import MetamodalError, OptionError
+from metamodal.errors import MetamodalError, MetamodalWarning, OptionError
 
 __all__ = ["main", "parsed", "parser"]
 
@@ -32,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parsed(arguments)
         commands = import_module("metamodal.app.commands")
-        return int(getattr(commands, options.command)(options) or 0)
+        with _shown_warnings(quiet=options.quiet):
+            return int(getattr(commands, options.command)(options) or 0)
     except MetamodalError as error:
         if debug:
             traceback.print_exc()
@@ -53,6 +57,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+@contextmanager
+def _shown_warnings(*, quiet: bool) -> Iterator[None]:
+    """The library's warnings as lines on stderr, each message once."""
+    shown: set[str] = set()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, MetamodalWarning):
+                others(message, category, *where, **more)
+            elif not quiet and str(message) not in shown:
+                shown.add(str(message))
+                print(f"warning: {message}", file=sys.stderr)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", MetamodalWarning)
+        yield
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
@@ -337,7 +360,8 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """A list of names as a line of CSV: quotes hold a comma; which spaces belong to names, the table decides."""
+    return next(csv.reader([text.replace(', "', ',"')]), []) if text.strip() else []
 
 
 def _seconds(text: str) -> float:

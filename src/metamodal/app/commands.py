@@ -21,6 +21,7 @@ from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.roles import Roles
+from metamodal.data.schema import ROW_NUMBERS
 from metamodal.data.table import write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError
 from metamodal.evaluation.evaluating import evaluate as evaluations
@@ -174,12 +175,15 @@ def adapt(options: Options) -> None:
                 "--classes: descriptions are of use to a trained model. Train one with --describe C."
             )
         table = said_table(options)
+        _warn(table, speaker(options))
         model = untrained(
             table, _default_learner(), options.unreadable, encoders=said_encoders(options, table)
         )
     else:
         model = _loaded_model(options.model)
         table = said_table(options, model.roles) if options.table else None
+        if table is not None:
+            _warn(table, speaker(options))
     told = said_classes(options, model.roles) if options.classes else {}
     predictor = model.adapt(table, unreadable=options.unreadable, describe=told)
     rows = 0 if table is None else len(table)
@@ -369,5 +373,6 @@ def _default_learner() -> Any:
 
 def _warn(table: Dataset, say: Callable[[str], None]) -> None:
     for column in table.schema.columns:
-        if column.warning and column.role == "modality":
+        told = column.role in ("modality", "target") or column.evidence == ROW_NUMBERS
+        if column.warning and told:
             say(f"warning: column {column.name!r}: {column.warning}")

@@ -80,7 +80,7 @@ def _dtype(column: pa.Table) -> Any:
         return None
     kept = isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_extension_array_dtype(dtype)
     same = pa.types.is_integer(kind) == pd.api.types.is_integer_dtype(dtype)  # integers with gaps
-    return dtype if kept or (same and dtype != object) else None
+    return dtype if kept or (same and not pd.api.types.is_object_dtype(dtype)) else None
 
 
 def _index(schema: pa.Schema) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -143,7 +143,7 @@ class Dataset:
 def read_table(
     source: Any,
     *,
-    target: str | Sequence[str] | None = None,
+    target: Any = None,
     target_kind: str | None = None,
     task: str | None = None,
     group: str | None = None,
@@ -151,8 +151,8 @@ def read_table(
     time: str | None = None,
     describe: str | None = None,
     apart: str | None = None,
-    use: tuple[str, ...] | list[str] | None = None,
-    kinds: dict[str, str] | None = None,
+    use: Sequence[Any] | None = None,
+    kinds: Mapping[Any, str] | None = None,
     triples: str | None = None,
     root: str | Path | None = None,
     plan: Plan | None = None,
@@ -163,7 +163,8 @@ def read_table(
         source: what `open_source` takes: a Parquet, Arrow, CSV, TSV, JSONL or WebDataset file, a folder of
             them, a folder that `datasets` saved, a folder of files sorted by class, `-` for standard
             input, a DataFrame, an Arrow table.
-        target: the column with the label, or several with labels or numbers.
+        target: the column with the label, or a list of several with labels or numbers. A column that a
+            frame names by a number or a tuple is named by the same, or by its text.
         target_kind: `classes`, `labels` or `numbers`, where the cells should not tell.
         task: the column whose values are the tasks that episodes are drawn within.
         group: the column of the entity whose rows belong together (a patient, a speaker).
@@ -189,9 +190,8 @@ def read_table(
     {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
     """
     used = tuple(use) if use else None
-    targets = target if target is None or isinstance(target, str) else tuple(target)
     said = Roles(
-        targets, task, group, split, describe, used, dict(kinds or {}), triples, time, target_kind, apart
+        tuple(target) if isinstance(target, (list, tuple)) else target, task, group, split, describe, used, dict(kinds or {}), triples, time, target_kind, apart
     )
     return open_table(source, said, root=root, plan=plan)
 
@@ -211,10 +211,11 @@ def open_table(
     """
     opened = source if isinstance(source, Source) else open_source(source, root)
     frame, numbers = opened.whole()
+    said = said.among(frame.columns)
     known = known or opened.roles
     told = said.describe is not None
     roles = (said.over(_there(known, frame, opened.name, told=told)) if known else said).settled()
-    schema = infer(frame, roles, opened.name)
+    schema = infer(frame, roles, opened.name, index=opened.about.index)
     triples = read_triples(roles.triples, opened.base) if roles.triples else None
     return Dataset(
         frame,

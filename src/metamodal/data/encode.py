@@ -14,6 +14,8 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders, Tuned
 from metamodal.data.modalities import Modality, modalities
 from metamodal.data.modalities.protocol import CellError, Fitted
+from metamodal.data.modalities.tabular import Tabular
+from metamodal.data.problems import short
 from metamodal.data.reading import Cells, read_cells, refused
 from metamodal.errors import DataError
 from metamodal.types import Batch, Space
@@ -90,6 +92,17 @@ class Preprocessor:
         """The cells of this model's modalities in any table that has some of their columns."""
         limits = frozenset(c for m in self.fitted.values() for c in getattr(m, "limits", ()))
         return read_cells(dataset, self.wanted, unreadable, encoders=self.encoders, limits=limits)
+
+    def unknown(self, cells: Cells) -> Iterator[str]:
+        """A warning for each column of categories of which the rows have cells and none that training knew."""
+        for name, modality in self.fitted.items():
+            if isinstance(modality, Tabular):
+                there = [value for value in cells.values.get(name, []) if value is not None]
+                for column, value in modality.unknown(there).items():
+                    yield (
+                        f"{cells.dataset.name}, column {column}: none of its values is known from training "
+                        f"({short(value)}, for one), and all are read as absent. Write them as the training rows do"
+                    )
 
     def encode(self, cells: Cells) -> Batch:
         """All rows as tensors, zeros where a cell is absent; `targets` is `(n, 0)`."""

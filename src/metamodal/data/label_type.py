@@ -50,12 +50,12 @@ class LabelType:
             typed: whether strings are meant as strings; in a text file they spell numbers and booleans too.
         """
         if isinstance(dtype, pd.CategoricalDtype):
-            categories = [c for c in dtype.categories]
+            categories = list(dtype.categories)
             inner = cls.of(categories, dtype.categories.dtype)
             names = tuple(map(name_of, categories))
             return cls(inner.dtype, inner.spelled, names, bool(dtype.ordered))
         cells = list(cells)
-        if dtype is None or dtype == object:
+        if dtype is None or pd.api.types.is_object_dtype(dtype):
             named = _of_cells(cells, typed)
         elif _restorable(dtype):
             named = str(dtype)
@@ -181,7 +181,7 @@ def _spelled_value(cell: Any) -> Any:
 def _restorable(dtype: Any) -> bool:
     """Whether values of a pandas dtype can be made of names."""
     kinds = pd.api.types
-    if isinstance(dtype, pd.CategoricalDtype) or dtype == object:
+    if isinstance(dtype, pd.CategoricalDtype) or kinds.is_object_dtype(dtype):
         return False
     if isinstance(dtype, pd.IntervalDtype):
         return kinds.is_numeric_dtype(dtype.subtype)

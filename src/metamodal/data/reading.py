@@ -69,13 +69,14 @@ def read_cells(
     if unreadable not in ("error", "absent"):
         raise OptionError(f"unreadable={unreadable!r}: no such choice. Say error or absent.")
     values, kinds = {}, {}
+    unused = dataset.schema.unused
     for name, (kind, columns) in (dataset.schema.modalities if wanted is None else wanted).items():
         if kind not in modalities:
             raise OptionError(
                 f"{dataset.name}, column {columns[0]}: {kind} cannot be read by this version. "
                 f"Name other columns with --use (readable kinds: {', '.join(modalities)})."
             )
-        there = tuple(c for c in columns if c not in dataset.schema.unused)
+        there = tuple(c for c in columns if c not in unused)
         cells = raw_cells(dataset, kind, there)
         failed = _failure(dataset, there, unreadable == "absent")
         kinds[name] = kind

@@ -71,7 +71,7 @@ def audit(
     row 2, column pet: 'NA' is read as the name of a class, but may mean that there is no label. Leave the cell empty if so, else write another word.
     """
     used = tuple(use) if use else None
-    targets = target if target is None or isinstance(target, str) else tuple(target)
+    targets = tuple(target) if isinstance(target, (list, tuple)) else target
     said = Roles(targets, task, group, split, describe, used, dict(kinds or {}), triples, time, target_kind)
     return audited(open_source(source, root), said, plan or Plan(), seed)
 
@@ -140,7 +140,7 @@ def _opened(
         bad_cell(replace(problem, row=int(numbers[position])))
 
     roles = said.over(source.roles) if source.roles else said
-    schema = infer(frame, roles, source.name, note)
+    schema = infer(frame, roles, source.name, note, index=source.about.index)
     triples = read_triples(roles.triples, source.base) if roles.triples else None
     return Dataset(frame, schema, source.name, source.base, numbers, triples), odd
 
