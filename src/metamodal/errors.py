@@ -13,13 +13,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ArtifactError", "DataError", "MetamodalError", "MetamodalWarning", "OptionError", "suggestion"]
+__all__ = ["ArtifactError", "DataError", "MetamodalError", "MetamodalWarning", "OptionError", "one_line", "suggestion"]
 
 
 class MetamodalError(Exception):
     """Any error a user can mend; its message is one line and ends in the remedy."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class OptionError(MetamodalError):
@@ -38,6 +41,15 @@ class ArtifactError(MetamodalError):
     """A saved model or predictor that cannot be read."""
 
     exit_code = 3
+
+
+def one_line(text: str) -> str:
+    """A message in one line: line breaks in names and cells as they are escaped.
+
+    >>> one_line("column 'a\\nb'")
+    "column 'a\\\\nb'"
+    """
+    return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
 class MetamodalWarning(UserWarning):

@@ -23,7 +23,7 @@ from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.roles import Roles
 from metamodal.data.schema import ROW_NUMBERS
 from metamodal.data.table import write_frame
-from metamodal.errors import ArtifactError, DataError, OptionError
+from metamodal.errors import ArtifactError, DataError, OptionError, one_line
 from metamodal.evaluation.evaluating import evaluate as evaluations
 from metamodal.evaluation.held_out import widest_way
 from metamodal.evaluation.metrics import SCORES
@@ -375,4 +375,4 @@ def _warn(table: Dataset, say: Callable[[str], None]) -> None:
     for column in table.schema.columns:
         told = column.role in ("modality", "target") or column.evidence == ROW_NUMBERS
         if column.warning and told:
-            say(f"warning: column {column.name!r}: {column.warning}")
+            say(one_line(f"warning: column {column.name!r}: {column.warning}"))

@@ -197,7 +197,7 @@ def parsed(cell: str) -> Any:
     if cell[:1] in "[{" and cell[-1:] in "]}":
         try:
             return json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return cell
     return cell
 

@@ -22,6 +22,7 @@ from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Keys, Plan, Split, split_rows
 from metamodal.data.target_kinds import SEPARATOR, is_empty, labels_of
 from metamodal.data.triples import Triples, read_triples
+from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
 
 __all__ = ["Dataset", "open_table", "read_table"]
@@ -80,6 +81,9 @@ class Dataset:
         return np.array([None] * len(self), dtype=object) if column is None else self._column(column)
 
     def _column(self, column: str) -> np.ndarray:
+        for number, cell in zip(self.numbers, self.frame[column]):
+            if isinstance(cell, Unreadable):
+                raise DataError(f"{self.name} row {number}, column {column}: the cell {cell.reason}.")
         cells = [None if is_empty(c) else _named(c) for c in self.frame[column]]  # a NaN is no name
         return np.array(cells, dtype=object)
 

@@ -41,7 +41,10 @@ def name_of(value: Any) -> str:
         return _of_number(value)
     if isinstance(value, date):
         return _of_date(value)
-    return str(value)
+    try:
+        return str(value)
+    except Exception:  # an object of the user's own that cannot be shown
+        return f"a {type(value).__name__}"
 
 
 def flag_word(text: str) -> float | None:

@@ -12,7 +12,10 @@ from typing import Any
 import PIL.Image
 
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.protocol import CellError
 from metamodal.data.modalities.tabular import infinite
+from metamodal.data.unreadable import Unreadable
+from metamodal.errors import MetamodalError
 
 __all__ = ["opener", "quiet_decoders"]
 
@@ -32,7 +35,7 @@ def quiet_decoders() -> Iterator[None]:
 def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Path], Any]:
     """What reads a kind's cells: `(cell, base) -> value`, or `CellError`.
 
-    A cell may be a call that gives the cell: the neighbourhood of an entity is looked up when it is
+    Whatever a cell is, reading it gives a value or a `CellError`. A cell may be a call that gives the cell: the neighbourhood of an entity is looked up when it is
     read.
 
     Args:
@@ -41,7 +44,15 @@ def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Pa
     read = modalities[kind].read
 
     def opened(cell: Any, base: Path) -> Any:
-        value = read(cell() if callable(cell) else cell, base)
+        if isinstance(cell, Unreadable):
+            raise CellError(f"the cell {cell.reason}")
+        try:
+            value = read(cell() if callable(cell) else cell, base)
+        except (CellError, MetamodalError):
+            raise
+        except Exception as error:  # no cell may end a run, whatever a decoder makes of it
+            reason = (str(error).splitlines() or [""])[0].rstrip(".")
+            raise CellError(f"it is no {kind} ({type(error).__name__}: {reason}). Fix the cell") from error
         if kind == "tabular":
             for name, number in value.items():
                 if isinstance(number, float) and math.isinf(number) and name not in limits:

@@ -20,6 +20,7 @@ from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.opening import opener, quiet_decoders
 from metamodal.data.string_kinds import NUMBERS_AS_TEXT
+from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
 
 __all__ = ["Cells", "raw_cells", "read_cells", "refused"]
@@ -79,6 +80,7 @@ def read_cells(
         there = tuple(c for c in columns if c not in unused)
         cells = raw_cells(dataset, kind, there)
         failed = _failure(dataset, there, unreadable == "absent")
+        cells = [_readable(at, cell, failed) for at, cell in enumerate(cells)]
         kinds[name] = kind
         if encoders and name in encoders.frozen:
             kinds[name] = "embedding"
@@ -123,6 +125,13 @@ def _failure(dataset: Dataset, columns: tuple[str, ...], lenient: bool) -> Failu
             raise refused(dataset, position, column, error) from None
 
     return failed
+
+
+def _readable(position: int, cell: Any, failed: Failure) -> Any:
+    if not isinstance(cell, Unreadable):
+        return cell
+    failed(position, CellError(f"the cell {cell.reason}"))
+    return None
 
 
 def _encoded(encoder: Extractor, cells: list[Any], base: Path, failed: Failure) -> list[Any]:

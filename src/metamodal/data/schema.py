@@ -13,7 +13,8 @@ from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.roles import SINGLE, Roles, check_roles
 from metamodal.data.target_kinds import Told, kind_of_target
-from metamodal.errors import DataError, OptionError
+from metamodal.data.unreadable import Unreadable
+from metamodal.errors import DataError, OptionError, one_line
 
 __all__ = ["ROW_NUMBERS", "Column", "Schema", "infer"]
 
@@ -107,7 +108,7 @@ class Schema:
 
     @property
     def warnings(self) -> list[str]:
-        return [f"column {c.name!r}: {c.warning}" for c in self.columns if c.warning]
+        return [one_line(f"column {c.name!r}: {c.warning}") for c in self.columns if c.warning]
 
     def to_roles(self) -> Roles:
         """What a user would have to say to get this schema again."""
@@ -181,6 +182,9 @@ def _inferred(
 ) -> Column:
     name, used = column.name, wanted is None or column.name in wanted
     if not column.present:
+        bad = next((c for c in column.cells if isinstance(c, Unreadable)), None)
+        if bad is not None:
+            return Column(name, "ignored", None, "no cell can be read", f"every cell {bad.reason}")
         return Column(name, "ignored", None, "every cell is empty")
     kind: str | None
     if name in roles.kinds:

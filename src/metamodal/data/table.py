@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.cells import canonical, has_lone_surrogate
+from metamodal.data.unreadable import HALF_CHARACTER, checked
 from metamodal.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def from_dataframe(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_names(names: Sequence[str], table: str, said: Iterable[Any] | None = None) -> None:
-    """DataError if two columns have one name, or one is not text that can be written.
+    """DataError if two columns have one name.
 
     Args:
         said: what the names are made of, where they were no strings.
@@ -48,8 +49,6 @@ def check_names(names: Sequence[str], table: str, said: Iterable[Any] | None = N
             other = first[name]
             alike = repr(name) if type(other) is type(origin) else f"{other!r} and {origin!r}, both {name!r} as text"
             raise DataError(f"{table}: two columns are named {alike}. Rename one.")
-        if has_lone_surrogate(name):
-            raise DataError(f"{table}, column {name!r}: the name holds half a character (a lone surrogate). Rename it.")
         first[name] = origin
 
 
@@ -79,12 +78,20 @@ def write_frame(frame: pd.DataFrame, target: str | Path) -> None:
 
 
 def frame_of_cells(columns: dict[str, list[Any]]) -> pd.DataFrame:
-    """Columns of Python objects as they are: pandas infers nothing."""
+    """Columns of Python objects as they are: pandas infers nothing.
+
+    A cell that nothing can be made of is an `Unreadable`, from here on.
+
+    Raises:
+        DataError: a column's name cannot be written as UTF-8.
+    """
     arrays = {}
     for name, cells in columns.items():
+        if has_lone_surrogate(name):
+            raise DataError(f"column {name!r}: its name {HALF_CHARACTER.replace('Write the text anew', 'Rename it')}.")
         array = np.empty(len(cells), dtype=object)
         for i, cell in enumerate(cells):
-            array[i] = cell
+            array[i] = checked(cell)
         arrays[name] = array
     return pd.DataFrame({n: pd.Series(a, dtype=object) for n, a in arrays.items()})
 

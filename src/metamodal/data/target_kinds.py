@@ -18,6 +18,7 @@ from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.outputs import outputs
 
 __all__ = [
+    "LARGEST_TARGET",
     "SEPARATOR",
     "Told",
     "flag_of",
@@ -33,6 +34,8 @@ SEPARATOR = ";"
 
 _LISTS = (list, tuple, set, frozenset, np.ndarray)
 _FLAGS = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
+LARGEST_TARGET = 1e150
+"""Beyond it the square of a number, and so its deviation, is infinite."""
 _PADDED = re.compile(r"[+-]?0\d")  # an id or a postal code
 _FEW_CLASSES = 20
 _FEW_ROWS = 3  # a class below which codes may as well be amounts
@@ -114,7 +117,7 @@ def whole_numbers(numbers: Sequence[float]) -> Told:
     filled = (distinct - 1) * float(step) / float(apart.sum())
     if alone >= _ALONE or filled >= _FILLED:
         doubt = f"{shape}, are taken for numbers: " + ask.format("classes", "names of classes")
-        clear = alone >= 2 * _ALONE or distinct >= 0.5 * len(numbers)
+        clear = alone >= 2 * _ALONE or distinct >= 0.5 * len(numbers) >= 50
         return Told("numbers", f"{shape}, {'with' if gaps else 'without'} gaps", None if clear else doubt)
     doubt = f"{shape}, are taken for classes: " + ask.format("numbers", "amounts")
     return Told("classes", f"{shape}, with gaps", doubt)
@@ -135,7 +138,7 @@ def target_number(cell: Any) -> float | None:
         number = float(cell)
     except OverflowError:  # 10 ** 400
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= LARGEST_TARGET else None
 
 
 def flag_of(cell: Any) -> float | None:

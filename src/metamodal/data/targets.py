@@ -13,7 +13,7 @@ from torch import Tensor
 from metamodal.data.dataset import Dataset
 from metamodal.data.label_type import LabelType
 from metamodal.data.problems import short
-from metamodal.data.target_kinds import SEPARATOR, flag_of, is_empty, labels_of, target_number
+from metamodal.data.target_kinds import LARGEST_TARGET, SEPARATOR, flag_of, is_empty, labels_of, target_number
 from metamodal.errors import DataError, suggestion
 from metamodal.outputs import Output, outputs
 
@@ -95,6 +95,8 @@ class Targets:
                 if not is_empty(cell):
                     value = read(cell)
                     if value is None:
+                        huge = read is target_number and isinstance(cell, (int, float))
+                        what = f"no finite number within ±{LARGEST_TARGET:g}" if huge else what
                         raise DataError(
                             f"{dataset.name} row {dataset.numbers[i]}, column {column}: {short(cell)} is {what}. "
                             "Mend the cell or leave it empty; or say another --target-kind."

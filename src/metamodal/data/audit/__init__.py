@@ -29,6 +29,7 @@ from metamodal.data.opening import quiet_decoders
 from metamodal.data.problems import Problem, Report
 from metamodal.data.roles import Roles
 from metamodal.data.schema import infer
+from metamodal.data.unreadable import without_unreadable
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import PARTS, Plan, part_of
 from metamodal.data.table import frame_of_cells
@@ -87,6 +88,7 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
     dataset = replace(dataset, plan=plan)
     with quiet_decoders():
         columns = opened_cells(dataset, odd, of("unreadable"), watch)
+        dataset = replace(dataset, frame=without_unreadable(dataset.frame))
         found = twins(dataset, columns)
         findings = list(duplicate_findings(dataset, columns, found))
     repeated_ids(dataset, columns, of("id"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from metamodal.data.cells import date_of, is_absent, number_of
 from metamodal.data.identity import flag_word, name_of
 from metamodal.data.modalities.dates import DateColumn
 from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.unreadable import Unreadable
 
 __all__ = ["Tabular", "infinite"]
 
@@ -78,7 +80,7 @@ class Tabular:
             if floats and len(floats) == len(known):
                 finite = [f for f in floats if math.isfinite(f)] or [0.0]
                 low, centre, high = np.quantile(finite, [0.25, 0.5, 0.75])
-                spread = float(high - low) or float(np.std(finite)) or 1.0
+                spread = _difference(high, low) or _deviation(finite) or 1.0
                 numbers.append((name, float(centre), spread))
             elif known:
                 words = [_word(c) for c in known]
@@ -173,7 +175,7 @@ class Tabular:
                 continue
             if math.isnan(number) or (math.isinf(number) and name not in self.limits):
                 raise infinite(name, number)
-            row += [min(max((number - centre) / scale, -_CLIP), _CLIP), 1.0]
+            row += [min(max(_difference(number, centre) / scale, -_CLIP), _CLIP), 1.0]
         for column in self._dates:
             cell = value.get(column.name)
             time = date_of(cell) if isinstance(cell, str) else None
@@ -187,6 +189,20 @@ class Tabular:
             word = None if cell is None else _word(cell)
             row += [float(level == word) for level in levels]
         return row
+
+
+def _difference(a: float, b: float) -> float:
+    """`a - b`, at most the largest number there is; infinite only if `a` is."""
+    difference = float(a) - float(b)
+    if math.isinf(difference) and math.isfinite(a):
+        return math.copysign(sys.float_info.max, difference)
+    return difference
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """The standard deviation, of numbers too large for their squares too."""
+    largest = max(map(abs, values))
+    return float(np.std(values)) if largest < 1e150 else float(np.std(np.array(values) / largest)) * largest
 
 
 def _if_there(value: float, there: float) -> float:
@@ -218,6 +234,8 @@ def _scalar(name: str, value: Any) -> float | str | None:
         if math.isnan(number):
             raise infinite(name, number)
         return number
+    if isinstance(value, Unreadable):
+        raise CellError(f"{name} is {value} and {value.reason}")
     raise CellError(f"{name} is a {type(value).__name__}. Give a number, a word, a date or true/false")
 
 
