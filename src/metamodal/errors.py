@@ -6,7 +6,7 @@
     ├── ArtifactError    a saved model or predictor is missing, damaged or too new            exit code 3
     └── OutputError      a file or folder cannot be written: no space, no permission, taken   exit code 3
 
-A bug stays a plain exception.
+A bug stays a plain exception. What may be meant so, but seldom is, is a `MetamodalWarning`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ArtifactError", "DataError", "MetamodalError", "OptionError", "OutputError", "suggestion"]
+__all__ = [
+    "ArtifactError",
+    "DataError",
+    "MetamodalError",
+    "MetamodalWarning",
+    "OptionError",
+    "OutputError",
+    "one_line",
+    "suggestion",
+]
 
 
 class MetamodalError(Exception):
     """Any error a user can mend; its message is one line and ends in the remedy."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class OptionError(MetamodalError):
@@ -45,6 +57,19 @@ class OutputError(MetamodalError):
     """A file or folder that cannot be written; names the path and the remedy."""
 
     exit_code = 3
+
+
+def one_line(text: str) -> str:
+    """A message in one line: line breaks in names and cells as they are escaped.
+
+    >>> one_line("column 'a\\nb'")
+    "column 'a\\\\nb'"
+    """
+    return text.replace("\r", "\\r").replace("\n", "\\n")
+
+
+class MetamodalWarning(UserWarning):
+    """Something in a table that makes answers doubtful and is no error; its message is one line."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,13 @@ from metamodal.data.descriptors import Descriptors
 from metamodal.data.digests import fingerprint
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders
+from metamodal.data.identity import name_of
 from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
+from metamodal.data.table import frame_of_cells
 from metamodal.data.targets import Targets
 from metamodal.decision import log_prior, thresholds
-from metamodal.errors import DataError, OptionError
+from metamodal.errors import DataError, MetamodalWarning, OptionError
 from metamodal.manifest import flattened, write_folder
 from metamodal.mappings.bridges import Bridges
 from metamodal.mappings.fusion import AttentionWeights
@@ -35,8 +38,10 @@ from metamodal.translation import HOW_TO_TRAIN, Route, Translated, Translator
 from metamodal.types import Batch, Learner, Params, one_hot
 
 __all__ = [
+    "Answers",
     "MetaModel",
     "Predictor",
+    "Rows",
     "Seen",
     "dataset_of",
     "fingerprint",
@@ -44,6 +49,9 @@ __all__ = [
     "initial_model",
     "untrained",
 ]
+
+Rows: TypeAlias = pd.DataFrame | Dataset | Mapping[Any, Any] | Sequence[Any] | pd.Series
+"""What may be given as rows: a table, a list of records, or one row as a record or a Series."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,21 @@ class MetaModel:
         kept = {k: v for k, v in self.params.items() if not k.startswith("learner.")}
         return replace(self, engine=engine, params=kept | {k: v.detach() for k, v in fresh.items()})
 
-    def inputs(self, dataset: Dataset, unreadable: str = "error") -> Batch:
-        """Any table's rows as this model reads them, before its encoders."""
-        batch = self.preprocessor.encode(self.preprocessor.read(dataset, unreadable))
+    def inputs(
+        self, dataset: Dataset, unreadable: str = "error", faults: dict[int, str] | None = None
+    ) -> Batch:
+        """Any table's rows as this model reads them, before its encoders.
+
+        A column that the model knows and the table lacks is a `MetamodalWarning`, and so is a column of
+        categories none of which training knew.
+
+        Args:
+            faults: receives, by row, what cannot be read in it.
+        """
+        cells = self.preprocessor.read(dataset, unreadable, faults)
+        for message in (*self.preprocessor.lacking(dataset), *self.preprocessor.unknown(cells)):
+            warnings.warn(message, MetamodalWarning, stacklevel=2)
+        batch = self.preprocessor.encode(cells)
         return self.preprocessor.features(batch) if self.generic else batch
 
     def tokens(self, inputs: Batch) -> Batch:
@@ -108,13 +128,13 @@ class MetaModel:
         with torch.no_grad():
             return self.engine.tokens(self.params, inputs)
 
-    def embed(self, rows: pd.DataFrame | Dataset) -> np.ndarray:
+    def embed(self, rows: Rows) -> np.ndarray:
         """The embedding `(n, d)` of each row in the shared space."""
         inputs = self.inputs(dataset_of(rows, self.roles))
         with torch.no_grad():
             return self.engine.embed(self.params, inputs).numpy()
 
-    def attention(self, rows: pd.DataFrame | Dataset) -> AttentionWeights:
+    def attention(self, rows: Rows) -> AttentionWeights:
         """How much each modality of each row attends to each, before any task.
 
         Raises:
@@ -157,11 +177,11 @@ class MetaModel:
 
     def translate(
         self,
-        rows: pd.DataFrame | Dataset,
+        rows: Rows,
         source: str | Sequence[str],
         target: str,
         *,
-        against: pd.DataFrame | Dataset | None = None,
+        against: Rows | None = None,
         top: int | None = None,
     ) -> Translated:
         """The target modality's cell of each row, from the source modalities: decoded, or retrieved from
@@ -183,7 +203,7 @@ class MetaModel:
 
     def adapt(
         self,
-        support: pd.DataFrame | Dataset | None,
+        support: Rows | None,
         unreadable: str = "error",
         describe: Mapping[str, Any] | None = None,
         prior: str = "auto",
@@ -205,7 +225,7 @@ class MetaModel:
         if self.targets.outputs and (support is None or not len(support)):
             return self._adapted(self.blank(), self.targets.names)
         if support is None or (describe and not len(support)):
-            return self._of_classes(self.blank(), [None], "the support", dict(describe or {}))
+            return self._of_classes(self.blank(), [None], "the support", _by_name(describe))
         dataset = dataset_of(support, self.roles)
         if dataset.schema.target is None and self.roles.target:
             wanted = " or ".join(map(repr, self.roles.columns("target")))
@@ -213,6 +233,7 @@ class MetaModel:
                 f"{dataset.name}: the label column {wanted} is missing. Add it, or say which one holds the label."
             )
         inputs = self.inputs(dataset, unreadable)
+        model = replace(self, targets=self.targets.labelled(dataset))
         if self.targets.outputs:
             targets = self.targets.encode(dataset)
             _check_known(~self.targets.output.known(targets).any(-1), dataset)
@@ -221,9 +242,9 @@ class MetaModel:
                 self._adapted(inputs.labelled(targets), self.targets.names), inputs.labelled(targets)
             )
         labels = _labels(dataset)
-        told = self.descriptors.described(dataset) | dict(describe or {})
+        told = self.descriptors.described(dataset) | _by_name(describe)
         _check_seen(inputs, dataset, "learn from", [is_absent(told.get(label)) for label in labels])
-        predictor = self._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
+        predictor = model._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
         counts = [labels.count(name) for name in predictor.labels]
         return replace(predictor, shift=log_prior(counts, prior))
 
@@ -274,9 +295,9 @@ class MetaModel:
 class Predictor:
     """An adapted learner with its preprocessing: what users and servers hold.
 
-    `labels` are the names of the classes or labels, or of the numbers' columns. `shift` is added to the logits
-    of classes that are not equally frequent, `thresholds` are the probabilities from which on each label is
-    given (½ where there are none).
+    `labels` are the names of the classes or labels, or of the numbers' columns; `classes` are the classes
+    in the dtype of the support. `shift` is added to the logits of classes that are not equally frequent,
+    `thresholds` are the probabilities from which on each label is given (½ where there are none).
     """
 
     model: MetaModel
@@ -320,22 +341,30 @@ class Predictor:
         }
         return write_folder(folder, {**self.model._record(), "predictor": state}, tensors)
 
-    def predict(self, query: pd.DataFrame | Dataset) -> np.ndarray:
+    @property
+    def classes(self) -> Any:
+        """The classes in the dtype that the support's labels had, in the order of `labels`."""
+        return self.model.targets.labels.labels(self.labels)
+
+    def predict(self, query: Rows, unreadable: str = "error") -> Any:
         """What scikit-learn's estimators return of their kind.
 
-        Of classes the likeliest `(n)`; of labels which of them are above their thresholds, booleans `(n, k)`
-        in the order of `labels`; of numbers `(n)`, or `(n, k)` where there are several, in their own unit.
-        """
-        logits = self._logits(query)
-        if self.kind == "classes":
-            return np.array(self.labels, dtype=object)[logits.argmax(1).numpy()]
-        answers = self.model.targets.decode(logits)
-        if self.kind == "labels":
-            return answers > (np.array(self.thresholds) if self.thresholds else 0.5)
-        return answers[:, 0] if answers.shape[1] == 1 else answers
+        Of classes the likeliest `(n)`, in the dtype that the support's labels had; of labels which of them are
+        above their thresholds, booleans `(n, k)` in the order of `labels`; of numbers `(n)`, or `(n, k)` where
+        there are several, in their own unit.
 
-    def predict_proba(self, query: pd.DataFrame | Dataset) -> pd.DataFrame:
+        Args:
+            query: a DataFrame, a Dataset, a list of records, or one row as a record or a Series.
+            unreadable: `error`, or `absent`: a cell that cannot be read counts as empty, and a row without any
+                modality is answered by a missing value.
+        """
+        return self.answers(query, unreadable, empty=unreadable).labels()
+
+    def predict_proba(self, query: Rows, unreadable: str = "error") -> pd.DataFrame:
         """The probability of each label, one column a label, rows indexed as those of the query.
+
+        Args:
+            query, unreadable: as in `predict`; a row without any modality has missing values.
 
         Raises:
             OptionError: numbers, which have no probabilities.
@@ -344,31 +373,106 @@ class Predictor:
             raise OptionError(
                 "predict_proba: the targets are numbers, which have no probabilities. Call predict."
             )
-        logits = self._logits(query)
-        known = self.model.targets
-        answers = torch.softmax(logits, -1).numpy() if self.kind == "classes" else known.decode(logits)
-        index = query.index if isinstance(query, pd.DataFrame) else None
-        return pd.DataFrame(answers, columns=list(self.labels), index=index)
+        return self.answers(query, unreadable, empty=unreadable).probabilities()
 
-    def _logits(self, query: pd.DataFrame | Dataset) -> Tensor:
+    def answers(self, query: Rows, unreadable: str = "error", *, empty: str = "absent") -> Answers:
+        """What is predicted of each row, and why a row has no answer.
+
+        Args:
+            query, unreadable: as in `predict`.
+            empty: `error` to refuse a row that has no modality.
+        """
         dataset = dataset_of(query, self.model.roles)
-        inputs = self.model.inputs(dataset)
-        _check_seen(inputs, dataset, "predict")
+        faults: dict[int, str] = {}
+        inputs = self.model.inputs(dataset, unreadable, faults)
+        if empty == "error":
+            _check_seen(inputs, dataset, "predict")
         tokens = self.model.tokens(inputs)
         with torch.no_grad():
             logits = self.model.engine.predict(self.model.params, self.state, tokens)
-        return logits + torch.tensor(self.shift) if self.shift else logits
+        if self.shift:
+            logits = logits + torch.tensor(self.shift)
+        there = torch.stack(list(inputs.present.values())).any(0).tolist()
+        nothing = f"every modality is empty ({', '.join(self.model.modalities)})"
+        reasons = tuple(None if ok else faults.get(row, nothing) for row, ok in enumerate(there))
+        index = query.index if isinstance(query, pd.DataFrame) else None
+        return Answers(self, logits, reasons, index)
 
 
-def dataset_of(rows: pd.DataFrame | Dataset, roles: Roles) -> Dataset:
-    """Rows as a data set with the roles a model was trained with, as far as they have the columns."""
+@dataclass(frozen=True)
+class Answers:
+    """The logits `(n, k)` of a predictor's rows; a row that has a reason has no answer."""
+
+    predictor: Predictor
+    logits: Tensor
+    reasons: tuple[str | None, ...]
+    index: pd.Index | None = None
+
+    @property
+    def lacking(self) -> np.ndarray:
+        """Which rows have no answer."""
+        return np.array([reason is not None for reason in self.reasons], dtype=bool)
+
+    def probabilities(self) -> pd.DataFrame:
+        """Of classes or labels, one column each; missing values where there is no answer."""
+        p = self.predictor
+        classes = p.kind == "classes"
+        values = torch.softmax(self.logits, -1).numpy() if classes else p.model.targets.decode(self.logits)
+        values[self.lacking] = np.nan
+        names = pd.Index(p.classes) if classes else list(p.labels)
+        return pd.DataFrame(values, columns=names, index=self.index)
+
+    def labels(self) -> Any:
+        """What `Predictor.predict` returns."""
+        p, lacking = self.predictor, self.lacking
+        if p.kind == "classes":
+            return _with_gaps(p.classes[self.logits.argmax(1).numpy()], lacking)
+        values = p.model.targets.decode(self.logits)
+        if p.kind == "labels":
+            return _with_gaps(values > (np.array(p.thresholds) if p.thresholds else 0.5), lacking)
+        values[lacking] = np.nan
+        return values[:, 0] if values.shape[1] == 1 else values
+
+
+def _with_gaps(values: Any, lacking: np.ndarray) -> Any:
+    """Values with missing ones in some rows; without such rows in their own dtype."""
+    if not lacking.any():
+        return values
+    if isinstance(values, np.ndarray):
+        values = values.astype(object)
+        values[lacking] = None
+        return values
+    at = np.where(lacking, -1, np.arange(len(values)))
+    return pd.api.extensions.take(values, at, allow_fill=True)
+
+
+def dataset_of(rows: Rows, roles: Roles) -> Dataset:
+    """Rows as a data set with the roles a model was trained with, as far as they have the columns.
+
+    Raises:
+        OptionError: what is given is no table and no row.
+    """
     if isinstance(rows, Dataset):
         return rows
-    if not isinstance(rows, pd.DataFrame):
+    return open_table(_frame_of_rows(rows), Roles(), roles)
+
+
+def _frame_of_rows(rows: Any) -> pd.DataFrame:
+    """A frame of a frame, of a list of records, or of one row as a record or a Series."""
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    records = [rows] if isinstance(rows, (Mapping, pd.Series)) else rows
+    if not isinstance(records, (list, tuple)) or not all(
+        isinstance(r, (Mapping, pd.Series)) for r in records
+    ):
         raise OptionError(
-            f"{type(rows).__name__} given where a DataFrame or a Dataset is needed. Use read_table."
+            f"{type(rows).__name__} given where rows are needed. Give a DataFrame, a Dataset, a list of records, or "
+            "one record {column: cell}; a file is read by read_table."
         )
-    return open_table(rows, Roles(), roles)
+    if not records:
+        raise DataError("the list of records is empty. Give at least one row.")
+    names = list(dict.fromkeys(name for record in records for name in (*record.keys(),)))
+    return frame_of_cells({str(name): [record.get(name) for record in records] for name in names})
 
 
 def initial_model(
@@ -429,6 +533,11 @@ def _assembled(
     targets = targets or Targets()
     engine = Engine(model, learner, preprocessor.modalities, targets.output, targets.outputs)
     return MetaModel(preprocessor, engine, engine.initial(), roles, generic=generic, targets=targets)
+
+
+def _by_name(describe: Mapping[Any, Any] | None) -> dict[str, Any]:
+    """Descriptions by the canonical names of their labels."""
+    return {name_of(label): told for label, told in (describe or {}).items()}
 
 
 def _labels(dataset: Dataset) -> list[str]:

@@ -13,6 +13,7 @@ from metamodal.config import override, parse
 from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.encoders import Encoders, open_encoders
+from metamodal.data.identity import name_of
 from metamodal.data.roles import SINGLE, Roles
 from metamodal.data.source import open_source
 from metamodal.data.splits import Plan
@@ -40,7 +41,7 @@ def said_roles(options: argparse.Namespace) -> Roles:
         options.split,
         options.describe,
         tuple(options.use) if options.use else None,
-        assigned(options.kind, "--kind", "COLUMN=KIND"),
+        assigned(options.kind, "--kind", "COLUMN=KIND", last=True),
         options.triples,
         options.time,
         None if options.schema and not options.target else options.target_kind,
@@ -56,7 +57,7 @@ def _read_roles(path: Path) -> Roles:
         if name not in known:
             raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")
     use = record.pop("use", None)
-    if use is not None and not (isinstance(use, list) and all(isinstance(c, str) for c in use)):
+    if use is not None and not (isinstance(use, list) and all(isinstance(c, (str, int)) for c in use)):
         raise OptionError(f"{path}: use must be a list of column names.")
     return Roles(**record, use=tuple(use) if use else None)
 
@@ -111,11 +112,11 @@ def said_experiment(options: argparse.Namespace) -> Experiment:
     return parse(Experiment, override(record, options.overrides))
 
 
-def assigned(assignments: list[str], option: str, form: str) -> dict[str, str]:
-    """`NAME=VALUE` assignments of a repeated option as a record."""
+def assigned(assignments: list[str], option: str, form: str, *, last: bool = False) -> dict[str, str]:
+    """`NAME=VALUE` assignments of a repeated option as a record, split at the first `=` or the last one."""
     record = {}
     for assignment in assignments:
-        name, separator, value = assignment.partition("=")
+        name, separator, value = assignment.rpartition("=") if last else assignment.partition("=")
         if not separator or not value:
             raise OptionError(f"{option} {assignment}: no assignment. Write {option} {form}.")
         record[name] = value
@@ -146,7 +147,7 @@ def said_classes(options: argparse.Namespace, known: Roles) -> dict[str, Any]:
         if (
             not is_absent(name)
             and not is_absent(cell)
-            and repr(found.setdefault(str(name), cell)) != repr(cell)
+            and repr(found.setdefault(name_of(name), cell)) != repr(cell)
         ):
             raise DataError(
                 f"{options.classes} row {row}, column {told}: {name!r} is described twice. Keep one of them."

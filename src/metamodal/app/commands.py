@@ -7,13 +7,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_specs, said_table
 from metamodal.app.auditing import audit
-from metamodal.app.predicting import PREDICTED
+from metamodal.app.predicting import Predicting, names_in_json
 from metamodal.app.resuming import resumed
 from metamodal.app.speech import print_json, results_bar, speaker
 from metamodal.app.tables import encode, schema
@@ -22,8 +21,10 @@ from metamodal.artifact import load_artifact
 from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.roles import Roles
-from metamodal.data.table import check_target, write_frame
-from metamodal.errors import ArtifactError, DataError, OptionError, OutputError
+from metamodal.data.schema import ROW_NUMBERS
+from metamodal.data.source import open_source
+from metamodal.data.writing import check_target, write_frame
+from metamodal.errors import ArtifactError, DataError, OptionError, OutputError, one_line
 from metamodal.evaluation.evaluating import evaluate as evaluations
 from metamodal.evaluation.held_out import widest_way
 from metamodal.evaluation.metrics import SCORES
@@ -191,12 +192,15 @@ def adapt(options: Options) -> None:
                 "--classes: descriptions are of use to a trained model. Train one with --describe C."
             )
         table = said_table(options)
+        _warn(table, speaker(options))
         model = untrained(
             table, _default_learner(), options.unreadable, encoders=said_encoders(options, table)
         )
     else:
         model = _loaded_model(options)
         table = said_table(options, model.roles) if options.table else None
+        if table is not None:
+            _warn(table, speaker(options))
     told = said_classes(options, model.roles) if options.classes else {}
     predictor = model.adapt(table, unreadable=options.unreadable, describe=told, prior=options.prior)
     rows = 0 if table is None else len(table)
@@ -205,7 +209,7 @@ def adapt(options: Options) -> None:
         f"predictor {folder}: {len(predictor.labels)} {_word(predictor)} from {rows} rows of {', '.join(model.modalities)}"
     )
     if options.json:
-        print_json({"predictor": str(folder), "labels": list(predictor.labels), "rows": rows})
+        print_json({"predictor": str(folder), "labels": names_in_json(predictor), "rows": rows})
 
 
 def predict(options: Options) -> None:
@@ -216,12 +220,15 @@ def predict(options: Options) -> None:
         raise ArtifactError(
             f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
         )
-    table = _unlabelled(options.table, predictor.model)
-    frame, document = PREDICTED[predictor.kind](predictor, table)
+    work = Predicting(predictor, open_source(options.table, options.root), options.unreadable)
     if options.json:
-        print_json({"labels": list(predictor.labels), "rows": document})
+        print_json({"labels": names_in_json(predictor), "rows": work.document()})
     if options.out != "-" or not options.json:
-        write_frame(frame, options.out)
+        work.write(options.out)
+    if work.lacking:
+        speaker(options)(
+            f"warning: {work.lacking} of {work.rows} rows have no answer, the first of them {work.first}"
+        )
 
 
 def translate(options: Options) -> None:
@@ -400,8 +407,7 @@ def _loaded_model(options: Options, folder: str | None = None) -> MetaModel:
 
 def _unlabelled(table: str, model: MetaModel) -> Dataset:
     """A table of which only the modalities are looked at."""
-    silent: dict[str, Any] = dict.fromkeys(("target", "target_kind", "task", "group", "split", "describe"))
-    return open_table(table, Roles(), replace(model.roles, **silent))
+    return open_table(table, Roles(), model.roles.of_modalities())
 
 
 def _word(predictor: Predictor) -> str:
@@ -414,5 +420,6 @@ def _default_learner() -> Any:
 
 def _warn(table: Dataset, say: Callable[[str], None]) -> None:
     for column in table.schema.columns:
-        if column.warning and column.role == "modality":
-            say(f"warning: column {column.name!r}: {column.warning}")
+        told = column.role in ("modality", "target") or column.evidence == ROW_NUMBERS
+        if column.warning and told:
+            say(one_line(f"warning: column {column.name!r}: {column.warning}"))

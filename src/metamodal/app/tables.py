@@ -14,6 +14,7 @@ from metamodal.app.arguments import said_roles, said_specs, said_table, write_ro
 from metamodal.app.speech import print_json, speaker
 from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
+from metamodal.errors import one_line
 from metamodal.mappings.options import ModelOptions
 from metamodal.storage import check_file
 
@@ -35,9 +36,9 @@ def schema(options: Options) -> None:
         print_json({"columns": [asdict(c) for c in found.columns], "target_kind": kind})
         return
     say = speaker(options)
-    width = max(len(c.name) for c in found.columns)
+    width = max(len(one_line(c.name)) for c in found.columns)
     for c in found.columns:
-        say(f"{c.name:{width}}  {c.role:8}  {c.kind or '-':9}  {c.evidence}")
+        say(f"{one_line(c.name):{width}}  {c.role:8}  {c.kind or '-':9}  {c.evidence}")
     for warning in found.warnings:
         say(f"warning: {warning}")
     if found.target is None:

@@ -16,6 +16,7 @@ __all__ = [
     "canonical",
     "date_of",
     "form",
+    "has_lone_surrogate",
     "is_absent",
     "media_kind",
     "moment_of",
@@ -69,6 +70,7 @@ _SUFFIXES = {
     "array file": "npy",
 }
 _KIND_OF_SUFFIX = {suffix: kind for kind, known in _SUFFIXES.items() for suffix in known.split()}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _STILL_BRANDS = (b"avif", b"avis", b"heic", b"mif1")
 _LISTS = (list, tuple, np.ndarray)
 TIME_KEYS = ("time", "times", "t")
@@ -93,6 +95,11 @@ def canonical(cell: Any) -> Any:
     if is_absent(cell) or (isinstance(cell, float) and math.isnan(cell)):
         return None
     return cell
+
+
+def has_lone_surrogate(text: str) -> bool:
+    """Whether a string holds half of a character that UTF-16 writes as two: it cannot be written as UTF-8."""
+    return not text.isascii() and _SURROGATE.search(text) is not None
 
 
 def media_kind(cell: str | bytes) -> str | None:
@@ -190,7 +197,7 @@ def parsed(cell: str) -> Any:
     if cell[:1] in "[{" and cell[-1:] in "]}":
         try:
             return json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return cell
     return cell
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metamodal.data.about import About
 from metamodal.data.cells import is_absent, moment_of
+from metamodal.data.identity import name_of
+from metamodal.data.label_type import LabelType
 from metamodal.data.problems import short
 from metamodal.data.roles import SINGLE, Roles
 from metamodal.data.schema import Schema, infer
@@ -19,6 +22,7 @@ from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Keys, Plan, Split, split_rows
 from metamodal.data.target_kinds import SEPARATOR, is_empty, labels_of
 from metamodal.data.triples import Triples, read_triples
+from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
 
 __all__ = ["Dataset", "open_table", "read_table"]
@@ -30,7 +34,7 @@ class Dataset:
 
     `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
     reports an error where the user can find it. `triples` say how the entities of graph columns are
-    related.
+    related. `label_type` is the dtype of the labels.
     """
 
     frame: pd.DataFrame
@@ -40,6 +44,7 @@ class Dataset:
     numbers: np.ndarray
     triples: Triples | None = None
     plan: Plan = field(default_factory=Plan)
+    label_type: LabelType = field(default_factory=LabelType)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -49,14 +54,14 @@ class Dataset:
         return replace(self, frame=self.frame.iloc[index].reset_index(drop=True), numbers=self.numbers[index])
 
     def labels(self) -> np.ndarray:
-        """The target of each row as a string, or `None` where all of it is empty."""
+        """The canonical name of each row's target (see `name_of`), or `None` where all of it is empty."""
         if self.schema.target is None:
             raise OptionError(
                 f"{self.name}: no target column is named. Say which column holds the label: --target C."
             )
         columns = [self._column(c) for c in self.schema.targets]
-        if len(columns) == 1:
-            return columns[0]
+        if len(columns) == 1:  # an empty list is no class, but it is known to have no label
+            return columns[0] if self.pooled else np.array([c or None for c in columns[0]], dtype=object)
         rows = [None if all(c is None for c in row) else ", ".join(map(str, row)) for row in zip(*columns)]
         return np.array(rows, dtype=object)
 
@@ -76,6 +81,9 @@ class Dataset:
         return np.array([None] * len(self), dtype=object) if column is None else self._column(column)
 
     def _column(self, column: str) -> np.ndarray:
+        for number, cell in zip(self.numbers, self.frame[column]):
+            if isinstance(cell, Unreadable):
+                raise DataError(f"{self.name} row {number}, column {column}: the cell {cell.reason}.")
         cells = [None if is_empty(c) else _named(c) for c in self.frame[column]]  # a NaN is no name
         return np.array(cells, dtype=object)
 
@@ -139,7 +147,7 @@ class Dataset:
 def read_table(
     source: Any,
     *,
-    target: str | Sequence[str] | None = None,
+    target: Any = None,
     target_kind: str | None = None,
     task: str | None = None,
     group: str | None = None,
@@ -147,8 +155,8 @@ def read_table(
     time: str | None = None,
     describe: str | None = None,
     apart: str | None = None,
-    use: tuple[str, ...] | list[str] | None = None,
-    kinds: dict[str, str] | None = None,
+    use: Sequence[Any] | None = None,
+    kinds: Mapping[Any, str] | None = None,
     triples: str | None = None,
     root: str | Path | None = None,
     plan: Plan | None = None,
@@ -159,7 +167,8 @@ def read_table(
         source: what `open_source` takes: a Parquet, Arrow, CSV, TSV, JSONL or WebDataset file, a folder of
             them, a folder that `datasets` saved, a folder of files sorted by class, `-` for standard
             input, a DataFrame, an Arrow table.
-        target: the column with the label, or several with labels or numbers.
+        target: the column with the label, or a list of several with labels or numbers. A column that a
+            frame names by a number or a tuple is named by the same, or by its text.
         target_kind: `classes`, `labels` or `numbers`, where the cells should not tell.
         task: the column whose values are the tasks that episodes are drawn within.
         group: the column of the entity whose rows belong together (a patient, a speaker).
@@ -185,9 +194,18 @@ def read_table(
     {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
     """
     used = tuple(use) if use else None
-    targets = target if target is None or isinstance(target, str) else tuple(target)
     said = Roles(
-        targets, task, group, split, describe, used, dict(kinds or {}), triples, time, target_kind, apart
+        tuple(target) if isinstance(target, (list, tuple)) else target,
+        task,
+        group,
+        split,
+        describe,
+        used,
+        dict(kinds or {}),
+        triples,
+        time,
+        target_kind,
+        apart,
     )
     return open_table(source, said, root=root, plan=plan)
 
@@ -207,12 +225,29 @@ def open_table(
     """
     opened = source if isinstance(source, Source) else open_source(source, root)
     frame, numbers = opened.whole()
+    said = said.among(frame.columns)
     known = known or opened.roles
     told = said.describe is not None
     roles = (said.over(_there(known, frame, opened.name, told=told)) if known else said).settled()
-    schema = infer(frame, roles, opened.name)
+    schema = infer(frame, roles, opened.name, index=opened.about.index)
     triples = read_triples(roles.triples, opened.base) if roles.triples else None
-    return Dataset(frame, schema, opened.name, opened.base, numbers, triples, plan or Plan())
+    return Dataset(
+        frame,
+        schema,
+        opened.name,
+        opened.base,
+        numbers,
+        triples,
+        plan or Plan(),
+        _label_type(frame, schema, opened.about),
+    )
+
+
+def _label_type(frame: pd.DataFrame, schema: Schema, about: About) -> LabelType:
+    if schema.target is None or schema.target_kind != "classes":
+        return LabelType()
+    cells = [c for c in frame[schema.target] if not is_empty(c)]
+    return LabelType.of(cells, about.dtype(schema.target), typed=about.typed)
 
 
 def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles:
@@ -240,4 +275,4 @@ def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles
 
 def _named(cell: Any) -> str:
     labels = None if isinstance(cell, str) else labels_of(cell)
-    return str(cell) if labels is None else f"{SEPARATOR} ".join(labels)
+    return name_of(cell) if labels is None else f"{SEPARATOR} ".join(labels)

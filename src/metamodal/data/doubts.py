@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent
+from metamodal.data.cells import is_absent, number_of
+from metamodal.data.problems import short
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.string_kinds import is_word
 
-__all__ = ["beyond_limits", "worthless"]
+__all__ = ["beyond_limits", "counts_along", "printed_lists", "row_numbers", "worthless"]
+
+_SAVED_INDEX = re.compile(r"__index_level_\d+__")
+_NAMELESS = re.compile(r"|Unnamed: \d+")
+_INSIDE = r"""\s*(['"\d.+-]|[\[({]|nan|inf|None|True|False|array|tensor)"""
+_PRINTED = re.compile(
+    rf"\s*(\[{_INSIDE}.*\]|\({_INSIDE}.*,.*\)|\{{{_INSIDE}.*\}}|(array|tensor)\(.*\))\s*", re.S
+)
+_PRINTED_SHARE = 0.2  # of a column's cells
+_STEADY = 0.8  # of the steps of a row number, the others being where rows were dropped
 
 
 def beyond_limits(column: RawColumn) -> tuple[tuple[str, ...], str | None]:
@@ -46,6 +58,56 @@ def worthless(column: RawColumn, labels: Sequence[Any] | None, kind: str | None)
     if _same_in_class(keys, labels):
         return "it is constant within each class: it describes the class, and in a query it would give the label away"
     return None
+
+
+def counts_along(cells: Sequence[Any]) -> bool:
+    """Whether a column counts along the rows: whole numbers that grow by one from row to row, gaps apart.
+
+    >>> counts_along([0, 1, 2, 4, 5, 6, 7]), counts_along(["1", "2", "3"]), counts_along([3, 1, 2])
+    (True, True, False)
+    """
+    numbers = _whole_numbers(cells)
+    if numbers is None or len(numbers) < 3:
+        return False
+    steps = [after - before for before, after in pairwise(numbers)]
+    return all(step > 0 for step in steps) and sum(step == 1 for step in steps) >= _STEADY * len(steps)
+
+
+def row_numbers(column: RawColumn, index: Collection[str] = ()) -> bool:
+    """Whether a column is the index that pandas saved: by what the file says, by its name, or a nameless one
+    of whole numbers that are all different.
+    """
+    if column.name in index or _SAVED_INDEX.fullmatch(column.name):
+        return True
+    if not _NAMELESS.fullmatch(column.name):
+        return False
+    numbers = _whole_numbers(column.cells)
+    return numbers is not None and len(set(numbers)) == len(numbers)
+
+
+def printed_lists(column: RawColumn) -> str | None:
+    """What to beware of where cells are lists, arrays or records as Python prints them, not as JSON."""
+    cells = [c for c in column.present if not isinstance(c, str) or c.strip()]
+    printed = [c for c in cells if isinstance(c, str) and _PRINTED.fullmatch(c)]
+    bare = sum(isinstance(c, (list, dict)) and not c for c in cells)  # "[]" and "{}" are JSON, too
+    if not printed or len(printed) + bare < _PRINTED_SHARE * len(cells):
+        return None
+    return (
+        f"{len(printed)} cells look like lists as Python prints them ({short(printed[0])}) and are read as words: "
+        "write them as JSON, or save the table as Parquet"
+    )
+
+
+def _whole_numbers(cells: Sequence[Any]) -> list[int] | None:
+    """All cells as whole numbers, else `None`."""
+    found = []
+    for cell in cells:
+        number = number_of(cell) if isinstance(cell, str) else cell
+        real = isinstance(number, (int, float, np.number)) and not isinstance(number, (bool, np.bool_))
+        if not real or not math.isfinite(number) or number != int(number):
+            return None
+        found.append(int(number))
+    return found
 
 
 def _infinity(value: Any) -> float | None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from metamodal.data.cells import parsed
 from metamodal.data.problems import Problem, Report, short
-from metamodal.data.table import frame_of, frame_of_cells
+from metamodal.data.table import check_names, frame_of, frame_of_cells
 from metamodal.data.webdataset import read_tar
 from metamodal.errors import DataError
 
@@ -92,7 +92,7 @@ def of_arrow(table: pa.Table, name: str, rows: int, report: Report) -> Iterator[
 
 
 def _of_batches(batches: Iterable[Any], schema: pa.Schema, name: str) -> Iterator[Chunk]:
-    _check_names(schema.names, name)
+    check_names(schema.names, name)
     levels = _class_names(schema)
     first = 1
     for batch in batches:
@@ -131,7 +131,7 @@ def _delimited(separator: str) -> Format:
                     raise DataError(
                         f"{name}: the file has no header. Write the column names in its first line."
                     )
-                _check_names(header, name)
+                check_names(header, name)
                 yield from chunked(_records(lines, header, report), header, rows)
             except csv.Error as error:
                 raise DataError(f"{name}: the header is not readable as CSV ({error}). Mend it.") from None
@@ -230,12 +230,6 @@ def _not_utf8(file: Path | bytes, name: str) -> DataError:
     except UnicodeDecodeError as error:
         at = error.start
     return DataError(f"{name}: byte {at} is not UTF-8. Save the file as UTF-8.")
-
-
-def _check_names(names: list[str], name: str) -> None:
-    if len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise DataError(f"{name}: two columns are named {twice!r}. Rename one.")
 
 
 def _first_line(error: BaseException) -> str:

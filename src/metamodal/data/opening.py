@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.protocol import CellError
 from metamodal.data.modalities.tabular import infinite
+from metamodal.data.unreadable import Unreadable
+from metamodal.errors import MetamodalError
 
 __all__ = ["opener"]
 
@@ -21,7 +24,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Path], Any]:
     """What reads a kind's cells: `(cell, base) -> value`, or `CellError`.
 
-    A cell may be a call that gives the cell: the neighbourhood of an entity is looked up when it is
+    Whatever a cell is, reading it gives a value or a `CellError`. A cell may be a call that gives the cell: the neighbourhood of an entity is looked up when it is
     read.
 
     Args:
@@ -30,7 +33,15 @@ def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Pa
     read = modalities[kind].read
 
     def opened(cell: Any, base: Path) -> Any:
-        value = read(cell() if callable(cell) else cell, base)
+        if isinstance(cell, Unreadable):
+            raise CellError(f"the cell {cell.reason}")
+        try:
+            value = read(cell() if callable(cell) else cell, base)
+        except (CellError, MetamodalError):
+            raise
+        except Exception as error:  # no cell may end a run, whatever a decoder makes of it
+            reason = (str(error).splitlines() or [""])[0].rstrip(".")
+            raise CellError(f"it is no {kind} ({type(error).__name__}: {reason}). Fix the cell") from error
         if kind == "tabular":
             for name, number in value.items():
                 if isinstance(number, float) and math.isinf(number) and name not in limits:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from metamodal.config import Options
 from metamodal.data.dataset import Dataset, read_table
@@ -56,6 +56,14 @@ class DataOptions(Options):
     unreadable: Literal["error", "absent"] = Field(
         "error", description="what a cell that cannot be read is: an error, or absent"
     )
+
+    @field_validator("target", "task", "group", "split", "time", "describe", "apart", "use", mode="before")
+    @classmethod
+    def _named(cls, said: Any) -> Any:
+        """Columns of a frame may be named by numbers, which are read as their text."""
+        if isinstance(said, (list, tuple)):
+            return [name if isinstance(name, str) else str(name) for name in said]
+        return said if said is None or isinstance(said, str) else str(said)
 
     def read(self) -> Dataset:
         """The table with its roles."""

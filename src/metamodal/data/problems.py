@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from metamodal.errors import one_line
+
 __all__ = ["Problem", "Report", "short"]
 
 _LENGTH = 40
@@ -30,7 +32,7 @@ class Problem:
     def __str__(self) -> str:
         where = [f"row {self.row}"] if self.row is not None else []
         where += [f"column {self.column}"] if self.column is not None else []
-        return f"{', '.join(where) or 'the table'}: {self.reason.rstrip('.')}."
+        return one_line(f"{', '.join(where) or 'the table'}: {self.reason.rstrip('.')}.")
 
     @property
     def remedy(self) -> str:
@@ -70,5 +72,8 @@ def short(cell: Any) -> str:
     """A cell in at most 40 characters."""
     if isinstance(cell, (bytes, bytearray, memoryview)):
         return f"{len(cell)} bytes"
-    text = repr(cell)
+    try:
+        text = repr(cell)
+    except Exception:  # an object of the user's own
+        text = f"a {type(cell).__name__}"
     return text if len(text) <= _LENGTH else text[: _LENGTH - 1] + "…"

@@ -9,6 +9,7 @@ from typing import Any
 
 from metamodal.data.cells import is_absent
 from metamodal.data.problems import Problem, Report, short
+from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError
 
 __all__ = ["RawColumn"]
@@ -28,12 +29,13 @@ class RawColumn:
 
     @cached_property
     def present(self) -> list[Any]:
-        """The cells that are not absent."""
+        """The cells that are neither absent nor unreadable."""
         return [cell for _, cell in self.numbered()]
 
     def numbered(self) -> Iterator[tuple[int, Any]]:
-        """The cells that are not absent, with their rows as a file counts them, from 1."""
-        return ((row, c) for row, c in enumerate(self.cells, start=1) if not is_absent(c))
+        """The cells that are neither absent nor unreadable, with their rows as a file counts them, from 1."""
+        there = (pair for pair in enumerate(self.cells, start=1) if not is_absent(pair[1]))
+        return ((row, c) for row, c in there if not isinstance(c, Unreadable))
 
     def mixed(self, row: int, counts: str, mend: str) -> DataError:
         """The error of a column in two kinds, for a row whose cell is of the rarer one."""

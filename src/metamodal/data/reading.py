@@ -20,6 +20,7 @@ from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.opening import opener
 from metamodal.data.string_kinds import NUMBERS_AS_TEXT
+from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
 
 __all__ = ["Cells", "raw_cells", "read_cells", "refused"]
@@ -53,6 +54,7 @@ def read_cells(
     *,
     encoders: Encoders | None = None,
     limits: frozenset[str] = frozenset(),
+    faults: dict[int, str] | None = None,
 ) -> Cells:
     """Every cell of the wanted modalities, opened and read; by default those of the schema.
 
@@ -62,6 +64,7 @@ def read_cells(
         unreadable: `"error"`, or `"absent"` to treat a cell that cannot be read as an empty one.
         encoders: the encoders that some modalities' cells go through, by modality.
         limits: columns of numbers that may be infinite, besides those of the schema.
+        faults: receives, by row position, what cannot be read in it.
 
     Raises:
         DataError: a cell cannot be read, naming its file, row, column and the remedy.
@@ -69,15 +72,17 @@ def read_cells(
     if unreadable not in ("error", "absent"):
         raise OptionError(f"unreadable={unreadable!r}: no such choice. Say error or absent.")
     values, kinds = {}, {}
+    unused = dataset.schema.unused
     for name, (kind, columns) in (dataset.schema.modalities if wanted is None else wanted).items():
         if kind not in modalities:
             raise OptionError(
                 f"{dataset.name}, column {columns[0]}: {kind} cannot be read by this version. "
                 f"Name other columns with --use (readable kinds: {', '.join(modalities)})."
             )
-        there = tuple(c for c in columns if c not in dataset.schema.unused)
+        there = tuple(c for c in columns if c not in unused)
         cells = raw_cells(dataset, kind, there)
-        failed = _failure(dataset, there, unreadable == "absent")
+        failed = _failure(dataset, there, unreadable == "absent", faults)
+        cells = [_readable(at, cell, failed) for at, cell in enumerate(cells)]
         kinds[name] = kind
         if encoders and name in encoders.frozen:
             kinds[name] = "embedding"
@@ -114,13 +119,25 @@ def refused(dataset: Dataset, position: int, column: str, error: CellError) -> D
 Failure = Callable[[int, CellError], None]
 
 
-def _failure(dataset: Dataset, columns: tuple[str, ...], lenient: bool) -> Failure:
+def _failure(
+    dataset: Dataset, columns: tuple[str, ...], lenient: bool, faults: dict[int, str] | None
+) -> Failure:
     def failed(position: int, error: CellError) -> None:
+        column = next((c for c in columns if str(error).startswith(f"{c} is ")), ", ".join(columns))
         if not lenient:
-            column = next((c for c in columns if str(error).startswith(f"{c} is ")), ", ".join(columns))
             raise refused(dataset, position, column, error) from None
+        if faults is not None:
+            before = f"{faults[position]}; " if position in faults else ""
+            faults[position] = f"{before}column {column}: {error}"
 
     return failed
+
+
+def _readable(position: int, cell: Any, failed: Failure) -> Any:
+    if not isinstance(cell, Unreadable):
+        return cell
+    failed(position, CellError(f"the cell {cell.reason}"))
+    return None
 
 
 def _encoded(encoder: Extractor, cells: list[Any], base: Path, failed: Failure) -> list[Any]:

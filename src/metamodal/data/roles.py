@@ -40,9 +40,16 @@ class Roles:
     apart: str | None = None
 
     def __post_init__(self) -> None:
+        """Columns are named by strings, as those of a frame become: 2 is `'2'`, a tuple of a MultiIndex its text."""
+        for role in (*SINGLE[1:], "apart"):
+            said = getattr(self, role)
+            object.__setattr__(self, role, said if said is None else str(said))
+        if self.use is not None:
+            object.__setattr__(self, "use", tuple(map(str, self.use)))
+        object.__setattr__(self, "kinds", {str(column): kind for column, kind in self.kinds.items()})
         if self.target is not None and not isinstance(self.target, str):
-            several = tuple(self.target)
-            single = several[0] if len(several) == 1 else several or None
+            several = tuple(self.target) if isinstance(self.target, (tuple, list)) else (str(self.target),)
+            single = str(several[0]) if len(several) == 1 else several or None
             object.__setattr__(self, "target", single)
         if self.target_kind == "auto":
             object.__setattr__(self, "target_kind", None)
@@ -50,7 +57,27 @@ class Roles:
     def columns(self, role: str) -> tuple[str, ...]:
         """The columns with this role, none or one; of the target maybe several."""
         said = getattr(self, role)
-        return said if isinstance(said, tuple) else (said,) if said else ()
+        return tuple(map(str, said)) if isinstance(said, tuple) else (said,) if said is not None else ()
+
+    def among(self, columns: Iterable[Any]) -> Roles:
+        """The same roles with the target and `use` as the columns that a table has.
+
+        A list that a command line said in one word was split at its commas, which a name may hold itself.
+        """
+        known = {str(column) for column in columns}
+        target = self.target
+        if isinstance(target, tuple):
+            target = (str(target),) if str(target) in known else _columns_of(tuple(map(str, target)), known)
+        elif target is not None:
+            target = _columns_of((target,), known)
+        return replace(self, target=target, use=self.use and _columns_of(self.use, known))
+
+    def of_modalities(self) -> Roles:
+        """These roles without target, tasks and parts: of a table of which only the modalities are looked at."""
+        silent = dict.fromkeys(
+            ("target", "target_kind", "task", "group", "split", "time", "describe", "apart")
+        )
+        return replace(self, **silent)
 
     def settled(self) -> Roles:
         """These roles, those that no column is to have left out."""
@@ -77,9 +104,26 @@ class Roles:
         )
 
 
+def _columns_of(pieces: tuple[str, ...], known: set[str]) -> tuple[str, ...]:
+    """The columns that pieces of a comma-separated list name, put together again where a name has commas."""
+    found: list[str] = []
+    at = 0
+    while at < len(pieces):
+        for end in range(at + 1, len(pieces) + 1):
+            text = ",".join(pieces[at:end])
+            name = next((n for n in (text, text.strip()) if n in known), None)
+            if name is not None:
+                break
+        else:
+            name, end = pieces[at].strip() or None, at + 1
+        found += [] if name is None else [name]
+        at = end
+    return tuple(found)
+
+
 def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:
     """OptionError unless the roles fit each other, and every column that they name is among `columns`."""
-    known = [str(c) for c in columns]
+    known = {str(c): None for c in columns}
     asked: list[tuple[str, str]] = [
         (f"--{role}", column) for role in SINGLE for column in roles.columns(role)
     ]
@@ -94,13 +138,21 @@ def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:
     asked += [("--use", c) for c in roles.use or ()] + [("--kind", c) for c in roles.kinds]
     for option, column in asked:
         if column not in known:
-            raise OptionError(f"{name}: {option} {column!r}: no such column. {suggestion(column, known)}")
+            raise OptionError(f"{name}: {option} {column!r}: no such column. {_nearest(column, known)}")
     for column, kind in roles.kinds.items():
         if kind not in KINDS:
             raise OptionError(f"--kind {column}={kind}: no such kind. {suggestion(kind, KINDS)}")
-    for column in roles.use or ():
-        for role in ("target", "split"):
-            if column in roles.columns(role):
+    used = set(roles.use or ())
+    for role in ("target", "split"):
+        for column in roles.columns(role):
+            if column in used:
                 raise OptionError(
                     f"--use {column!r}: it is the {role}, which no model may see. Leave it out."
                 )
+
+
+def _nearest(column: str, known: Iterable[str]) -> str:
+    """What else may have been meant; names that a command line has no way to say can stand in a file."""
+    near = suggestion(column, known)
+    odd = any(mark in name for name in known for mark in ',="' if column.strip() in name)
+    return f"{near} Quote a name with commas, or write the roles in a file: --schema FILE." if odd else near

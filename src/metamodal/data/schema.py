@@ -8,18 +8,25 @@ import pandas as pd
 
 from metamodal.data.cells import form
 from metamodal.data.column_kinds import RECORDS, kind_of_column, quiet_kind
-from metamodal.data.doubts import beyond_limits, worthless
+from metamodal.data.doubts import beyond_limits, printed_lists, row_numbers, worthless
 from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.roles import SINGLE, Roles, check_roles
-from metamodal.data.target_kinds import kind_of_target
-from metamodal.errors import DataError, OptionError
+from metamodal.data.target_kinds import Told, kind_of_target
+from metamodal.data.unreadable import Unreadable
+from metamodal.errors import DataError, OptionError, one_line
 
-__all__ = ["Column", "Schema", "infer"]
+__all__ = ["ROW_NUMBERS", "Column", "Schema", "infer"]
 
 _NOT_USED = "not named in --use"
 _JUDGED_ROWS = 50  # in fewer rows a column is constant, or tells the classes apart, by chance or by luck
 _ROLE_EVIDENCE = "named so by the caller"
+ROW_NUMBERS = "the index that pandas saved, or the number of the row"
+"""The evidence for a column that says where a row stood, not what it is."""
+_LEFT_OUT = (
+    "it is the row's number (a saved index), which says nothing of a new sample and is left out; "
+    "name it in --use to use it"
+)
 
 
 @dataclass(frozen=True)
@@ -67,17 +74,27 @@ class Schema:
         """Kind and columns of each modality by name.
 
         Two or more scalar columns (numbers, categories, booleans) are one modality, `tabular`:
-        a sample's row of values. One alone, and any column of records, keeps its own name.
+        a sample's row of values. One alone, and any column of records, keeps its own name. In a table
+        with a column of that name the joint modality is `tabular_`, with as many underscores as it needs.
         """
         used = [c for c in self.columns if c.role == "modality" and c.kind]
         scalar = tuple(c.name for c in used if c.kind == "tabular" and c.evidence != RECORDS)
+        together, joint = set(scalar if len(scalar) > 1 else ()), self._joint
         found: dict[str, tuple[str, tuple[str, ...]]] = {}
         for column in used:
-            if len(scalar) > 1 and column.name in scalar:
-                found["tabular"] = ("tabular", scalar)
+            if column.name in together:
+                found[joint] = ("tabular", scalar)
             else:
                 found[column.name] = (str(column.kind), (column.name,))
         return found
+
+    @property
+    def _joint(self) -> str:
+        """The name of the joint modality: no column of the table, of whatever role, has it."""
+        name, taken = "tabular", {c.name for c in self.columns}
+        while name in taken:
+            name += "_"
+        return name
 
     @property
     def unused(self) -> frozenset[str]:
@@ -91,7 +108,7 @@ class Schema:
 
     @property
     def warnings(self) -> list[str]:
-        return [f"column {c.name!r}: {c.warning}" for c in self.columns if c.warning]
+        return [one_line(f"column {c.name!r}: {c.warning}") for c in self.columns if c.warning]
 
     def to_roles(self) -> Roles:
         """What a user would have to say to get this schema again."""
@@ -107,7 +124,14 @@ class Schema:
         )
 
 
-def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report | None = None) -> Schema:
+def infer(
+    frame: pd.DataFrame,
+    roles: Roles,
+    name: str = "table",
+    report: Report | None = None,
+    *,
+    index: frozenset[str] = frozenset(),
+) -> Schema:
     """The schema of a table of raw cells.
 
     `roles` wins over inference. Columns that nothing can be learnt from (constant, a new value in
@@ -117,6 +141,7 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
     Args:
         report: receives every cell that is of another kind than most of its column, which then has
             the kind of those most; without it the first such cell is an error.
+        index: columns that the file itself calls pandas' index.
 
     Raises:
         OptionError: a role names a column that is not there, or an unknown kind.
@@ -124,20 +149,28 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
     """
     if not len(frame):
         raise DataError(f"{name}: the table has no rows. Give a table with at least one labelled row.")
+    roles = roles.among(frame.columns)
     check_roles(roles, frame.columns, name)
     given = {column: role for role in SINGLE for column in roles.columns(role)}
-    targets, target_kind, told = roles.columns("target"), "classes", ""
+    targets, told = roles.columns("target"), Told("classes", "")
     if targets:
-        target_kind, told = kind_of_target(frame, targets, roles.target_kind, name)
+        told = kind_of_target(frame, targets, roles.target_kind, name)
+    target_kind = told.kind
     labels = tuple(frame[targets[0]]) if targets and target_kind == "classes" else None
+    wanted = None if roles.use is None else frozenset(roles.use)
     columns = []
     for raw in (RawColumn(column, tuple(frame[column]), name, report) for column in map(str, frame.columns)):
         if role := given.get(raw.name):
             kind = _describing(raw, roles) if role == "describe" and raw.present else None
-            evidence = f"{_ROLE_EVIDENCE}; {target_kind} ({told})" if role == "target" else _ROLE_EVIDENCE
-            columns.append(Column(raw.name, role, kind, evidence))
+            evidence = (
+                f"{_ROLE_EVIDENCE}; {target_kind} ({told.evidence})" if role == "target" else _ROLE_EVIDENCE
+            )
+            doubt = [told.warning, printed_lists(raw)] if role == "target" else []
+            columns.append(Column(raw.name, role, kind, evidence, "; ".join(filter(None, doubt)) or None))
+        elif raw.name not in (wanted or ()) and raw.name not in roles.kinds and row_numbers(raw, index):
+            columns.append(Column(raw.name, "ignored", None, ROW_NUMBERS, _LEFT_OUT))
         else:
-            columns.append(_inferred(raw, roles, labels))
+            columns.append(_inferred(raw, roles, labels, wanted))
     schema = Schema(tuple(columns), roles.triples, target_kind, targets, roles.apart)
     if roles.triples and not any(c.kind == "graph" for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Say --kind COLUMN=graph.")
@@ -146,9 +179,14 @@ def infer(frame: pd.DataFrame, roles: Roles, name: str = "table", report: Report
     return schema
 
 
-def _inferred(column: RawColumn, roles: Roles, labels: tuple[object, ...] | None) -> Column:
-    name, used = column.name, roles.use is None or column.name in roles.use
+def _inferred(
+    column: RawColumn, roles: Roles, labels: tuple[object, ...] | None, wanted: frozenset[str] | None
+) -> Column:
+    name, used = column.name, wanted is None or column.name in wanted
     if not column.present:
+        bad = next((c for c in column.cells if isinstance(c, Unreadable)), None)
+        if bad is not None:
+            return Column(name, "ignored", None, "no cell can be read", f"every cell {bad.reason}")
         return Column(name, "ignored", None, "every cell is empty")
     kind: str | None
     if name in roles.kinds:
@@ -167,7 +205,8 @@ def _inferred(column: RawColumn, roles: Roles, labels: tuple[object, ...] | None
         return Column(name, "ignored", kind, _NOT_USED, reason)
     if reason and roles.use is None and len(column.cells) >= _JUDGED_ROWS:
         return Column(name, "ignored", kind, f"{evidence}; left out because {reason}", reason)
-    warning = "; ".join(filter(None, [note, reason])) or None
+    written = printed_lists(column) if name not in roles.kinds or kind == "tabular" else None
+    warning = "; ".join(filter(None, [note, reason, written])) or None
     evidence = f"{evidence}, {note.partition(':')[0]}" if note and evidence != RECORDS else evidence
     return Column(name, "modality", kind, evidence, warning, limits)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from metamodal.data.about import About, of_arrow_table, of_dataframe, of_file
 from metamodal.data.folders import class_folders, read_shards, roles_beside, saved_splits, shards_of
 from metamodal.data.formats import FORMATS, Chunk, chunked, of_arrow, sniffed
 from metamodal.data.problems import Problem, Report
@@ -29,13 +30,14 @@ class Source:
     """A table that can be read from the start as often as one likes.
 
     `name` is for messages, `base` the folder that its paths start from, `roles` what is known of its
-    columns beforehand (in folders sorted by class).
+    columns beforehand (in folders sorted by class). `about` is what is known of them besides their cells.
     """
 
     name: str
     base: Path
     read: Callable[[int, Report], Iterator[Chunk]]
     roles: Roles | None = None
+    about: About = field(default_factory=About)
 
     def chunks(self, rows: int = _ROWS, report: Report | None = None) -> Iterator[Chunk]:
         """The rows in order, at most `rows` at a time; a chunk has the columns that its rows have.
@@ -94,22 +96,30 @@ def open_source(source: Any, root: str | Path | None = None) -> Source:
     if isinstance(source, (str, Path)):
         opened = _named(str(source))
     elif isinstance(source, pd.DataFrame):
-        opened = _of_frame(from_dataframe(source), "DataFrame")
+        opened = replace(_of_frame(from_dataframe(source), "DataFrame"), about=of_dataframe(source))
+    elif isinstance(source, pd.Series):
+        raise DataError(
+            "Series is no table. Give a DataFrame: series.to_frame(), or several as columns of one."
+        )
     else:
         opened = _of_arrow(source)
     if root is None:
         return opened
     if not Path(root).is_dir():
         raise DataError(f"{root}: no such folder. Give the folder that the table's paths start from.")
-    return Source(opened.name, Path(root), opened.read, opened.roles)
+    return replace(opened, base=Path(root))
 
 
 def _named(source: str) -> Source:
     if source == "-":
         data = sys.stdin.buffer.read()
         read = FORMATS[sniffed(data)]
+        ending = sniffed(data)
         return Source(
-            "standard input", Path.cwd(), lambda rows, report: read(data, "standard input", rows, report)
+            "standard input",
+            Path.cwd(),
+            lambda rows, report: read(data, "standard input", rows, report),
+            about=About(typed=ending != ".csv"),
         )
     if source == "glyphs":
         from metamodal.data.glyphs import GLYPHS_ROLES, read_glyphs
@@ -130,15 +140,21 @@ def _named(source: str) -> Source:
         )
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty. Give a table with a header and rows.")
-    return Source(name, path.parent, lambda rows, report: FORMATS[suffix](path, name, rows, report))
+    return Source(
+        name,
+        path.parent,
+        lambda rows, report: FORMATS[suffix](path, name, rows, report),
+        about=of_file(path),
+    )
 
 
 def _of_folder(folder: Path) -> Source:
     name = folder.resolve().name
     shards = saved_splits(folder) or {"": shards_of(folder)}
     if any(shards.values()):
+        about = of_file(next(file for files in shards.values() for file in files))
         known = roles_beside(folder) or (Roles(split="split") if all(map(part_of, shards)) else None)
-        return Source(name, folder, lambda rows, report: read_shards(shards, rows, report), known)
+        return Source(name, folder, lambda rows, report: read_shards(shards, rows, report), known, about)
     records, roles = class_folders(folder)
     return Source(name, folder, lambda rows, report: chunked(enumerate(records, 1), [], rows), roles)
 
@@ -162,5 +178,9 @@ def _of_arrow(source: Any) -> Source:
     if not isinstance(held, pa.Table):
         if not hasattr(held, "__arrow_c_stream__"):
             raise DataError(f"{kind} is no table. Give a path, a DataFrame or an Arrow table.")
-        held = pa.table(held)
-    return Source(kind, Path.cwd(), lambda rows, report: of_arrow(held, kind, rows, report))
+        try:
+            held = pa.table(held)
+        except (pa.ArrowException, TypeError, ValueError):
+            raise DataError(f"{kind} is no table. Give a path, a DataFrame or an Arrow table.") from None
+    about = of_arrow_table(held)
+    return Source(kind, Path.cwd(), lambda rows, report: of_arrow(held, kind, rows, report), about=about)

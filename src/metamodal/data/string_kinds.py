@@ -6,6 +6,7 @@ from collections import Counter
 
 from metamodal.data.cells import date_of, media_kind, number_of
 from metamodal.data.column_words import sounds_like_points, sounds_like_text
+from metamodal.data.identity import flag_word
 from metamodal.data.raw_column import RawColumn
 
 __all__ = ["NUMBERS_AS_TEXT", "is_word", "kind_of_strings"]
@@ -39,6 +40,8 @@ def kind_of_strings(column: RawColumn, cells: list[str]) -> tuple[str, str]:
         if sum(n for c, n in counts.items() if fits[c]) >= _MOST * len(cells):
             _part_odd(column, fits, told)
             return "tabular", NUMBERS_AS_TEXT if told == "numbers" else told
+    if all(flag_word(c) is not None for c in counts):
+        return "tabular", "booleans written as text"
     return _category_or_text(column.name, counts)
 
 

@@ -1,4 +1,4 @@
-"""Frames of raw cells, and tables back to files; nothing is guessed.
+"""Frames of raw cells; nothing is guessed.
 
 A frame holds Python objects: `None` where a cell is empty, else what the file says. `"NA"` stays
 text, an integer column with gaps stays integer, and a NaN in a file stays a NaN to be reported.
@@ -6,112 +6,76 @@ text, an integer column with gaps stays integer, and a NaN in a file stays a NaN
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from metamodal.data.cells import canonical
-from metamodal.errors import OptionError, OutputError
-from metamodal.storage import check_file, explained, written
+from metamodal.data.cells import canonical, has_lone_surrogate
+from metamodal.data.unreadable import HALF_CHARACTER, checked
+from metamodal.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "check_target",
+    "check_names",
     "frame_of",
     "frame_of_cells",
     "from_dataframe",
-    "standard_output",
-    "write_frame",
 ]
 
 
 def from_dataframe(frame: pd.DataFrame) -> pd.DataFrame:
-    """A user's DataFrame as a frame of raw cells: NaN is `None`, numpy scalars are Python's."""
-    columns = {str(c): [canonical(cell) for cell in frame[c]] for c in frame.columns}
-    return frame_of_cells(columns)
-
-
-def check_target(target: str | Path) -> None:
-    """The error that `write_frame` would end with, as far as it is known before there is anything to write.
+    """A user's DataFrame as a frame of raw cells: NaN is `None`, numpy scalars are Python's.
 
     Raises:
-        OptionError: an ending that is not written.
-        OutputError: no space, no permission, or a path that is something else.
+        DataError: two columns have one name, as strings.
     """
-    if str(target) == "-":
-        standard_output()
-        return
-    _writer(Path(target))
-    check_file(target)
+    names = [str(c) for c in frame.columns]
+    check_names(names, "DataFrame", frame.columns)
+    return frame_of_cells(
+        {name: [canonical(cell) for cell in frame.iloc[:, at]] for at, name in enumerate(names)}
+    )
 
 
-def write_frame(frame: pd.DataFrame, target: str | Path) -> None:
-    """A frame of plain values as CSV, TSV, JSONL or Parquet, by the ending; `-` writes CSV to stdout.
+def check_names(names: Sequence[str], table: str, said: Iterable[Any] | None = None) -> None:
+    """DataError if two columns have one name.
 
-    Text is UTF-8. A file appears whole or not at all.
+    Args:
+        said: what the names are made of, where they were no strings.
     """
-    if str(target) == "-":
-        with explained("standard output"):
-            stream = standard_output()
-            frame.to_csv(stream, index=False)
-            stream.flush()
-        return
-    write = _writer(Path(target))
-    with written(target) as part:
-        write(frame, part)
-
-
-def standard_output() -> TextIO:
-    """The stream that data goes to.
-
-    Raises:
-        OutputError: it is closed.
-    """
-    if sys.stdout is None:
-        raise OutputError("standard output: it is closed. Open it, or name a file with --out.")
-    return sys.stdout
-
-
-def _writer(path: Path) -> Callable[[pd.DataFrame, Path], None]:
-    """What writes a file of this ending."""
-    suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
-        raise OptionError(
-            f"{path}: cannot write {suffix or 'a file without ending'}. End it in {', '.join(_WRITERS)}."
-        )
-    return _WRITERS[suffix]
-
-
-def _csv(frame: pd.DataFrame, path: Path, separator: str = ",") -> None:
-    frame.to_csv(path, index=False, sep=separator, encoding="utf-8")
-
-
-def _jsonl(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_json(path, orient="records", lines=True, force_ascii=False)
-
-
-_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
-    ".csv": _csv,
-    ".tsv": lambda frame, path: _csv(frame, path, "\t"),
-    ".jsonl": _jsonl,
-    ".ndjson": _jsonl,
-    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
-}
+    first: dict[str, Any] = {}
+    for name, origin in zip(names, names if said is None else said):
+        if name in first:
+            other = first[name]
+            alike = (
+                repr(name)
+                if type(other) is type(origin)
+                else f"{other!r} and {origin!r}, both {name!r} as text"
+            )
+            raise DataError(f"{table}: two columns are named {alike}. Rename one.")
+        first[name] = origin
 
 
 def frame_of_cells(columns: dict[str, list[Any]]) -> pd.DataFrame:
-    """Columns of Python objects as they are: pandas infers nothing."""
+    """Columns of Python objects as they are: pandas infers nothing.
+
+    A cell that nothing can be made of is an `Unreadable`, from here on.
+
+    Raises:
+        DataError: a column's name cannot be written as UTF-8.
+    """
     arrays = {}
     for name, cells in columns.items():
+        if has_lone_surrogate(name):
+            raise DataError(
+                f"column {name!r}: its name {HALF_CHARACTER.replace('Write the text anew', 'Rename it')}."
+            )
         array = np.empty(len(cells), dtype=object)
         for i, cell in enumerate(cells):
-            array[i] = cell
+            array[i] = checked(cell)
         arrays[name] = array
     return pd.DataFrame({n: pd.Series(a, dtype=object) for n, a in arrays.items()})
 

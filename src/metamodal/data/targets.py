@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metamodal.data.dataset import Dataset
+from metamodal.data.label_type import LabelType
 from metamodal.data.problems import short
-from metamodal.data.target_kinds import SEPARATOR, flag_of, is_empty, labels_of, target_number
+from metamodal.data.target_kinds import LARGEST_TARGET, SEPARATOR, flag_of, is_empty, labels_of, target_number
 from metamodal.errors import DataError, suggestion
 from metamodal.outputs import Output, outputs
 
@@ -24,7 +25,7 @@ class Targets:
     """The kind of a target, the names of its outputs, and of numbers mean and deviation in training.
 
     Classes are each task's own and have no names here. `listed` says that labels stand as lists in
-    one column, not as 0 and 1 in a column each.
+    one column, not as 0 and 1 in a column each. `labels` is the dtype in which classes are given back.
     """
 
     kind: str = "classes"
@@ -32,6 +33,7 @@ class Targets:
     listed: bool = False
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    labels: LabelType = field(default_factory=LabelType)
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: np.ndarray) -> Targets:
@@ -42,7 +44,7 @@ class Targets:
         """
         kind, columns = dataset.schema.target_kind, dataset.schema.targets
         if kind == "classes":
-            return cls()
+            return cls(labels=dataset.label_type)
         listed = kind == "labels" and len(columns) == 1 and not _flags(dataset, columns[0])
         if listed:
             lists = _lists(dataset, columns[0])
@@ -61,6 +63,11 @@ class Targets:
         mean, scale = np.nanmean(raw, 0), np.nanstd(raw, 0)
         scale = np.where(scale > 0, scale, 1.0)
         return cls(kind, columns, mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
+
+    def labelled(self, dataset: Dataset) -> Targets:
+        """The same with the classes in the dtype of another table's labels."""
+        known = self.kind == "classes" and dataset.schema.target is not None
+        return replace(self, labels=dataset.label_type) if known else self
 
     @property
     def output(self) -> Output:
@@ -88,6 +95,8 @@ class Targets:
                 if not is_empty(cell):
                     value = read(cell)
                     if value is None:
+                        huge = read is target_number and isinstance(cell, (int, float))
+                        what = f"no finite number within ±{LARGEST_TARGET:g}" if huge else what
                         raise DataError(
                             f"{dataset.name} row {dataset.numbers[i]}, column {column}: {short(cell)} is {what}. "
                             "Mend the cell or leave it empty; or say another --target-kind."
@@ -118,7 +127,7 @@ class Targets:
         if record is None:
             return cls()
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
-        return cls(**fields)
+        return cls(**fields | {"labels": LabelType.from_dict(record.get("labels"))})
 
     @property
     def centre(self) -> Float[np.ndarray, "k"]:

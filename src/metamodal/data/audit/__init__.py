@@ -32,6 +32,7 @@ from metamodal.data.source import Source, open_source
 from metamodal.data.splits import PARTS, Plan, part_of
 from metamodal.data.table import frame_of_cells
 from metamodal.data.triples import read_triples
+from metamodal.data.unreadable import without_unreadable
 from metamodal.errors import MetamodalError
 
 __all__ = ["Audit", "Balance", "Coverage", "Fault", "Finding", "States", "audit", "audited"]
@@ -70,7 +71,7 @@ def audit(
     row 2, column pet: 'NA' is read as the name of a class, but may mean that there is no label. Leave the cell empty if so, else write another word.
     """
     used = tuple(use) if use else None
-    targets = target if target is None or isinstance(target, str) else tuple(target)
+    targets = tuple(target) if isinstance(target, (list, tuple)) else target
     said = Roles(targets, task, group, split, describe, used, dict(kinds or {}), triples, time, target_kind)
     return audited(open_source(source, root), said, plan or Plan(), seed)
 
@@ -85,6 +86,7 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
     dataset, odd = _opened(source, said, of("row"), of("kind"))
     dataset = replace(dataset, plan=plan)
     columns = opened_cells(dataset, odd, of("unreadable"), watch)
+    dataset = replace(dataset, frame=without_unreadable(dataset.frame))
     found = twins(dataset, columns)
     findings = list(duplicate_findings(dataset, columns, found))
     repeated_ids(dataset, columns, of("id"))
@@ -138,7 +140,7 @@ def _opened(
         bad_cell(replace(problem, row=int(numbers[position])))
 
     roles = said.over(source.roles) if source.roles else said
-    schema = infer(frame, roles, source.name, note)
+    schema = infer(frame, roles, source.name, note, index=source.about.index)
     triples = read_triples(roles.triples, source.base) if roles.triples else None
     return Dataset(frame, schema, source.name, source.base, numbers, triples), odd
 

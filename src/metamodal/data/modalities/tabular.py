@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from metamodal.data.cells import date_of, is_absent, number_of
+from metamodal.data.identity import flag_word, name_of
 from metamodal.data.modalities.dates import DateColumn
 from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.unreadable import Unreadable
 
 __all__ = ["Tabular", "infinite"]
 
@@ -33,7 +36,9 @@ class Tabular:
 
     A number is `(x - centre) / scale` cut at ±4, with an indicator beside it that says it is there
     (an absent one is 0, 0). An infinite number in one of the columns `limits` was beyond what could
-    be measured, and is ±4. A date column is described by `DateColumn`; its record is
+    be measured, and is ±4. True and false are the numbers 1 and 0, however they are written: `flags`
+    are the columns that hold nothing else, and `words` those of them in which some cell is written as a
+    word. A date column is described by `DateColumn`; its record is
     (name, centre, scale, cycles). A category is one-hot over the training levels; an unseen level
     and an absent one are both all zeros.
     """
@@ -42,6 +47,8 @@ class Tabular:
     categories: tuple[tuple[str, tuple[str, ...]], ...]
     dates: tuple[tuple[str, float, float, tuple[str, ...]], ...] = ()
     limits: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> dict[str, float | str | None]:
@@ -60,15 +67,20 @@ class Tabular:
         Args:
             limits: the columns whose infinities stand for values beyond the limits of detection.
         """
-        numbers, dates, categories = [], [], []
+        numbers, dates, categories, flags, words_ = [], [], [], [], []
         for name in dict.fromkeys(name for value in values for name in value):
             cells = [value.get(name) for value in values]
             known = [c for c in cells if c is not None]
-            floats = [f for c in known if (f := _float(c)) is not None]
+            truths = [_flag(c) for c in known]
+            flag = bool(known) and None not in truths
+            if flag:
+                flags.append(name)
+                words_ += [name] if any(_spelled(c) for c in known) else []
+            floats = [f for f in (truths if flag else map(_float, known)) if f is not None]
             if floats and len(floats) == len(known):
                 finite = [f for f in floats if math.isfinite(f)] or [0.0]
                 low, centre, high = np.quantile(finite, [0.25, 0.5, 0.75])
-                spread = float(high - low) or float(np.std(finite)) or 1.0
+                spread = _difference(high, low) or _deviation(finite) or 1.0
                 numbers.append((name, float(centre), spread))
             elif known:
                 words = [_word(c) for c in known]
@@ -81,7 +93,17 @@ class Tabular:
                 levels = sorted(counted, key=lambda level: (-counted[level], level))
                 categories.append((name, tuple(levels[:_MAX_LEVELS])))
         there = {name for value in values for name in value}
-        return cls(tuple(numbers), tuple(categories), tuple(dates), tuple(c for c in limits if c in there))
+        beyond = tuple(c for c in limits if c in there)
+        return cls(tuple(numbers), tuple(categories), tuple(dates), beyond, tuple(flags), tuple(words_))
+
+    def unknown(self, values: Sequence[dict[str, float | str | None]]) -> dict[str, str]:
+        """The categories of which these rows have values and none that training knew, each with one value."""
+        found = {}
+        for name, levels in self.categories:
+            cells = [_word(cell) for value in values if (cell := value.get(name)) is not None]
+            if cells and not set(cells) & set(levels):
+                found[name] = cells[0]
+        return found
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,6 +150,8 @@ class Tabular:
         for name, centre, scale in self.numbers:
             away, there = next(entries), next(entries)
             record[name] = centre + scale * _if_there(away, there) if there > 0.5 else None
+            if name in self.words and record[name] is not None:
+                record[name] = "true" if record[name] > 0.5 else "false"  # type: ignore[operator]
         for column in self._dates:
             away, there, *_ = (next(entries) for _ in range(column.width))
             record[column.name] = column.cell(_if_there(away, there)) if there > 0.5 else None
@@ -142,6 +166,8 @@ class Tabular:
         for name, centre, scale in self.numbers:
             cell = value.get(name)
             number = None if cell is None else _float(cell)
+            if number is None and isinstance(cell, str) and name in self.flags:
+                number = flag_word(cell)
             if cell is not None and number is None:
                 raise CellError(f"{name} is {cell!r} where the training rows have numbers. Give a number")
             if number is None:
@@ -149,7 +175,7 @@ class Tabular:
                 continue
             if math.isnan(number) or (math.isinf(number) and name not in self.limits):
                 raise infinite(name, number)
-            row += [min(max((number - centre) / scale, -_CLIP), _CLIP), 1.0]
+            row += [min(max(_difference(number, centre) / scale, -_CLIP), _CLIP), 1.0]
         for column in self._dates:
             cell = value.get(column.name)
             time = date_of(cell) if isinstance(cell, str) else None
@@ -163,6 +189,20 @@ class Tabular:
             word = None if cell is None else _word(cell)
             row += [float(level == word) for level in levels]
         return row
+
+
+def _difference(a: float, b: float) -> float:
+    """`a - b`, at most the largest number there is; infinite only if `a` is."""
+    difference = float(a) - float(b)
+    if math.isinf(difference) and math.isfinite(a):
+        return math.copysign(sys.float_info.max, difference)
+    return difference
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """The standard deviation, of numbers too large for their squares too."""
+    largest = max(map(abs, values))
+    return float(np.std(values)) if largest < 1e150 else float(np.std(np.array(values) / largest)) * largest
 
 
 def _if_there(value: float, there: float) -> float:
@@ -194,6 +234,8 @@ def _scalar(name: str, value: Any) -> float | str | None:
         if math.isnan(number):
             raise infinite(name, number)
         return number
+    if isinstance(value, Unreadable):
+        raise CellError(f"{name} is {value} and {value.reason}")
     raise CellError(f"{name} is a {type(value).__name__}. Give a number, a word, a date or true/false")
 
 
@@ -201,5 +243,17 @@ def _float(cell: float | str) -> float | None:
     return number_of(cell) if isinstance(cell, str) else cell
 
 
+def _flag(cell: float | str) -> float | None:
+    """1 or 0 for what says true or false, as a word or a number."""
+    truth = flag_word(cell) if isinstance(cell, str) else None
+    number = _float(cell) if truth is None else truth
+    return number if number in (0.0, 1.0) else None
+
+
+def _spelled(cell: float | str) -> bool:
+    return isinstance(cell, str) and flag_word(cell) is not None
+
+
 def _word(cell: float | str) -> str:
-    return cell if isinstance(cell, str) else f"{cell:.15g}"
+    """A level of a category: one for each meaning."""
+    return name_of(cell)

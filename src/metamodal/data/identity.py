@@ -1,0 +1,82 @@
+"""One name for one meaning: how a value is known whatever file or dtype it was read from."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from metamodal.data.cells import date_of
+
+__all__ = ["flag_word", "name_of"]
+
+_WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
+_EXACT = 2**53  # beyond it a float is no longer a whole number that one could have written
+
+
+def name_of(value: Any) -> str:
+    """The one name of a scalar: of a class, of a level of a category, of a task or a group.
+
+    `1`, `1.0` and `'1'` have one name, and so have `True`, `'True'` and `'TRUE'`, and a date however
+    it is written in ISO 8601. Words keep their case, and digits with leading zeros stay as they are.
+
+    >>> name_of(1), name_of(1.0), name_of("1.0"), name_of("01"), name_of("1.10")
+    ('1', '1', '1', '01', '1.10')
+    >>> name_of(True), name_of("TRUE"), name_of("Yes")
+    ('true', 'true', 'Yes')
+    >>> name_of("2024-05-31 00:00:00"), name_of(date(2024, 5, 31))
+    ('2024-05-31', '2024-05-31')
+    """
+    if isinstance(value, str):
+        return _of_text(value)
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[us]").item()
+    if isinstance(value, (float, np.floating, Decimal)):
+        return _of_number(value)
+    if isinstance(value, date):
+        return _of_date(value)
+    try:
+        return str(value)
+    except Exception:  # an object of the user's own that cannot be shown
+        return f"a {type(value).__name__}"
+
+
+def flag_word(text: str) -> float | None:
+    """1 or 0 for a word that spells true or false, in any case; else `None`."""
+    return {"true": 1.0, "false": 0.0}.get(text.strip().lower())
+
+
+def _of_text(text: str) -> str:
+    if flag_word(text) is not None:
+        return text.strip().lower()
+    if text == "-0":
+        return "0"
+    if whole := _WHOLE.fullmatch(text):
+        return "0" if whole[1] == "-0" else whole[1]
+    moment = date_of(text)
+    return text if moment is None else _of_date(moment)
+
+
+def _of_number(number: Any) -> str:
+    if isinstance(number, Decimal):
+        whole = number.is_finite() and number == number.to_integral_value()
+        return str(int(number)) if whole and abs(number) < _EXACT else str(number)
+    number = float(number)
+    if math.isfinite(number) and number == int(number) and abs(number) < _EXACT:
+        return str(int(number))
+    return repr(number)
+
+
+def _of_date(moment: date) -> str:
+    if not isinstance(moment, datetime):
+        return moment.isoformat()
+    if moment.tzinfo is not None:
+        return moment.astimezone(timezone.utc).isoformat()
+    midnight = (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0)
+    return moment.date().isoformat() if midnight else moment.isoformat()
