@@ -21,8 +21,9 @@ from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.metrics import label_scores, number_scores, scores_of
 from metamodal.evaluation.peers import peer_logits
 from metamodal.evaluation.protocol import Protocol
-from metamodal.experiment import untrained_for
-from metamodal.outputs import CLASSES, outputs
+from metamodal.meta.learners import learners
+from metamodal.outputs import outputs
+from metamodal.predictor import untrained
 from metamodal.training.caution import cautious
 from metamodal.types import Batch, Episode
 
@@ -318,7 +319,8 @@ def test_caution_leads_to_the_answer_of_the_population(regressor, numbers):
 def test_training_on_numbers_beats_the_mean_and_the_untrained_self(regressor, numbers):
     test = numbers.split().test
     (learned,) = evaluate(regressor.model, numbers, [Protocol(shot=5, episodes=60)], rows=test)
-    (before,) = evaluate(untrained_for(numbers), numbers, [Protocol(shot=5, episodes=60)], rows=test)
+    plain = untrained(numbers.rows(numbers.split().train), learners["per_modality"]())
+    (before,) = evaluate(plain, numbers, [Protocol(shot=5, episodes=60)], rows=test)
     assert learned.whole.score[0] > max(0.7, before.whole.score[0])
     assert regressor.model.record["outcome"]["score"] == "r2"
 
@@ -363,7 +365,12 @@ def test_labels_are_learned_and_predicted_as_booleans(tagger, tags):
     query = tags.rows(tags.split().test[8:20])
     said, shares = predictor.predict(query), predictor.predict_proba(query)
     assert said.shape == (12, 3) and said.dtype == bool
-    assert (said == (shares.to_numpy() > 0.5)).all() and list(shares) == ["sea", "sun", "wind"]
+    assert len(predictor.thresholds) == 3 and all(0 < limit < 1 for limit in predictor.thresholds)
+    assert (said == (shares.to_numpy() > predictor.thresholds)).all() and list(shares) == [
+        "sea",
+        "sun",
+        "wind",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["numbers", "labels"])
@@ -378,18 +385,6 @@ def test_models_and_predictors_come_back_from_disk_the_same(kind, request, tmp_p
     save_artifact(predictor, tmp_path / "predictor")
     for other in (again.adapt(support), load_artifact(tmp_path / "predictor")):
         np.testing.assert_array_equal(other.predict(query), predictor.predict(query))
-
-
-def test_an_artifact_from_before_other_targets_has_classes(trained, tmp_path):
-    learner, data = trained
-    learner.save(tmp_path / "model")
-    path = tmp_path / "model" / "config.json"
-    record = json.loads(path.read_text())
-    del record["targets"], record["roles"]["target_kind"]
-    path.write_text(json.dumps(record))
-    model = load_artifact(tmp_path / "model")
-    assert model.targets == Targets() and model.targets.output is CLASSES
-    assert model.adapt(data.rows(np.arange(24))).kind == "classes"
 
 
 @pytest.mark.parametrize("option", ["class_sampling", "class_weight", "recombine"])

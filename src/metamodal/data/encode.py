@@ -24,6 +24,7 @@ from metamodal.types import Batch, Space
 
 __all__ = ["Preprocessor", "fit_options", "fitted_from"]
 
+_NAMED = 5  # columns that a warning names
 _CHUNK = 1024  # rows that features are computed of at a time
 
 
@@ -104,22 +105,20 @@ class Preprocessor:
         )
 
     def lacking(self, dataset: Dataset) -> Iterator[str]:
-        """A warning for each column that was read in training and that a table lacks, with the nearest that it has."""
+        """A warning of the columns that were read in training and that a table lacks, with the nearest it has."""
         there = dict.fromkeys(map(str, dataset.frame.columns))
         wanted = {column for _, columns in self.wanted.values() for column in columns}
         roles = {
             column.name for column in dataset.schema.columns if column.role not in ("modality", "ignored")
         }
         others = [name for name in there if name not in wanted | roles]
-        for column in sorted(wanted - set(there)):
-            folded = {name.casefold().strip(): name for name in others}
-            near = folded.get(column.casefold().strip()) or next(
-                iter(difflib.get_close_matches(column, others, n=1)), None
-            )
-            hint = f". Did you mean {near!r}? Rename it to {column!r}" if near else ""
+        gone = sorted(wanted - set(there))
+        if gone:
+            more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
+            named = ", ".join(f"{column!r}{_nearest(column, others)}" for column in gone[:_NAMED])
             yield (
-                f"{dataset.name}: column {column!r}, which the model knows, is not there: it counts as absent in "
-                f"every row{hint}"
+                f"{dataset.name}: lacks columns that the model knows: {named}{more}. They count as absent in every "
+                "row. Rename or add them"
             )
 
     def unknown(self, cells: Cells) -> Iterator[str]:
@@ -206,6 +205,15 @@ class Preprocessor:
                 kind = "embedding" if name in encoders.frozen else entry["kind"]
                 fitted[name] = fitted_from(kind, entry["fitted"])
         return cls(fitted, wanted, encoders)
+
+
+def _nearest(column: str, others: list[str]) -> str:
+    """The name among others that a column may have been renamed to, in brackets."""
+    folded = {name.casefold().strip(): name for name in others}
+    near = folded.get(column.casefold().strip()) or next(
+        iter(difflib.get_close_matches(column, others, n=1)), None
+    )
+    return f" (is it {near!r}?)" if near else ""
 
 
 def fit_options(

@@ -74,7 +74,7 @@ class Roles:
 
     def of_modalities(self) -> Roles:
         """These roles without target, tasks and parts: of a table of which only the modalities are looked at."""
-        silent = dict.fromkeys(
+        silent: dict[str, Any] = dict.fromkeys(
             ("target", "target_kind", "task", "group", "split", "time", "describe", "apart")
         )
         return replace(self, **silent)
