@@ -13,7 +13,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ArtifactError", "DataError", "MetamodalError", "MetamodalWarning", "OptionError", "one_line", "suggestion"]
+__all__ = [
+    "ArtifactError",
+    "DataError",
+    "MetamodalError",
+    "MetamodalWarning",
+    "OptionError",
+    "one_line",
+    "suggestion",
+]
 
 
 class MetamodalError(Exception):

@@ -14,6 +14,7 @@ from metamodal.predictor import Predictor
 
 __all__ = ["PREDICTED", "names_in_json"]
 
+
 def names_in_json(predictor: Predictor) -> list[Any]:
     """The classes as values of JSON, numbers and booleans as such; names of labels and of numbers as they are."""
     known = predictor.model.targets

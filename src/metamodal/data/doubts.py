@@ -21,7 +21,9 @@ __all__ = ["beyond_limits", "counts_along", "printed_lists", "row_numbers", "wor
 _SAVED_INDEX = re.compile(r"__index_level_\d+__")
 _NAMELESS = re.compile(r"|Unnamed: \d+")
 _INSIDE = r"""\s*(['"\d.+-]|[\[({]|nan|inf|None|True|False|array|tensor)"""
-_PRINTED = re.compile(rf"\s*(\[{_INSIDE}.*\]|\({_INSIDE}.*,.*\)|\{{{_INSIDE}.*\}}|(array|tensor)\(.*\))\s*", re.S)
+_PRINTED = re.compile(
+    rf"\s*(\[{_INSIDE}.*\]|\({_INSIDE}.*,.*\)|\{{{_INSIDE}.*\}}|(array|tensor)\(.*\))\s*", re.S
+)
 _PRINTED_SHARE = 0.2  # of a column's cells
 _STEADY = 0.8  # of the steps of a row number, the others being where rows were dropped
 
@@ -100,7 +102,7 @@ def _whole_numbers(cells: Sequence[Any]) -> list[int] | None:
     """All cells as whole numbers, else `None`."""
     found = []
     for cell in cells:
-        number = number_of(cell) if isinstance(cell, str) else cell
+        number: Any = number_of(cell) if isinstance(cell, str) else cell
         real = isinstance(number, (int, float, np.number)) and not isinstance(number, (bool, np.bool_))
         if not real or not math.isfinite(number) or number != int(number):
             return None

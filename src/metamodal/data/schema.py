@@ -162,7 +162,9 @@ def infer(
     for raw in (RawColumn(column, tuple(frame[column]), name, report) for column in map(str, frame.columns)):
         if role := given.get(raw.name):
             kind = _describing(raw, roles) if role == "describe" and raw.present else None
-            evidence = f"{_ROLE_EVIDENCE}; {target_kind} ({told.evidence})" if role == "target" else _ROLE_EVIDENCE
+            evidence = (
+                f"{_ROLE_EVIDENCE}; {target_kind} ({told.evidence})" if role == "target" else _ROLE_EVIDENCE
+            )
             doubt = [told.warning, printed_lists(raw)] if role == "target" else []
             columns.append(Column(raw.name, role, kind, evidence, "; ".join(filter(None, doubt)) or None))
         elif raw.name not in (wanted or ()) and raw.name not in roles.kinds and row_numbers(raw, index):

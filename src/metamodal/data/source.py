@@ -98,7 +98,9 @@ def open_source(source: Any, root: str | Path | None = None) -> Source:
     elif isinstance(source, pd.DataFrame):
         opened = replace(_of_frame(from_dataframe(source), "DataFrame"), about=of_dataframe(source))
     elif isinstance(source, pd.Series):
-        raise DataError("Series is no table. Give a DataFrame: series.to_frame(), or several as columns of one.")
+        raise DataError(
+            "Series is no table. Give a DataFrame: series.to_frame(), or several as columns of one."
+        )
     else:
         opened = _of_arrow(source)
     if root is None:

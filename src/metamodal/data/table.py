@@ -47,7 +47,11 @@ def check_names(names: Sequence[str], table: str, said: Iterable[Any] | None = N
     for name, origin in zip(names, names if said is None else said):
         if name in first:
             other = first[name]
-            alike = repr(name) if type(other) is type(origin) else f"{other!r} and {origin!r}, both {name!r} as text"
+            alike = (
+                repr(name)
+                if type(other) is type(origin)
+                else f"{other!r} and {origin!r}, both {name!r} as text"
+            )
             raise DataError(f"{table}: two columns are named {alike}. Rename one.")
         first[name] = origin
 
@@ -88,7 +92,9 @@ def frame_of_cells(columns: dict[str, list[Any]]) -> pd.DataFrame:
     arrays = {}
     for name, cells in columns.items():
         if has_lone_surrogate(name):
-            raise DataError(f"column {name!r}: its name {HALF_CHARACTER.replace('Write the text anew', 'Rename it')}.")
+            raise DataError(
+                f"column {name!r}: its name {HALF_CHARACTER.replace('Write the text anew', 'Rename it')}."
+            )
         array = np.empty(len(cells), dtype=object)
         for i, cell in enumerate(cells):
             array[i] = checked(cell)

@@ -108,7 +108,9 @@ def whole_numbers(numbers: Sequence[float]) -> Told:
     if not gaps and min(counts) in (0, 1):
         few = rows.mean() < _FEW_ROWS
         doubt = f"{shape}, are taken for classes: " + ask.format("numbers", "amounts")
-        return Told("classes", f"{shape}, counting from {min(counts):.0f} without a gap", doubt if few else None)
+        return Told(
+            "classes", f"{shape}, counting from {min(counts):.0f} without a gap", doubt if few else None
+        )
     if rows.min() > 1 and rows.var() < _EVEN * rows.mean():
         doubt = f"{shape}, are taken for classes: " + ask.format("numbers", "amounts")
         many = gaps and rows.mean() >= _MANY_ROWS

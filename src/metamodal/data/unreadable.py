@@ -47,7 +47,9 @@ def checked(cell: Any) -> Any:
         return cell
     if isinstance(cell, int):
         wide = abs(cell) > _LARGEST
-        return Unreadable("a huge number", "is no number within range. Give one below 1e308") if wide else cell
+        return (
+            Unreadable("a huge number", "is no number within range. Give one below 1e308") if wide else cell
+        )
     if isinstance(cell, np.ndarray) and cell.ndim == 0:
         return checked(canonical(cell.item()))
     if isinstance(cell, np.ndarray) and cell.dtype == object:
