@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import metamodal as mm
+from metamodal import manifest
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.config import parse
 from metamodal.data.dataset import read_table
-from metamodal.errors import ArtifactError
+from metamodal.errors import ArtifactError, OutputError
 from metamodal.experiment import Experiment, run
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Predictor
@@ -83,8 +84,11 @@ def test_nothing_in_the_folder_executes(saved: Path):
 
 
 def change(saved: Path, **values) -> None:
+    """Other values, with a digest that fits them: what an attacker writes, not what a disk damages."""
     config = saved / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | values))
+    record = json.loads(config.read_text("utf-8")) | values
+    record["digest"] = manifest._digest(record)
+    config.write_text(json.dumps(record), "utf-8")
 
 
 def test_a_missing_artifact_says_where_one_comes_from(tmp_path: Path):
@@ -95,7 +99,7 @@ def test_a_missing_artifact_says_where_one_comes_from(tmp_path: Path):
 def test_a_newer_artifact_names_the_version_that_reads_it(saved: Path):
     change(saved, format=99, version="7.0.0")
     with pytest.raises(
-        ArtifactError, match="artifact format 99, this version reads 1. Use metamodal 7.0.0 or newer"
+        ArtifactError, match="artifact format 99, this version reads 2. Use metamodal 7.0.0 or newer"
     ):
         load_artifact(saved)
 
@@ -130,7 +134,7 @@ def test_saving_replaces_an_artifact_but_nothing_else(trained, saved: Path, tmp_
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter.txt").write_text("words")
-    with pytest.raises(ArtifactError, match="exists and is no artifact"):
+    with pytest.raises(OutputError, match=r"holds files that metamodal did not write \(chapter.txt\)"):
         save_artifact(trained[0].model, other)
     assert (other / "chapter.txt").read_text() == "words"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "thesis"]

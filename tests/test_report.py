@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from metamodal import storage
 from metamodal.data.dataset import Dataset, read_table
-from metamodal.evaluation import report, views
+from metamodal.errors import OutputError
+from metamodal.evaluation import views
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.pictures import curve, painter
 from metamodal.evaluation.protocol import Evaluation, Protocol
@@ -189,8 +191,8 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, table, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(report.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(storage.os, "replace", fail)
+    with pytest.raises(OutputError, match="report.html: cannot be written .disk full."):
         write_report(path, table, [], None)
     assert path.read_text() == "old"
 

@@ -15,7 +15,7 @@ from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
 from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
-from metamodal.errors import DataError, OptionError
+from metamodal.errors import DataError, OutputError
 
 ROLES = Roles(target="label")
 
@@ -87,9 +87,10 @@ def test_an_unreadable_cell_ends_it_and_leaves_nothing_behind(gapped: pd.DataFra
 
 def test_a_folder_of_something_else_is_left_alone(gapped: pd.DataFrame, tmp_path: Path):
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(OptionError, match="exists and holds no encoded table"):
+    (tmp_path / "metamodal.json").write_text('{"roles": {}}')  # a file of that name is no proof
+    with pytest.raises(OutputError, match=r"did not write \(metamodal.json, mine.txt\)"):
         _encode(gapped, tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["metamodal.json", "mine.txt"]
 
 
 def test_the_command_encodes_and_every_other_command_reads_what_it_wrote(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import pydantic
@@ -11,7 +13,7 @@ import yaml
 
 from metamodal.errors import OptionError, suggestion
 
-__all__ = ["Options", "component", "component_record", "override", "parse"]
+__all__ = ["Options", "component", "component_record", "override", "parse", "typed"]
 
 
 class Options(pydantic.BaseModel):
@@ -33,6 +35,32 @@ def parse(kind: type[T], record: Mapping[str, Any]) -> T:
         return kind.model_validate(record)
     except pydantic.ValidationError as error:
         raise OptionError(_explained(kind, error.errors()[0])) from None
+
+
+D = TypeVar("D")
+
+
+def typed(kind: type[D], record: Mapping[str, Any]) -> D:
+    """A frozen dataclass from its fields as JSON values, lists for tuples.
+
+    Raises:
+        ValueError: a field that does not exist, is missing, or is of another type.
+    """
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in record:
+        if name not in known:
+            raise ValueError(f"{kind.__name__}.{name}: no such field")
+    try:
+        return _adapter(kind).validate_json(json.dumps(record), strict=True)  # type: ignore[arg-type]
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(map(str, (kind.__name__, *first["loc"])))
+        raise ValueError(f"{path}: {first['msg']}") from None
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    return pydantic.TypeAdapter(kind)
 
 
 def override(record: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:

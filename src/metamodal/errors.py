@@ -3,7 +3,8 @@
     MetamodalError
     ├── OptionError      the caller asked for something that does not exist or does not fit   exit code 2
     ├── DataError        a table, or a cell of it, is not what it should be                   exit code 3
-    └── ArtifactError    a saved model or predictor is missing, damaged or too new            exit code 3
+    ├── ArtifactError    a saved model or predictor is missing, damaged or too new            exit code 3
+    └── OutputError      a file or folder cannot be written: no space, no permission, taken   exit code 3
 
 A bug stays a plain exception. What may be meant so, but seldom is, is a `MetamodalWarning`.
 """
@@ -19,6 +20,7 @@ __all__ = [
     "MetamodalError",
     "MetamodalWarning",
     "OptionError",
+    "OutputError",
     "one_line",
     "suggestion",
 ]
@@ -47,6 +49,12 @@ class DataError(MetamodalError):
 
 class ArtifactError(MetamodalError):
     """A saved model or predictor that cannot be read."""
+
+    exit_code = 3
+
+
+class OutputError(MetamodalError):
+    """A file or folder that cannot be written; names the path and the remedy."""
 
     exit_code = 3
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.artifact import load_artifact, save_artifact
+from metamodal.artifact import load_artifact
 from metamodal.config import override, parse
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import open_encoders
+from metamodal.data.extractors import is_weights
 from metamodal.data.options import DataOptions, roles_of
-from metamodal.errors import OptionError, suggestion
+from metamodal.errors import ArtifactError, OptionError, suggestion
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
@@ -49,14 +50,14 @@ class MetaLearner:
     """
 
     def __init__(self, **options: Any) -> None:
-        self.experiment = parse(Experiment, _nested(options))
+        self._given = _nested(options)
+        self.experiment = parse(Experiment, self._given)
         self.experiment.build_learner()
         self.model: MetaModel | None = None
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Every option by name; with `deep`, nested ones by double underscores."""
-        tree = self.experiment.model_dump()
-        return _flat(tree) if deep else tree
+        """Every option by name, nested ones by double underscores; without `deep`, those that were given."""
+        return _flat(self.experiment.model_dump()) if deep else dict(self._given)
 
     def set_params(self, **options: Any) -> MetaLearner:
         """Change options; what was learned stays until the next `fit`."""
@@ -66,6 +67,7 @@ class MetaLearner:
             if name not in known and not name.startswith(_FREE):
                 raise OptionError(f"{name}: no such option. {suggestion(name, known)}")
         self.experiment = parse(Experiment, _merged(self.experiment.model_dump(), assignments))
+        self._given = _merged(self._given, assignments)
         return self
 
     def fit(self, data: Dataset, watch: Callable[[Progress], None] = lambda p: None) -> MetaLearner:
@@ -74,18 +76,25 @@ class MetaLearner:
         return self
 
     def adapt(
-        self, support: pd.DataFrame | Dataset | None = None, describe: Mapping[str, Any] | None = None
+        self,
+        support: pd.DataFrame | Dataset | None = None,
+        describe: Mapping[str, Any] | None = None,
+        prior: str = "auto",
     ) -> Predictor:
         """A predictor from a handful of labelled rows, and from descriptions of classes by label.
 
         A class that is described needs no row; without any row all classes are told apart by `describe`.
+
+        Args:
+            prior: how frequent classes are: `balanced`, `support` (as in the support rows), or `auto`: as in the
+                support where it is a sample of 20 rows or more with unequal counts, else balanced.
         """
         if self.model is not None:
-            return self.model.adapt(support, describe=describe)
+            return self.model.adapt(support, describe=describe, prior=prior)
         if describe or support is None:
             raise OptionError("MetaLearner: descriptions are of use to a trained model. Call fit first.")
         data = self._labelled(support)
-        return self._untrained(data).adapt(data)
+        return self._untrained(data).adapt(data, prior=prior)
 
     def score(self, data: Dataset, *, episodes: int = 600, way: int = 5, shot: int = 1) -> float:
         """The mean score of few-shot episodes drawn from all rows of `data`, e.g. `table.test`.
@@ -125,12 +134,21 @@ class MetaLearner:
 
     def save(self, folder: str | Path) -> None:
         """Write the trained model as a folder; `metamodal.load` reads it."""
-        save_artifact(self._trained("save"), folder)
+        self._trained("save").save(folder)
 
     @classmethod
-    def of(cls, model: MetaModel) -> MetaLearner:
-        """A trained model as a `MetaLearner`, with the options it was trained under."""
-        learner = cls(**{k: v for k, v in model.record.items() if k in Experiment.model_fields})
+    def of(cls, model: MetaModel, encoders: Mapping[str, Any] | None = None) -> MetaLearner:
+        """A trained model as a `MetaLearner`, with the options it was trained under.
+
+        Args:
+            encoders: those that are code, by modality; an artifact's own options name no code to run.
+        """
+        options = {k: v for k, v in model.record.items() if k in Experiment.model_fields}
+        network = dict(options.get("model", {}))
+        kept = {n: spec for n, spec in network.get("encoders", {}).items() if is_weights(spec)}
+        network["encoders"] = kept | dict(encoders or {})
+        network["tune"] = [name for name in network.get("tune", ()) if name in network["encoders"]]
+        learner = cls(**options | {"model": network})
         learner.model = model
         return learner
 
@@ -155,24 +173,37 @@ class MetaLearner:
         return dataset_of(support, roles_of(options))
 
 
-def load(folder: str | Path) -> MetaLearner | Predictor:
-    """A saved model as a `MetaLearner`, or a saved predictor."""
-    item = load_artifact(folder)
-    return MetaLearner.of(item) if isinstance(item, MetaModel) else item
+def load(folder: str | Path, encoders: Mapping[str, Any] | None = None) -> MetaLearner | Predictor:
+    """A saved model as a `MetaLearner`, or a saved predictor. Nothing that the folder names is run.
+
+    Args:
+        encoders: by modality, the encoders that are Python code: as objects, or as `package.module:name`.
+            They must be those of training.
+
+    Raises:
+        ArtifactError: no artifact, or anything in it that is not as it was saved.
+    """
+    item = load_artifact(folder, encoders)
+    if isinstance(item, Predictor):
+        return item
+    try:
+        return MetaLearner.of(item, encoders)
+    except Exception as error:  # the options in it are not those of any training
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ArtifactError(f"{folder}: damaged ({reason}). Train or adapt again.") from None
 
 
 def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Names with double underscores as nested records."""
+    """Names with double underscores as nested records; a record that nothing is added to stays the same object."""
     result: dict[str, Any] = {}
     for name, value in options.items():
         *parents, last = name.split("__")
         node = result
         for parent in parents:
-            node = node.setdefault(parent, {})
-        if isinstance(value, Mapping) and isinstance(node.get(last), dict):
-            node[last] |= dict(value)
-        else:
-            node[last] = dict(value) if isinstance(value, Mapping) else value
+            node[parent] = dict(node.get(parent, {}))
+            node = node[parent]
+        both = isinstance(value, Mapping) and isinstance(node.get(last), Mapping)
+        node[last] = {**node[last], **value} if both else value
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -31,11 +32,13 @@ from metamodal.training.contest import Contest, Entrant
 from metamodal.training.guard import fallen_back, unguarded
 from metamodal.training.memory import forgotten
 from metamodal.training.options import TrainOptions
+from metamodal.training.population import population_of
 from metamodal.training.progress import Progress, Trained
 from metamodal.training.search import Candidate, Placed, candidates
 from metamodal.training.sources import Sources, free_rows, labelled_sources, with_pseudo_tasks
 from metamodal.training.told import Told
-from metamodal.types import Batch, Learner
+from metamodal.training.untrained import Untrained
+from metamodal.types import Batch, Learner, Params
 
 __all__ = ["Experiment", "Run", "run", "untrained_for"]
 
@@ -68,10 +71,13 @@ class Experiment(Options):
 
 
 class Run:
-    """What a run of an experiment left: the model, its cells, split and history."""
+    """What a run of an experiment left: the model, its cells, split and history, and the seconds it was given."""
 
-    def __init__(self, model: MetaModel, cells: Cells, split: Split, trained: Trained) -> None:
+    def __init__(
+        self, model: MetaModel, cells: Cells, split: Split, trained: Trained, budget: float = math.inf
+    ) -> None:
         self.model, self.cells, self.split, self.trained = model, cells, split, trained
+        self.budget = budget
 
 
 def run(
@@ -79,6 +85,7 @@ def run(
     dataset: Dataset | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     start: MetaModel | None = None,
+    keep: Callable[[MetaModel], None] = lambda model: None,
 ) -> Run:
     """Meta-train on a table's training rows, choosing by its validation rows.
 
@@ -86,6 +93,7 @@ def run(
 
     Args:
         start: a model to go on from; its preprocessing stays as it is.
+        keep: called with the best model so far at each validation that betters it.
     """
     began = time.perf_counter()
     dataset = experiment.data.read() if dataset is None else dataset
@@ -94,7 +102,8 @@ def run(
         start = replace(start, engine=engine, params=forgotten(without_bridges(start.params)))
     ground = _ground(experiment, dataset, start)
     told = None if ground.table.empty else Told(ground.table, ground.known.fitted)
-    contest = Contest(ground.preprocessor, ground.rows, ground.sources, experiment.seed, told, watch)
+    kept = _Kept(experiment, ground, start, keep)
+    contest = Contest(ground.preprocessor, ground.rows, ground.sources, experiment.seed, told, watch, kept)
     board: tuple[Placed, ...] = ()
     if experiment.searches and not start and not ground.sources.blind:
         entrant, trained, board = _won(experiment, ground, contest)
@@ -102,20 +111,33 @@ def run(
         first = experiment.train.part(1 - experiment.train.refit)
         entrant = Entrant(start or _initial(experiment, ground), first)
         trained = contest.alone(entrant, start.params if start else None)
-    said = experiment.of(entrant.candidate, entrant.options.budget) if entrant.candidate else experiment
     params, penalty = contest.remembered(entrant, trained.params)
+    params, regressed = contest.populated(entrant, params)
+    plain = Entrant(_untrained_model(ground), entrant.options, Candidate("per_modality", generic=True))
+    rival = None if entrant.model.generic else contest.against_untrained(entrant, params, plain)
+    if rival and rival.wins and _replaceable(experiment):
+        entrant, params, penalty = plain, rival.params, None
+        params, regressed = contest.populated(entrant, params)
+    said = _said(experiment, entrant)
     params, recall = contest.bridged(entrant, params)
     judged = contest.verdict(entrant, params) if experiment.train.guard else None
     refits = experiment.train.refit and trained.ended != "interrupted"
-    params, refit = contest.finished(entrant, params, penalty, experiment.train if refits else None)
+    params, refit = contest.finished(
+        entrant, params, penalty, experiment.train if refits else None, regressed
+    )
     outcome = _outcome(trained, said, ground.split, began, SCORES[ground.targets.kind])
+    if start is not None:
+        outcome["steps"] += _steps_before(start)
     warned = [str(judged)] if judged and judged.falls_back else []
+    if rival and rival.wins:
+        warned.insert(0, _about_untrained(rival, entrant is plain))
     outcome |= {
         "ended": "interrupted" if experiment.train.refit and not refit else trained.ended,
         "refit_steps": refit,
         "bridges": {str(trust): score for trust, score in recall.items()},
         "leaderboard": [place.to_dict() for place in board],
         "guard": judged.to_dict() if judged else None,
+        "untrained": rival.to_dict() if rival else None,
         "notes": [*warned, *_learned_last(refit, recall), *ground.notes],
     }
     record = _plain(said.model_dump()) | {"outcome": outcome, "split": ground.split.to_dict()}
@@ -124,7 +146,7 @@ def run(
     if judged and judged.falls_back:
         engine = fallen_back(engine, judged.modality)
     model = replace(entrant.model, engine=engine, params=params, seen=seen, record=record)
-    return Run(model, ground.cells, ground.split, trained)
+    return Run(model, ground.cells, ground.split, trained, experiment.train.budget)
 
 
 def untrained_for(
@@ -133,11 +155,19 @@ def untrained_for(
     unreadable: str = "error",
     encoders: Encoders | None = None,
 ) -> MetaModel:
-    """The model `none` for a table to be evaluated on: scaled by rows outside the test part."""
+    """The model `none` for a table to be evaluated on: scaled by rows outside the test part.
+
+    Of labels and numbers, which all tasks share, those rows give the answer before any support row, too.
+    """
     split = dataset.split()
     rest = np.concatenate([split.train, split.valid]) if len(split.test) else np.arange(0)
     rows = dataset.rows(rest) if len(rest) else dataset
-    return untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
+    model = untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
+    if not model.targets.outputs or not len(rest):
+        return model
+    known = model.inputs(rows, unreadable).labelled(model.targets.encode(rows))
+    params = population_of(model.engine, model.params, model.tokens(known), rows.tasks())
+    return replace(model, params=params)
 
 
 @dataclass(frozen=True)
@@ -240,6 +270,70 @@ def _initial(experiment: Experiment, ground: _Ground, *, generic: bool = False) 
         targets=ground.targets,
         descriptors=ground.known,
     )
+
+
+class _Kept:
+    """Hands on the best model so far of a run, whichever candidate's it is."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        ground: _Ground,
+        start: MetaModel | None,
+        keep: Callable[[MetaModel], None],
+    ) -> None:
+        self.experiment, self.ground, self.start, self.keep = experiment, ground, start, keep
+        self.best = -math.inf
+
+    def __call__(self, entrant: Entrant, params: Params, progress: Progress) -> None:
+        if progress.accuracy is None or progress.accuracy <= self.best:
+            return
+        self.best = progress.accuracy
+        ground, score = self.ground, SCORES[self.ground.targets.kind]
+        outcome = {
+            "steps": progress.step + (_steps_before(self.start) if self.start else 0),
+            "seconds": round(progress.elapsed, 1),
+            "ended": "unfinished",
+            "split_by": ground.split.by,
+            "unseen_classes": ground.split.unseen_classes,
+            "score": score,
+            f"valid_{score}": progress.accuracy,
+            "valid_ci95": progress.ci95,
+            "valid_episodes": self.experiment.train.valid_episodes,
+        }
+        record = _plain(_said(self.experiment, entrant).model_dump())
+        record |= {"outcome": outcome, "split": ground.split.to_dict()}
+        seen = _seen(ground.dataset, ground.split)
+        self.keep(replace(entrant.model, params=params, seen=seen, record=record))
+
+
+def _said(experiment: Experiment, entrant: Entrant) -> Experiment:
+    """The options under which an entrant was trained."""
+    return experiment.of(entrant.candidate, entrant.options.budget) if entrant.candidate else experiment
+
+
+def _steps_before(start: MetaModel) -> int:
+    """The steps of the runs that a model comes from."""
+    return int(start.record.get("outcome", {}).get("steps", 0))
+
+
+def _untrained_model(ground: _Ground) -> MetaModel:
+    roles = ground.dataset.schema.to_roles()
+    return generic_model(ground.preprocessor, learners["per_modality"](), roles, ground.targets)
+
+
+def _replaceable(experiment: Experiment) -> bool:
+    """Whether a model without weights may stand for what was asked for: not for a fixed number of steps, and
+    not where the shared space itself was trained for."""
+    train, network = experiment.train, experiment.model
+    wanted = network.decoders or network.impute or train.align or train.translate or train.reconstruct
+    return train.steps is None and not wanted
+
+
+def _about_untrained(rival: Untrained, replaced: bool) -> str:
+    if replaced:
+        return f"{rival}: the untrained model is kept. Train longer (--budget), or on more tasks"
+    return f"{rival}: training did not pay. Train longer (--budget, train.steps), or on more tasks"
 
 
 def _seen(dataset: Dataset, split: Split) -> Seen:

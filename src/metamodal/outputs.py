@@ -74,21 +74,33 @@ class Output:
         return torch.where(known, bend, 0.0) / known.sum(-1, keepdim=True).clamp(min=1)
 
 
-CLASSES = Output(
-    "classes",
-    lambda logits: torch.softmax(logits, -1),
-    lambda logits, targets: -targets * torch.log_softmax(logits, -1),
-)
+def _softmax(logits: Tensor) -> Tensor:
+    return torch.softmax(logits, -1)
+
+
+def _identity(logits: Tensor) -> Tensor:
+    return logits
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return -targets * torch.log_softmax(logits, -1)
+
+
+def _binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return torch.nn.functional.softplus(logits) - targets * logits
+
+
+def _half_square(logits: Tensor, targets: Tensor) -> Tensor:
+    return 0.5 * (logits - targets).square()
+
+
+CLASSES = Output("classes", _softmax, _cross_entropy)
 """One class out of several: softmax and cross-entropy over one-hot rows."""
 
-LABELS = Output(
-    "labels",
-    torch.sigmoid,
-    lambda logits, targets: torch.nn.functional.softplus(logits) - targets * logits,
-)
+LABELS = Output("labels", torch.sigmoid, _binary_cross_entropy)
 """Any of several labels: a sigmoid and cross-entropy each, targets 0 or 1."""
 
-NUMBERS = Output("numbers", lambda logits: logits, lambda logits, targets: 0.5 * (logits - targets).square())
+NUMBERS = Output("numbers", _identity, _half_square)
 """One or several standardised numbers: half the squared error."""
 
 outputs = {output.name: output for output in (CLASSES, LABELS, NUMBERS)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from metamodal.config import component_record
 from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.descriptors import Descriptors
@@ -22,11 +24,15 @@ from metamodal.data.identity import name_of
 from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
+from metamodal.decision import log_prior, thresholds
 from metamodal.errors import DataError, MetamodalWarning, OptionError
+from metamodal.manifest import flattened, write_folder
 from metamodal.mappings.bridges import Bridges
 from metamodal.mappings.fusion import AttentionWeights
 from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
+from metamodal.meta.learners import learners
+from metamodal.meta.learners.protocol import SelfTesting
 from metamodal.translation import HOW_TO_TRAIN, Route, Translated, Translator
 from metamodal.types import Batch, Learner, Params, one_hot
 
@@ -132,6 +138,31 @@ class MetaModel:
         present = torch.stack([tokens.present[m] for m in self.modalities], -1)
         return AttentionWeights(self.modalities, values.numpy(), present.numpy())
 
+    def save(self, folder: str | Path) -> Path:
+        """Write the model as a folder that `metamodal.load` reads.
+
+        An artifact that is there already is replaced, whole or not at all.
+
+        Raises:
+            OutputError: the folder holds files of others, or cannot be written.
+            OptionError: an encoder that is an object of this process alone.
+        """
+        return write_folder(folder, self._record(), self.params)
+
+    def _record(self) -> dict[str, Any]:
+        network = self.record.get("model", {})
+        return {
+            "generic": self.generic,
+            "network": {k: network[k] for k in ("fusion", "dim", "decoders", "impute") if k in network},
+            "learner": component_record(learners, self.engine.learner),
+            "modalities": self.preprocessor.to_dict(),
+            "roles": asdict(self.roles),
+            "descriptors": self.descriptors.to_dict(),
+            "targets": self.targets.to_dict(),
+            "seen": {k: sorted(v) for k, v in asdict(self.seen).items()},
+            "training": self.record,
+        }
+
     def translate(
         self,
         rows: pd.DataFrame | Dataset,
@@ -163,6 +194,7 @@ class MetaModel:
         support: pd.DataFrame | Dataset | None,
         unreadable: str = "error",
         describe: Mapping[str, Any] | None = None,
+        prior: str = "auto",
     ) -> Predictor:
         """A predictor from a handful of labelled rows; `unreadable` as in `read_cells`.
 
@@ -172,15 +204,16 @@ class MetaModel:
 
         Args:
             describe: descriptions by label, besides those in the support and before them.
+            prior: how frequent classes are taken to be, `auto`, `balanced` or `support`; see `log_prior`.
 
         Raises:
             DataError: no target column, fewer than two classes, a row without any modality or target.
             OptionError: descriptions, and the model was trained without any.
         """
         if self.targets.outputs and (support is None or not len(support)):
-            return self._adapted(self._nothing(), self.targets.names)
+            return self._adapted(self.blank(), self.targets.names)
         if support is None or (describe and not len(support)):
-            return self._of_classes(self._nothing(), [None], "the support", _by_name(describe))
+            return self._of_classes(self.blank(), [None], "the support", _by_name(describe))
         dataset = dataset_of(support, self.roles)
         if dataset.schema.target is None and self.roles.target:
             wanted = " or ".join(map(repr, self.roles.columns("target")))
@@ -193,11 +226,15 @@ class MetaModel:
             targets = self.targets.encode(dataset)
             _check_known(~self.targets.output.known(targets).any(-1), dataset)
             _check_seen(inputs, dataset, "learn from")
-            return self._adapted(inputs.labelled(targets), self.targets.names)
+            return self._with_thresholds(
+                self._adapted(inputs.labelled(targets), self.targets.names), inputs.labelled(targets)
+            )
         labels = _labels(dataset)
         told = self.descriptors.described(dataset) | _by_name(describe)
         _check_seen(inputs, dataset, "learn from", [is_absent(told.get(label)) for label in labels])
-        return model._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
+        predictor = model._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
+        counts = [labels.count(name) for name in predictor.labels]
+        return replace(predictor, shift=log_prior(counts, prior))
 
     def _of_classes(
         self,
@@ -222,8 +259,20 @@ class MetaModel:
         with torch.no_grad():
             return Predictor(self, self.engine.adapt(self.params, tokens), names)
 
-    def _nothing(self) -> Batch:
-        """A support that says nothing: one row without any modality or target."""
+    def _with_thresholds(self, predictor: Predictor, support: Batch) -> Predictor:
+        """A predictor of labels that gives each from the probability on that leave-one-out answers choose."""
+        learner, output = self.engine.learner, self.targets.output
+        if self.targets.kind != "labels" or not isinstance(learner, SelfTesting):
+            return predictor
+        with torch.no_grad():
+            tokens = self.tokens(support)
+            logits = learner.leave_one_out(self.engine.fn, self.params, predictor.state, tokens)
+        known = ~support.targets.isnan().any(-1)
+        chances = output.link(logits[known]).double().numpy()
+        return replace(predictor, thresholds=thresholds(chances, support.targets[known].numpy() > 0.5))
+
+    def blank(self) -> Batch:
+        """One row without any modality or target."""
         inputs = {m: torch.zeros(1, *kind.shape) for m, kind in self.preprocessor.fitted.items()}
         absent = {m: torch.zeros(1, dtype=torch.bool) for m in inputs}
         batch = Batch(inputs, absent, torch.full((1, self.targets.outputs), torch.nan))
@@ -234,13 +283,21 @@ class MetaModel:
 class Predictor:
     """An adapted learner with its preprocessing: what users and servers hold.
 
-    `labels` are the names of the classes or labels, or of the numbers' columns; `classes` are the classes
-    in the dtype of the support.
+    `labels` are the names of the classes or labels, or of the numbers' columns, `classes` the classes in the
+    dtype of the support. `shift` is added to the logits of classes that are not equally frequent, `thresholds`
+    are the probabilities from which on each label is given (½ where there are none).
     """
 
     model: MetaModel
     state: Any
     labels: tuple[str, ...]
+    shift: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def prior(self) -> str:
+        """How frequent classes are taken to be: `balanced`, or as in the `support`."""
+        return "support" if self.shift else "balanced"
 
     @property
     def kind(self) -> str:
@@ -252,10 +309,36 @@ class Predictor:
         """The classes in the dtype that the support's labels had, in the order of `labels`."""
         return self.model.targets.labels.labels(self.labels)
 
+    @property
+    def outputs(self) -> int:
+        """How many outputs the adapted state answers with: one a label."""
+        with torch.no_grad():
+            row = self.model.tokens(self.model.blank())
+            return self.model.engine.predict(self.model.params, self.state, row).shape[-1]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the predictor, its model included, as a folder that `metamodal.load` reads.
+
+        An artifact that is there already is replaced, whole or not at all.
+
+        Raises:
+            OutputError: the folder holds files of others, or cannot be written.
+            OptionError: an encoder that is an object of this process alone.
+        """
+        tensors = dict(self.model.params)
+        state = {
+            "labels": list(self.labels),
+            "state": flattened(self.state, "state", tensors),
+            "shift": list(self.shift),
+            "thresholds": list(self.thresholds),
+        }
+        return write_folder(folder, {**self.model._record(), "predictor": state}, tensors)
+
     def predict(self, query: pd.DataFrame | Dataset) -> Any:
         """What scikit-learn's estimators return of their kind.
 
-        Of classes the likeliest `(n)`, in the dtype that the support's labels had; of labels which of them are likelier than not, booleans `(n, k)`
+        Of classes the likeliest `(n)`, in the dtype that the support's labels had; of labels which of them are
+        above their thresholds, booleans `(n, k)`
         in the order of `labels`; of numbers `(n)`, or `(n, k)` where there are several, in their own unit.
         """
         logits = self._logits(query)
@@ -263,7 +346,7 @@ class Predictor:
             return self.classes[logits.argmax(1).numpy()]
         answers = self.model.targets.decode(logits)
         if self.kind == "labels":
-            return answers > 0.5
+            return answers > (np.array(self.thresholds) if self.thresholds else 0.5)
         return answers[:, 0] if answers.shape[1] == 1 else answers
 
     def predict_proba(self, query: pd.DataFrame | Dataset) -> pd.DataFrame:
@@ -289,7 +372,8 @@ class Predictor:
         _check_seen(inputs, dataset, "predict")
         tokens = self.model.tokens(inputs)
         with torch.no_grad():
-            return self.model.engine.predict(self.model.params, self.state, tokens)
+            logits = self.model.engine.predict(self.model.params, self.state, tokens)
+        return logits + torch.tensor(self.shift) if self.shift else logits
 
 
 def dataset_of(rows: pd.DataFrame | Dataset, roles: Roles) -> Dataset:

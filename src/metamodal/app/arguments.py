@@ -19,6 +19,7 @@ from metamodal.data.source import open_source
 from metamodal.data.splits import Plan
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.experiment import Experiment
+from metamodal.storage import write_text
 
 __all__ = [
     "said_classes",
@@ -63,14 +64,16 @@ def _read_roles(path: Path) -> Roles:
 
 def write_roles(roles: Roles, path: Path) -> None:
     record = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(roles).items() if v}
-    path.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
 
 def _yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such file. Give a YAML file.")
     try:
-        record = yaml.safe_load(path.read_text())
+        record = yaml.safe_load(path.read_text("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from None
     except yaml.YAMLError as error:
         raise OptionError(f"{path}: no YAML ({str(error).splitlines()[0]}). Mend the file.") from None
     if not isinstance(record, dict):

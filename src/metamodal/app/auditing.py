@@ -15,12 +15,15 @@ from metamodal.data.splits import Plan
 from metamodal.errors import DataError
 from metamodal.evaluation.audit_page import write_audit
 from metamodal.evaluation.audit_text import audit_text
+from metamodal.storage import check_file
 
 __all__ = ["audit"]
 
 
 def audit(options: argparse.Namespace) -> int:
     """Every cell opened; what is wrong and what to beware of."""
+    if options.html:
+        check_file(options.html)
     source = open_source(options.table, options.root)
     with closing(_Bar(options)) as bar:
         found = audited(source, said_roles(options), Plan(options.split_by), options.seed, bar.show)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
-from metamodal.errors import MetamodalError, MetamodalWarning, OptionError
+from metamodal.errors import MetamodalError, MetamodalWarning, OptionError, OutputError
 
 __all__ = ["main", "parsed", "parser"]
 
@@ -32,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    _speak_utf8()
+    _end_as_interrupted()
     try:
         options = parsed(arguments)
         commands = import_module("metamodal.app.commands")
@@ -40,13 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MetamodalError as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, OutputError):
+            _drop_output()  # what could not be written is not tried again at exit
         print(f"metamodal: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("metamodal: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except Exception as error:
         if debug:
@@ -57,6 +64,32 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _speak_utf8() -> None:
+    """Data and words in UTF-8 whatever the locale, as files are."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _end_as_interrupted() -> None:
+    """SIGTERM is treated as Ctrl-C: what was reached is kept."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
+
+
+def _drop_output() -> None:
+    """What is left in the buffer of a standard output that nobody reads, or that is full, goes nowhere."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        with suppress(OSError):
+            sys.stdout.flush()
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -170,7 +203,12 @@ def parser() -> argparse.ArgumentParser:
         "--out", metavar="DIR", required=True, help="folder for model, report.html, metrics.jsonl"
     )
     train.add_argument("--budget", type=_seconds, help="seconds of training (600)")
-    train.add_argument("--resume", action="store_true", help="go on from the model in DIR")
+    train.add_argument(
+        "--resume", action="store_true", help="continue from the weights in DIR, under the options of its run"
+    )
+    train.add_argument(
+        "--no-test", action="store_true", help="leave out the test, and its baselines, at the end"
+    )
     _roles(train)
 
     evaluate = _command(
@@ -236,6 +274,12 @@ def parser() -> argparse.ArgumentParser:
         "--classes", metavar="FILE", help="a table of labels and descriptions; such a class needs no row"
     )
     adapt.add_argument("--out", metavar="PREDICTOR", required=True, help="folder for the predictor")
+    adapt.add_argument(
+        "--prior",
+        choices=("auto", "balanced", "support"),
+        default="auto",
+        help="how frequent classes are (%(default)s: as in the support where it is a sample of unequal counts)",
+    )
     _roles(adapt)
 
     predict = _command(
@@ -249,6 +293,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
     )
+    _encoder(predict)
 
     translate = _command(
         commands,
@@ -276,6 +321,7 @@ def parser() -> argparse.ArgumentParser:
     translate.add_argument(
         "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
     )
+    _encoder(translate)
 
     _command(commands, "doctor", "versions, devices, and what is missing", "metamodal doctor --json")
     return top
@@ -344,18 +390,22 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
     )
     if not model:
         return
-    roles.add_argument(
-        "--encoder",
-        metavar="C=SPEC",
-        action="append",
-        default=[],
-        help="a pretrained encoder: minilm, a folder, or package.module:name",
-    )
+    _encoder(roles)
     roles.add_argument(
         "--unreadable",
         choices=("error", "absent"),
         default="error",
         help="what a cell that cannot be read is (%(default)s)",
+    )
+
+
+def _encoder(options: argparse._ActionsContainer) -> None:
+    options.add_argument(
+        "--encoder",
+        metavar="C=SPEC",
+        action="append",
+        default=[],
+        help="a pretrained encoder: minilm, a folder, or package.module:name; of a trained model only those that are code",
     )
 
 

@@ -11,19 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_table
+from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_specs, said_table
 from metamodal.app.auditing import audit
 from metamodal.app.predicting import PREDICTED, names_in_json
-from metamodal.app.speech import print_json, speaker
+from metamodal.app.resuming import resumed
+from metamodal.app.speech import print_json, results_bar, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.app.translating import translated_document, translated_frame
-from metamodal.artifact import load_artifact, save_artifact
+from metamodal.artifact import load_artifact
 from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.roles import Roles
 from metamodal.data.schema import ROW_NUMBERS
-from metamodal.data.table import write_frame
-from metamodal.errors import ArtifactError, DataError, OptionError, one_line
+from metamodal.data.table import check_target, write_frame
+from metamodal.errors import ArtifactError, DataError, OptionError, OutputError, one_line
 from metamodal.evaluation.evaluating import evaluate as evaluations
 from metamodal.evaluation.held_out import widest_way
 from metamodal.evaluation.metrics import SCORES
@@ -31,8 +32,11 @@ from metamodal.evaluation.protocol import Evaluation, Protocol
 from metamodal.evaluation.report import write_report
 from metamodal.evaluation.text import evaluation_table, leaderboard_lines
 from metamodal.experiment import Experiment, Run, run, untrained_for
+from metamodal.manifest import check_artifact_folder, is_artifact
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Predictor, untrained
+from metamodal.storage import check_file, explained, write_text
+from metamodal.training.loop import DIED
 from metamodal.training.progress import Progress
 from metamodal.translation import HOW_TO_TRAIN
 
@@ -88,7 +92,7 @@ def demo(options: Options) -> None:
         "model": str(out / "model"),
         "report": str(report),
     }
-    (out / "evaluation.json").write_text(json.dumps(document, ensure_ascii=False))
+    write_text(out / "evaluation.json", json.dumps(document, ensure_ascii=False))
     if options.json:
         print_json(document)
 
@@ -97,25 +101,35 @@ def train(options: Options) -> int:
     """Meta-train; leaves DIR/model, DIR/report.html and DIR/metrics.jsonl."""
     out = Path(options.out)
     experiment = said_experiment(options)
-    if (out / "model").exists() and not options.resume:
-        raise OptionError(
-            f"--out {out}: holds a model already. Say --resume to go on from it, or name another folder."
+    check_artifact_folder(out / "model")
+    for name in ("report.html", "metrics.jsonl"):
+        check_file(out / name)
+    say, start = speaker(options), None
+    if options.resume:
+        start = _loaded_model(options, str(out / "model"))
+        experiment = resumed(experiment, start, out)
+        say(
+            f"resume: from the weights of {out / 'model'}; the optimiser, the order of the episodes and the history of "
+            "validations start anew"
         )
-    say = speaker(options)
+    elif is_artifact(out / "model"):
+        raise OptionError(
+            f"--out {out}: holds a model already. Pass --resume to continue from it, or name another folder."
+        )
     table = experiment.data.read()
     _warn(table, say)
     if table.pooled:
         say(f"the target is {table.schema.target_kind}: {', '.join(table.schema.targets)}")
-    done = _trained(experiment, table, out, options)
+    done = _trained(experiment, table, out, options, start)
     outcome = done.model.record["outcome"]
     say(f"training ended by {outcome['ended']} after {outcome['steps']} steps; model {out / 'model'}")
     for line in leaderboard_lines(outcome["leaderboard"], outcome.get("score", "accuracy")):
         say(line)
-    found = _report_evaluations(done, table, options.seed, say)
+    found = [] if options.no_test else _report_evaluations(done, table, options, say)
     report = write_report(out / "report.html", table, found, done)
     for evaluation in found:
-        say("\n" + evaluation_table(evaluation))
-    for note in outcome["notes"]:
+        say("\n" + evaluation_table(evaluation, brief=True))
+    for note in dict.fromkeys([*outcome["notes"], *(note for e in found for note in e.notes)]):
         say(f"note: {note}")
     say(f"report {report}")
     if options.json:
@@ -127,11 +141,13 @@ def train(options: Options) -> int:
                 "evaluations": [e.to_dict() for e in found],
             }
         )
-    return 130 if outcome["ended"] == "interrupted" else 0
+    return {"interrupted": 130, DIED: 1}.get(outcome["ended"], 0)
 
 
 def evaluate(options: Options) -> None:
     """Few-shot evaluation of a model, or of none, on a table's test rows."""
+    if options.report:
+        check_file(options.report)
     say = speaker(options)
     model, table = _model_and_table(options)
     _warn(table, say)
@@ -168,6 +184,7 @@ def adapt(options: Options) -> None:
         raise OptionError(
             "adapt: there is nothing to learn from. Give a table of labelled rows, or --classes FILE."
         )
+    check_artifact_folder(options.out)
     table: Dataset | None = None
     if options.model == "none":
         if options.classes or options.table is None:
@@ -180,14 +197,14 @@ def adapt(options: Options) -> None:
             table, _default_learner(), options.unreadable, encoders=said_encoders(options, table)
         )
     else:
-        model = _loaded_model(options.model)
+        model = _loaded_model(options)
         table = said_table(options, model.roles) if options.table else None
         if table is not None:
             _warn(table, speaker(options))
     told = said_classes(options, model.roles) if options.classes else {}
-    predictor = model.adapt(table, unreadable=options.unreadable, describe=told)
+    predictor = model.adapt(table, unreadable=options.unreadable, describe=told, prior=options.prior)
     rows = 0 if table is None else len(table)
-    folder = save_artifact(predictor, options.out)
+    folder = predictor.save(options.out)
     speaker(options)(
         f"predictor {folder}: {len(predictor.labels)} {_word(predictor)} from {rows} rows of {', '.join(model.modalities)}"
     )
@@ -197,7 +214,8 @@ def adapt(options: Options) -> None:
 
 def predict(options: Options) -> None:
     """Labels with probabilities, or numbers, one row for each of the table's."""
-    predictor = load_artifact(options.predictor)
+    check_target(options.out)
+    predictor = load_artifact(options.predictor, said_specs(options))
     if not isinstance(predictor, Predictor):
         raise ArtifactError(
             f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
@@ -216,7 +234,8 @@ def translate(options: Options) -> None:
         raise OptionError(
             f"translate: the model none has no shared space. Train one: metamodal train TABLE --out DIR {HOW_TO_TRAIN}."
         )
-    model = _loaded_model(options.model)
+    check_target(options.out)
+    model = _loaded_model(options)
     say = speaker(options)
     table = _unlabelled(options.table, model)
     among = _unlabelled(options.against, model) if options.against else None
@@ -248,14 +267,15 @@ def doctor(options: Options) -> None:
         say(f"problem: {problem}")
 
 
-def _trained(experiment: Experiment, table: Dataset, out: Path, options: Options) -> Run:
-    """A run with its progress shown, its metrics written, and its model saved."""
-    out.mkdir(parents=True, exist_ok=True)
-    start = None
-    resume = getattr(options, "resume", False)
-    if resume:
-        start = _loaded_model(str(out / "model"))
-    with (out / "metrics.jsonl").open("a" if resume else "w") as log:
+def _trained(
+    experiment: Experiment, table: Dataset, out: Path, options: Options, start: MetaModel | None = None
+) -> Run:
+    """A run with its progress shown, its metrics written, and its best model saved at each validation."""
+    say = speaker(options)
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+        log = (out / "metrics.jsonl").open("a" if start else "w", encoding="utf-8")
+    with explained(out / "metrics.jsonl"), log:
         score = SCORES[(start.targets.kind if start else table.schema.target_kind)]
         show = _Bar(experiment.train.budget, options, score)
 
@@ -263,11 +283,22 @@ def _trained(experiment: Experiment, table: Dataset, out: Path, options: Options
             _log(log, progress, score)
             show(progress)
 
+        def keep(model: MetaModel) -> None:
+            """A disk that is full for a moment costs no training."""
+            try:
+                model.save(out / "model")
+            except OutputError as error:
+                say(f"warning: the best model so far is not saved: {error}")
+
         try:
-            done = run(experiment, table, watch, start)
+            done = run(experiment, table, watch, start, keep)
+        except KeyboardInterrupt:
+            if is_artifact(out / "model"):
+                say(f"the best model so far is in {out / 'model'}")
+            raise
         finally:
             show.close()
-    save_artifact(done.model, out / "model")
+    done.model.save(out / "model")
     return done
 
 
@@ -323,16 +354,31 @@ class _Bar:
             self.bar.close()
 
 
-def _report_evaluations(done: Run, table: Dataset, seed: int, say: Callable[[str], None]) -> list[Evaluation]:
-    """What a report shows of the test rows, as far as there are enough of them."""
+def _report_evaluations(
+    done: Run, table: Dataset, options: Options, say: Callable[[str], None]
+) -> list[Evaluation]:
+    """What a report shows of the test rows, as far as there are enough of them.
+
+    Baselines take at most a quarter of the seconds of training for each number of shots, five at the least.
+    """
     found: list[Evaluation] = []
+    reasons: dict[str, list[str]] = {}
+    seconds = max(5.0, done.budget / 4)
+    if table.schema.target:
+        say("testing, beside scikit-learn (--no-test leaves this out)")
     for shot in (1, 5) if table.schema.target else ():
         try:
             way = widest_way(done.model, table, shot, 5)
-            protocol = Protocol(way, shot, episodes=100, seed=seed, missing=0.5, baselines=True)
-            found += list(evaluations(done.model, table, [protocol], cells=done.cells))
+            protocol = Protocol(way, shot, episodes=100, seed=options.seed, missing=0.5, baselines=True)
+            with results_bar(options, f"{shot}-shot test") as watch:
+                tested = evaluations(
+                    done.model, table, [protocol], cells=done.cells, seconds=seconds, watch=watch
+                )
+                found += list(tested)
         except DataError as error:
-            say(f"note: no {shot}-shot test: {error}")
+            reasons.setdefault(str(error), []).append(str(shot))
+    for reason, shots in reasons.items():
+        say(f"note: no {'- and '.join(shots)}-shot test: {reason}")
     return found
 
 
@@ -342,14 +388,13 @@ def _model_and_table(options: Options) -> tuple[MetaModel, Dataset]:
         table = said_table(options)
         encoders = said_encoders(options, table)
         return untrained_for(table, learner, unreadable=options.unreadable, encoders=encoders), table
-    model = _loaded_model(options.model)
-    if options.encoder:
-        raise OptionError("--encoder: a trained model has its encoders. Leave it out.")
+    model = _loaded_model(options)
     return model.under(learner) if learner else model, said_table(options, model.roles)
 
 
-def _loaded_model(folder: str) -> MetaModel:
-    item = load_artifact(folder)
+def _loaded_model(options: Options, folder: str | None = None) -> MetaModel:
+    folder = folder or options.model
+    item = load_artifact(folder, said_specs(options))
     if isinstance(item, Predictor):
         raise ArtifactError(
             f"{folder}: a predictor, not a model. Give the folder that train wrote, DIR/model."

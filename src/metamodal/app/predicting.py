@@ -41,8 +41,9 @@ def _classes(predictor: Predictor, table: Dataset) -> Predicted:
 def _labels(predictor: Predictor, table: Dataset) -> Predicted:
     """The labels likelier than not, as one string, and the probability of each label."""
     probabilities = predictor.predict_proba(table)
+    limits = predictor.thresholds or (0.5,) * len(predictor.labels)
     found = [
-        [name for name, share in zip(predictor.labels, row) if share > 0.5]
+        [name for name, share, limit in zip(predictor.labels, row, limits) if share > limit]
         for row in probabilities.to_numpy()
     ]
     frame = pd.DataFrame({"labels": [f"{SEPARATOR} ".join(names) for names in found]})

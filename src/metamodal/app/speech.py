@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from metamodal.data.table import standard_output
+from metamodal.storage import explained
 
 __all__ = ["print_json", "speaker"]
 
@@ -21,6 +25,24 @@ def speaker(options: argparse.Namespace) -> Callable[[str], None]:
     return say
 
 
+@contextmanager
+def results_bar(options: argparse.Namespace, what: str) -> Iterator[Callable[[int], None]]:
+    """Shows how many results there are, as a bar on a terminal and nothing elsewhere."""
+    if options.quiet or not sys.stderr.isatty():
+        yield lambda results: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=what, unit=" results", file=sys.stderr, dynamic_ncols=True, leave=False) as bar:
+
+        def show(results: int) -> None:
+            bar.update(results - bar.n)
+
+        yield show
+
+
 def print_json(document: Any) -> None:
     """One document on stdout."""
-    print(json.dumps(document, ensure_ascii=False, default=float))
+    text = json.dumps(document, ensure_ascii=False, default=float)
+    with explained("standard output"):
+        print(text, file=standard_output(), flush=True)

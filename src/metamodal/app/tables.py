@@ -16,6 +16,7 @@ from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
 from metamodal.errors import one_line
 from metamodal.mappings.options import ModelOptions
+from metamodal.storage import check_file
 
 __all__ = ["encode", "schema"]
 
@@ -24,6 +25,8 @@ Options = argparse.Namespace
 
 def schema(options: Options) -> None:
     """Roles and kinds as inferred."""
+    if options.out:
+        check_file(options.out)
     table = said_table(options)
     found = table.schema
     if options.out:

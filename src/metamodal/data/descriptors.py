@@ -17,12 +17,12 @@ from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
 from metamodal.data.digests import digest, fingerprint
 from metamodal.data.encode import fit_options, fitted_from
-from metamodal.data.encoders import Encoders
-from metamodal.data.extractors import Extractor, open_extractor
+from metamodal.data.encoders import Encoders, reopened
+from metamodal.data.extractors import Extractor
 from metamodal.data.modalities import Modality, modalities
 from metamodal.data.reading import read_cells
 from metamodal.data.schema import Schema
-from metamodal.errors import ArtifactError, OptionError
+from metamodal.errors import OptionError
 from metamodal.types import Space
 
 __all__ = ["ClassTable", "Descriptors", "Reader"]
@@ -69,19 +69,14 @@ class Reader:
         return record
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Reader:
-        """The inverse of `to_dict`.
+    def from_dict(cls, record: Mapping[str, Any], given: Any = None) -> Reader:
+        """The inverse of `to_dict`; `given` is an encoder that is code.
 
         Raises:
-            ArtifactError: the encoder's weights or settings are others than in training.
+            ArtifactError: the encoder is another than in training, or is code and not given.
         """
-        encoder = None
-        if said := record.get("encoder"):
-            encoder = open_extractor(said["spec"], record["kind"], _NAME)
-            if encoder.identity != said["identity"]:
-                raise ArtifactError(
-                    f"encoder of descriptions: {said['spec']} is not what it was in training. Restore it, or train again."
-                )
+        said = record.get("encoder")
+        encoder = reopened(said, record["kind"], _NAME, given) if said else None
         kind = "embedding" if encoder else record["kind"]
         return cls(record["kind"], fitted_from(kind, record["fitted"]), encoder)
 
@@ -212,10 +207,10 @@ class Descriptors:
         return {"reader": self.reader.to_dict() if self.reader else None, "names": list(self.names)}
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Descriptors:
-        """The inverse of `to_dict`."""
+    def from_dict(cls, record: Mapping[str, Any], given: Any = None) -> Descriptors:
+        """The inverse of `to_dict`; `given` is an encoder of descriptions that is code."""
         reader = record.get("reader")
-        return cls(Reader.from_dict(reader) if reader else None, tuple(record.get("names", ())))
+        return cls(Reader.from_dict(reader, given) if reader else None, tuple(record.get("names", ())))
 
 
 def _described(dataset: Dataset, *, per_task: bool = True) -> tuple[dict[tuple[Any, Any], int], list[str]]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metamodal.config import typed
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders, Tuned
 from metamodal.data.modalities import Modality, modalities
@@ -165,11 +166,11 @@ class Preprocessor:
         return record
 
     @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Preprocessor:
-        """The inverse of `to_dict`."""
+    def from_dict(cls, record: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Preprocessor:
+        """The inverse of `to_dict`; `given` are the encoders that are code, by modality."""
         fitted: dict[str, Fitted] = {}
         wanted = {name: (entry["kind"], tuple(entry["columns"])) for name, entry in record.items()}
-        encoders = Encoders.from_record(record)
+        encoders = Encoders.from_record(record, given or {})
         for name, entry in record.items():
             if name in encoders.tuned:
                 fitted[name] = Tuned(encoders.tuned[name], tuple(entry["fitted"]["shape"]))
@@ -189,14 +190,7 @@ def fit_options(
 
 def fitted_from(kind: str, record: dict[str, Any]) -> Modality:
     """A fitted modality from its fields as JSON values."""
-    return modalities[kind](**_tuples(record))
-
-
-def _tuples(value: Any) -> Any:
-    """JSON lists back as the tuples that frozen dataclasses hold."""
-    if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+    return typed(modalities[kind], record)
 
 
 @contextmanager

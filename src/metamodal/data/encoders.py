@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from metamodal.data.extractors import Extractor, Tunable, open_extractor
+from metamodal.data.extractors import Extractor, Tunable, is_weights, open_extractor
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.schema import Schema
 from metamodal.errors import ArtifactError, OptionError, suggestion
 
-__all__ = ["Encoders", "Tuned", "open_encoders"]
+__all__ = ["Encoders", "Tuned", "open_encoders", "reopened"]
 
 _CHUNK = 256
 
@@ -43,24 +43,47 @@ class Encoders:
         return {"spec": encoder.spec, "identity": encoder.identity, "tuned": name in self.tuned}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Encoders:
+    def from_record(cls, record: Mapping[str, Any], given: Mapping[str, Any]) -> Encoders:
         """The encoders that a saved preprocessor names, if they are still what they were.
 
         Of those trained along the artifact has the weights.
 
+        Args:
+            given: those that are code, by modality.
+
         Raises:
-            ArtifactError: a frozen encoder's weights or settings are others than in training.
+            ArtifactError: a frozen encoder's weights or settings are others than in training, or an
+                encoder is code and not given.
         """
         found: dict[bool, dict[str, Any]] = {False: {}, True: {}}
         for name, entry in record.items():
             if said := entry.get("encoder"):
-                encoder = open_extractor(said["spec"], entry["kind"], name)
-                if not said["tuned"] and encoder.identity != said["identity"]:
-                    raise ArtifactError(
-                        f"encoder of {name}: {said['spec']} is not what it was in training. Restore it, or train again."
-                    )
-                found[said["tuned"]][name] = encoder
+                found[said["tuned"]][name] = reopened(said, entry["kind"], name, given.get(name))
         return cls(found[False], found[True])
+
+
+def reopened(said: Mapping[str, Any], kind: str, name: str, given: Any = None) -> Extractor:
+    """The encoder of an artifact's record: `given` by the caller, or from a folder of weights.
+
+    The record itself never causes an import.
+
+    Raises:
+        ArtifactError: it is code and not given, or it is another than in training.
+    """
+    spec = said["spec"]
+    if given is None and not is_weights(spec):
+        raise ArtifactError(
+            f"encoder of {name}: {spec!r} is code, or a folder that is not there, and an artifact runs no code. "
+            f"Restore the folder, or give the code again: --encoder {name}={spec}, "
+            f"in Python load(folder, encoders={{{name!r}: …}})."
+        )
+    encoder = open_extractor(spec if given is None else given, kind, name)
+    if not said.get("tuned") and encoder.identity != said["identity"]:
+        raise ArtifactError(
+            f"encoder of {name}: {encoder.spec or type(encoder).__name__} is not what it was in training ({spec}). "
+            "Restore it, or train again."
+        )
+    return encoder
 
 
 def open_encoders(said: Mapping[str, Any], tune: Sequence[str], schema: Schema) -> Encoders:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from metamodal.data.extractors.protocol import Extractor
 from metamodal.data.modalities import Modality
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.opening import opener, quiet_decoders
+from metamodal.data.opening import opener
 
 __all__ = ["Features", "Generic", "content_of"]
 
@@ -64,7 +63,7 @@ class Features:
     ) -> list[np.ndarray | None]:
         """One vector a cell, `None` for an empty cell and for one that `failed` was told of."""
         result: list[np.ndarray | None] = [None] * len(cells)
-        with quiet_decoders(), _one_torch_thread(), ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(_THREADS) as pool:
             todo = [i for i, cell in enumerate(cells) if cell is not None]
             digests: dict[int, bytes] = {}
             if self.store is not None:
@@ -180,14 +179,3 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable[[Any], Any], jobs: Iterable[
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """The threads here share the cores; torch's own would get in their way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

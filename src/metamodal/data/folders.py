@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,45 @@ from metamodal.data.roles import Roles
 from metamodal.data.splits import part_of
 from metamodal.errors import DataError
 
-__all__ = ["ABOUT", "class_folders", "read_shards", "roles_beside", "saved_splits", "shards_of"]
+__all__ = [
+    "ABOUT",
+    "class_folders",
+    "is_encoded",
+    "read_shards",
+    "roles_beside",
+    "saved_splits",
+    "shards_named",
+    "shards_of",
+    "signed",
+]
 
 ABOUT = "metamodal.json"
 """Beside shards that `encode` wrote: what their columns are, and the roles that go without saying."""
+
+
+def signed(about: dict[str, Any]) -> str:
+    """What stands in `ABOUT`, with a digest that tells it from a file of the same name by others."""
+    return json.dumps(about | {"digest": _digest(about)}, indent=1, ensure_ascii=False)
+
+
+def is_encoded(folder: Path, record: str = ABOUT) -> bool:
+    """Whether `encode` wrote this folder's record."""
+    try:
+        about = _json(folder / record)
+    except DataError:
+        return False
+    return about.pop("digest", None) == _digest(about)
+
+
+def shards_named(folder: Path, record: str = ABOUT) -> list[Path] | None:
+    """The shards that the record of a folder names, in order; `None` without a record that `encode` wrote."""
+    if not is_encoded(folder, record):
+        return None
+    return [folder / Path(str(name)).name for name in _json(folder / record).get("shards", [])]
+
+
+def _digest(about: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def saved_splits(folder: Path) -> dict[str, list[Path]] | None:
@@ -46,11 +82,16 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def shards_of(folder: Path) -> list[Path]:
-    """The table files in a folder, in order of their names.
+    """The table files in a folder, in order of their names; of one that `encode` wrote those that it named.
 
     Raises:
-        DataError: files of two formats.
+        DataError: files of two formats, or one is missing.
     """
+    if (named := shards_named(folder)) is not None:
+        for path in named:
+            if not path.is_file():
+                raise DataError(f"{path}: missing, though {ABOUT} names it. Encode the table again.")
+        return named
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in FORMATS and not p.name.startswith("."))
     endings = sorted({p.suffix.lower() for p in files})
     if len(endings) > 1:
@@ -65,7 +106,9 @@ def roles_beside(folder: Path) -> Roles | None:
     path = folder / ABOUT
     if not path.is_file():
         return None
-    said = _json(path).get("roles", {})
+    if not is_encoded(folder):
+        raise DataError(f"{path}: damaged, or not written by encode. Encode the table again.")
+    said = _json(path)["roles"]
     return Roles(**said | {"use": tuple(said["use"])})
 
 

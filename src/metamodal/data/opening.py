@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import PIL.Image
 
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
@@ -17,19 +14,11 @@ from metamodal.data.modalities.tabular import infinite
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import MetamodalError
 
-__all__ = ["opener", "quiet_decoders"]
+__all__ = ["opener"]
 
-
-@contextmanager
-def quiet_decoders() -> Iterator[None]:
-    """No warnings of Pillow's: a cell is read, or refused with a reason.
-
-    Not within threads but around them: filters of warnings are the whole process's.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-        yield
+# A cell is read, or refused with a reason: Pillow's warnings say nothing more. Filters belong to the whole
+# process, so this one is set once and not around calls, which would change it under other threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Path], Any]:

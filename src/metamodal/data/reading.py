@@ -18,7 +18,7 @@ from metamodal.data.extraction import Features
 from metamodal.data.extractors import Extractor
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.opening import opener, quiet_decoders
+from metamodal.data.opening import opener
 from metamodal.data.string_kinds import NUMBERS_AS_TEXT
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
@@ -88,8 +88,7 @@ def read_cells(
         else:
             tuned = encoders.tuned[name].open if encoders and name in encoders.tuned else None
             read = tuned or opener(kind, limits | dataset.schema.limits)
-            with quiet_decoders():
-                values[name] = _read(cells, read, dataset.base, kind, failed)
+            values[name] = _read(cells, read, dataset.base, kind, failed)
     return Cells(values, kinds, dataset)
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from metamodal.data.cache import cache_folder
 from metamodal.data.dataset import Dataset
@@ -28,7 +31,7 @@ from metamodal.data.encode import fit_options, fitted_from
 from metamodal.data.encoders import open_encoders
 from metamodal.data.extraction import Features, Generic, content_of
 from metamodal.data.extractors import Extractor
-from metamodal.data.folders import ABOUT
+from metamodal.data.folders import ABOUT, is_encoded, shards_named, signed
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.reading import raw_cells, read_cells, refused
@@ -37,13 +40,15 @@ from metamodal.data.schema import Schema, infer
 from metamodal.data.source import Source
 from metamodal.data.table import frame_of_cells
 from metamodal.data.triples import Triples, read_triples
-from metamodal.errors import OptionError
+from metamodal.errors import OptionError, OutputError
+from metamodal.storage import PART, check_folder, explained, locked, made, write_text
 
 __all__ = ["Encoded", "ShardOptions", "encode_table"]
 
 _SAMPLE = 1024  # rows that scales and levels are fitted to
 _MEDIA_SAMPLE = 256  # of them, where a cell takes long to decode and much memory
 _CHUNK = 1024
+_PENDING = f"{PART}shards.json"  # names the shards that are being put into place
 
 
 @dataclass(frozen=True)
@@ -92,35 +97,25 @@ def encode_table(
     """Features of every modality of a table, in a folder that every command reads as a table.
 
     A column a modality, list<float32>, null where the cell is absent; columns with other roles, and
-    those that nothing is learned from, stay as they are unless they are media or lists. The folder
-    appears whole or not at all; one that `encode_table` wrote before is replaced.
+    those that nothing is learned from, stay as they are unless they are media or lists. The table
+    appears whole or not at all; one that `encode_table` wrote before is replaced, and stays if this fails.
 
     Args:
         watch: called with the number of rows after each chunk.
 
     Raises:
         DataError: a cell that cannot be read, named by row and column.
-        OptionError: `out` holds something else.
+        OutputError: `out` holds files of others, cannot be written, or is written to by another process.
     """
     folder = Path(out)
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / ABOUT).exists())):
-        raise OptionError(f"--out {folder}: exists and holds no encoded table. Name another folder.")
+    check_folder(folder, ours=is_encoded(folder), left=_left(folder))
     said = said.over(source.roles) if source.roles else said
     sample = _sampled(source, said, options)
     features = _encoders(sample, options)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        part.chmod(0o755)
+    with explained(folder), _staged(folder) as part, _one_torch_thread():
         rows, shards = _write_shards(source, sample, features, part, options, watch)
         widths = _widths(part, features)
-        _write_about(part, source, sample.schema, features, widths)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.replace(folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        _publish(part, folder, _about(source, sample.schema, features, widths))
     computed = sum(f.computed for f in features.values())
     found = sum(f.found for f in features.values())
     return Encoded(folder, rows, shards, widths, computed, found, sample.schema)
@@ -180,19 +175,15 @@ def _generic(sample: Dataset, name: str, kind: str, options: ShardOptions) -> Ge
     key = hashlib.blake2b(repr((kind, settings, content)).encode(), digest_size=16).hexdigest()
     path = cache_folder() / "fits" / f"{key}.json"
     try:
-        return Generic(kind, fitted_from(kind, json.loads(path.read_text())), limits)
+        return Generic(kind, fitted_from(kind, json.loads(path.read_text("utf-8"))), limits)
     except (OSError, ValueError, TypeError, KeyError):
         pass
     values = [v for v in read_cells(sample, wanted, options.unreadable).values[name] if v is not None]
     if not values:
         return None
     modality = modalities[kind].fit(values, **settings)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".part").write_text(json.dumps(asdict(modality)))  # type: ignore[call-overload]
-        path.with_suffix(".part").replace(path)
-    except OSError:
-        pass
+    with suppress(OutputError):
+        write_text(path, json.dumps(asdict(modality)))  # type: ignore[call-overload]
     return Generic(kind, modality, limits)
 
 
@@ -291,11 +282,11 @@ def _widths(folder: Path, features: Mapping[str, Features]) -> dict[str, int]:
     return widths
 
 
-def _write_about(
-    folder: Path, source: Source, schema: Schema, features: Mapping[str, Features], widths: dict[str, int]
-) -> None:
+def _about(
+    source: Source, schema: Schema, features: Mapping[str, Features], widths: dict[str, int]
+) -> dict[str, Any]:
     single = {r: schema.role(r) for r in ("target", "task", "group", "split", "time")}
-    about = {
+    return {
         "source": source.name,
         "roles": {role: column for role, column in single.items() if column} | {"use": list(features)},
         "modalities": {
@@ -309,4 +300,53 @@ def _write_about(
             for name, f in features.items()
         },
     }
-    (folder / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False))
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A hidden folder inside `folder` to write shards to; no other process writes there meanwhile."""
+    new = made(folder)
+    try:
+        with locked(folder.resolve(), wait=False):
+            for path in (*_left(folder), *folder.glob(f"{PART}*")):  # of an attempt that was killed
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            part = Path(tempfile.mkdtemp(prefix=PART, dir=folder))
+            try:
+                yield part
+                new = []
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    finally:
+        for path in new:
+            path.rmdir()
+
+
+def _left(folder: Path) -> list[Path]:
+    """The shards that an attempt put into place before it was killed, and that no record names."""
+    named = {path.name for path in shards_named(folder) or []}
+    return [path for path in shards_named(folder, _PENDING) or [] if path.name not in named]
+
+
+def _publish(part: Path, folder: Path, about: dict[str, Any]) -> None:
+    """The shards under names that the present table does not use, then the record that names them; then the
+    old ones go."""
+    old = shards_named(folder) or []
+    turn = "" if not old or old[0].stem.endswith("-1") else "-1"
+    shards = {f"{path.stem}{turn}.parquet": path for path in sorted(part.iterdir())}
+    write_text(folder / _PENDING, signed({"shards": list(shards)}))
+    for name, path in shards.items():
+        os.replace(path, folder / name)
+    write_text(folder / ABOUT, signed(about | {"shards": list(shards)}))
+    for path in (*(path for path in old if path.name not in shards), folder / _PENDING):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Cells are computed in threads, which share the cores; torch's own would get in their way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

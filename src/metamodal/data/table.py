@@ -7,21 +7,30 @@ text, an integer column with gaps stays integer, and a NaN in a file stays a NaN
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import pandas as pd
 
 from metamodal.data.cells import canonical, has_lone_surrogate
 from metamodal.data.unreadable import HALF_CHARACTER, checked
-from metamodal.errors import DataError, OptionError
+from metamodal.errors import DataError, OptionError, OutputError
+from metamodal.storage import check_file, explained, written
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["check_names", "frame_of", "frame_of_cells", "from_dataframe", "write_frame"]
+__all__ = [
+    "check_names",
+    "check_target",
+    "frame_of",
+    "frame_of_cells",
+    "from_dataframe",
+    "standard_output",
+    "write_frame",
+]
 
 
 def from_dataframe(frame: pd.DataFrame) -> pd.DataFrame:
@@ -56,29 +65,72 @@ def check_names(names: Sequence[str], table: str, said: Iterable[Any] | None = N
         first[name] = origin
 
 
-def write_frame(frame: pd.DataFrame, target: str | Path) -> None:
-    """A frame of plain values as CSV, JSONL or Parquet, by the ending; `-` writes CSV to stdout.
+def check_target(target: str | Path) -> None:
+    """The error that `write_frame` would end with, as far as it is known before there is anything to write.
 
-    A file appears whole or not at all.
+    Raises:
+        OptionError: an ending that is not written.
+        OutputError: no space, no permission, or a path that is something else.
     """
     if str(target) == "-":
-        frame.to_csv(sys.stdout, index=False)
+        standard_output()
         return
-    path = Path(target)
+    _writer(Path(target))
+    check_file(target)
+
+
+def write_frame(frame: pd.DataFrame, target: str | Path) -> None:
+    """A frame of plain values as CSV, TSV, JSONL or Parquet, by the ending; `-` writes CSV to stdout.
+
+    Text is UTF-8. A file appears whole or not at all.
+    """
+    if str(target) == "-":
+        with explained("standard output"):
+            stream = standard_output()
+            frame.to_csv(stream, index=False)
+            stream.flush()
+        return
+    write = _writer(Path(target))
+    with written(target) as part:
+        write(frame, part)
+
+
+def standard_output() -> TextIO:
+    """The stream that data goes to.
+
+    Raises:
+        OutputError: it is closed.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output: it is closed. Open it, or name a file with --out.")
+    return sys.stdout
+
+
+def _writer(path: Path) -> Callable[[pd.DataFrame, Path], None]:
+    """What writes a file of this ending."""
     suffix = path.suffix.lower()
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if suffix in (".jsonl", ".ndjson"):
-        frame.to_json(part, orient="records", lines=True, force_ascii=False, date_format="iso")
-    elif suffix == ".parquet":
-        frame.to_parquet(part, index=False)
-    elif suffix in (".csv", ".tsv"):
-        frame.to_csv(part, index=False, sep="\t" if suffix == ".tsv" else ",")
-    else:
+    if suffix not in _WRITERS:
         raise OptionError(
-            f"{path}: cannot write {suffix or 'a file without ending'}. End it in .csv, .jsonl or .parquet."
+            f"{path}: cannot write {suffix or 'a file without ending'}. End it in {', '.join(_WRITERS)}."
         )
-    part.replace(path)
+    return _WRITERS[suffix]
+
+
+def _csv(frame: pd.DataFrame, path: Path, separator: str = ",") -> None:
+    frame.to_csv(path, index=False, sep=separator, encoding="utf-8")
+
+
+def _jsonl(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_json(path, orient="records", lines=True, force_ascii=False, date_format="iso")
+
+
+_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+    ".csv": _csv,
+    ".tsv": lambda frame, path: _csv(frame, path, "\t"),
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
+}
 
 
 def frame_of_cells(columns: dict[str, list[Any]]) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -23,6 +22,7 @@ from metamodal.data.schema import Column, Schema
 from metamodal.errors import DataError
 from metamodal.evaluation.audit_text import heading
 from metamodal.evaluation.pictures import Picture, painter
+from metamodal.storage import write_text
 
 __all__ = ["write_audit"]
 
@@ -47,11 +47,7 @@ def write_audit(path: Path, audit: Audit) -> Path:
     """
     view = _View(audit)
     text = _template().render(version=version("metamodal"), audit=audit, view=view)
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(text, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
-    os.replace(part, path)
-    return path
+    return write_text(path, text)
 
 
 def _template() -> Any:

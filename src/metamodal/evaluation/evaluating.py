@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -41,6 +43,8 @@ def evaluate(
     unreadable: str = "error",
     cells: Cells | None = None,
     rows: np.ndarray | None = None,
+    seconds: float = math.inf,
+    watch: Callable[[int], None] = lambda results: None,
 ) -> Iterator[Evaluation]:
     """The model on each protocol; the table is read and encoded once.
 
@@ -49,6 +53,8 @@ def evaluate(
     Args:
         cells: the table's cells, where they have been read already.
         rows: the rows to draw from; by default `held_out` says which.
+        seconds: for the baselines of each protocol; those that would begin later are left out, and a note says so.
+        watch: called with the number of results after each one.
     """
     if model.generic and any(p.retrieval and not p.baselines for p in protocols):
         raise OptionError(
@@ -78,7 +84,7 @@ def evaluate(
     known = cache(lambda: known_rows(model, dataset, unreadable, cells))
     ground = _Ground(model, part, rows, raw, tokens, spaces, crowd, told, unseen, notes, known)
     for protocol in protocols:
-        yield _evaluated(ground, protocol)
+        yield _evaluated(ground, protocol, seconds, watch)
 
 
 @dataclass(frozen=True)
@@ -109,19 +115,32 @@ class _Ground:
         return tasks_in(self.part, np.arange(len(self.part)))
 
 
-def _evaluated(ground: _Ground, protocol: Protocol) -> Evaluation:
+def _evaluated(
+    ground: _Ground, protocol: Protocol, seconds: float, watch: Callable[[int], None]
+) -> Evaluation:
     model, pooled = ground.model, ground.part.pooled
     trial = _trial(ground, protocol)
+    found: list[Result] = []
+    for result in results(trial):
+        found.append(result)
+        watch(len(found))
+    rivals, began, notes = [], time.perf_counter(), list(ground.notes)
+    for rival in _rivals(ground, trial) if protocol.baselines else ():
+        rivals.append(rival)
+        watch(len(found) + len(rivals))
+        if time.perf_counter() - began > seconds:
+            notes.append(f"baselines: some are left out, since they took more than {seconds:.0f} s")
+            break
     return Evaluation(
         protocol,
         ground.unseen,
-        tuple(results(trial)),
-        tuple(_rivals(ground, trial)) if protocol.baselines else (),
+        tuple(found),
+        tuple(rivals),
         Counter() if pooled else confusions(trial),
         tuple(showcase(trial, e, ground.part, ground.rows) for e in range(3)),
         str(component_record(learners, model.engine.learner)["kind"]),
         bool(model.record) or not model.generic,
-        (*ground.notes, *ground.told.notes, *_said_of_retrieval(ground, protocol)),
+        (*notes, *ground.told.notes, *_said_of_retrieval(ground, protocol)),
         model.targets,
         population_result(trial) if pooled else None,
         answers(trial) if pooled else None,

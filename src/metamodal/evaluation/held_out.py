@@ -7,6 +7,7 @@ import numpy as np
 from metamodal.data.dataset import Dataset
 from metamodal.data.splits import rows_of
 from metamodal.data.tasks import tasks_in
+from metamodal.errors import DataError
 from metamodal.evaluation.told import class_table, told_tasks
 from metamodal.predictor import MetaModel, fingerprint
 
@@ -20,6 +21,9 @@ def held_out(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tupl
     others the test part of the split column if there is one and it is not empty. Else, for a trained
     model, rows of classes, tasks and groups that it did not see; for an untrained one the part that a
     trained one would be tested on, so that the two compare.
+
+    Raises:
+        DataError: the table that the model was trained on, and no row of it was kept for a test.
     """
     labels, seen = dataset.labels(), model.seen.classes
     notes: list[str] = []
@@ -30,6 +34,11 @@ def held_out(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tupl
         rows = rows_of(recorded["rows"]["test"])
         rows = rows[labels[rows] != np.array(None)]
         return rows, unseen_in(model, dataset, rows), tuple(recorded["notes"])
+    if recorded and recorded["keys"] in same:
+        raise DataError(
+            f"{dataset.name}: the model was trained on this table and kept no rows of it for a test. Give a table of "
+            "new rows, or train with a test part: data.shares=[0.6,0.2,0.2], or a split column with test rows."
+        )
     by_split = untrained or dataset.schema.role("split") or _split_by_row(model)
     split = dataset.split(model.record.get("seed", 0)) if by_split else None
     if split is not None and (untrained or len(split.test)):

@@ -20,6 +20,7 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.reading import Cells
 from metamodal.data.splits import rows_of
 from metamodal.data.tasks import Draw
+from metamodal.evaluation.spaces import Encoding
 from metamodal.predictor import MetaModel
 from metamodal.types import Batch
 
@@ -75,11 +76,8 @@ def known_rows(
         return {}
     train, valid = (rows_of(recorded["rows"][part]) for part in ("train", "valid"))
     rows = np.concatenate([train, valid])
-    read = cells.rows(rows) if cells is not None else model.preprocessor.read(dataset.rows(rows), unreadable)
-    raw = model.preprocessor.encode(read)
-    spaces = {"untrained": model.preprocessor.features(raw)}
-    if model.engine.learner.reads == "tokens":
-        spaces["learned"] = model.tokens(raw)
+    encoding = Encoding(model, dataset, cells, unreadable, compared=True)
+    _, spaces = encoding.of(encoding.raw(rows))
     chose = np.arange(len(rows)) >= len(train)
     return {features: Population(x, dataset.labels()[rows], chose) for features, x in spaces.items()}
 

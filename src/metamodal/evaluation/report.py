@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +20,7 @@ from metamodal.evaluation.protocol import Evaluation
 from metamodal.evaluation.retrieval import RANKS
 from metamodal.evaluation.views import DataView, episode_views, score_views
 from metamodal.predictor import MetaModel
+from metamodal.storage import write_text
 
 __all__ = ["FinishedRun", "write_report"]
 
@@ -99,11 +99,7 @@ def write_report(
         episodes=episode_views(evaluations, data),
         pooled_episodes=pooled_episodes(evaluations, data.draw),
     )
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(text, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
-    os.replace(part, path)
-    return path
+    return write_text(path, text)
 
 
 def _template() -> Any:

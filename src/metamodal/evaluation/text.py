@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from metamodal.evaluation.protocol import Evaluation
@@ -12,10 +13,26 @@ from metamodal.evaluation.retrieval import RANKS
 __all__ = ["SHOWN", "evaluation_table", "label", "leaderboard_lines"]
 
 
-def evaluation_table(evaluation: Evaluation) -> str:
-    """One line a result: what, its score with its interval, and other scores; then one line a retrieval."""
+def evaluation_table(evaluation: Evaluation, *, brief: bool = False) -> str:
+    """One line a result: what, its score with its interval, and other scores; then one line a retrieval.
+
+    Args:
+        brief: of the baselines only those on all modalities, and the best one on a single modality.
+    """
+    shown = replace(evaluation, baselines=tuple(_telling(evaluation))) if brief else evaluation
     table = _pooled_table if evaluation.targets.outputs else _class_table
-    return "\n".join([table(evaluation), *_retrieval(evaluation)])
+    lines = [table(shown), *_retrieval(evaluation)]
+    if left := len(evaluation.baselines) - len(shown.baselines):
+        lines.append(f"  {left} more baselines stand in the report")
+    return "\n".join(lines)
+
+
+def _telling(evaluation: Evaluation) -> Iterator[Result]:
+    single = [b for b in evaluation.baselines if len(b.modalities) == 1 and b.queried is None]
+    best = max(single, key=lambda b: b.score[0], default=None)
+    for baseline in evaluation.baselines:
+        if baseline is best or baseline.name == "support_mean" or len(baseline.modalities) > 1:
+            yield baseline
 
 
 def _class_table(evaluation: Evaluation) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
 from metamodal.outputs import CLASSES, Output
+from metamodal.pure import Pure
 from metamodal.types import Batch, Embed, Episode, Learner, Params, Setting
 
 __all__ = ["Engine", "some"]
@@ -39,7 +39,8 @@ class Engine:
         self.learner = learner
         self.modalities = modalities
         self.output, self.outputs = output, outputs
-        self.fn: Embed = _Stage(model, "embed" if learner.reads == "inputs" else "fuse", output)
+        self._pure = Pure(model)
+        self.fn: Embed = self._stage("embed" if learner.reads == "inputs" else "fuse")
 
     @property
     def dim(self) -> int:
@@ -66,7 +67,7 @@ class Engine:
 
         Rows run in chunks, which stay in the cache.
         """
-        run = _Stage(self.model, "encode", self.output)
+        run = self._stage("encode")
         rows = len(batch.targets)
         parts = [
             run(params, batch.take(torch.arange(i, min(i + chunk, rows)))) for i in range(0, rows, chunk)
@@ -75,7 +76,7 @@ class Engine:
 
     def adapt(self, params: Params, support: Batch) -> Any:
         """The adapted state of one task, or of a stack of them, from encoded support rows."""
-        about = _Stage(self.model, "describe", self.output)(params, support) if support.about else {}
+        about = self._stage("describe")(params, support) if support.about else {}
         return self.learner.adapt(self.fn, params, support._replace(about=about))
 
     def predict(self, params: Params, adapted: Any, query: Batch) -> Float[Tensor, "*t q k"]:
@@ -132,38 +133,41 @@ class Engine:
 
     def embed(self, params: Params, batch: Batch) -> Float[Tensor, "n d"]:
         """The shared space's embedding of raw rows, before any task."""
-        return _Stage(self.model, "embed", self.output)(params, batch)
+        return self._stage("embed")(params, batch)
 
     def fuse(self, params: Params, tokens: Batch) -> Float[Tensor, "n d"]:
         """The embedding of rows whose tokens are there."""
-        return _Stage(self.model, "fuse", self.output)(params, tokens)
+        return self._stage("fuse")(params, tokens)
 
     def decode(
         self, params: Params, tokens: Batch, targets: Collection[str] | None = None
     ) -> dict[str, dict[str, Tensor]]:
         """Of each input, token or embedding, the targets that the model has a decoder of; by default all."""
-        return _Stage(self.model, "decode", self.output)(params, tokens, targets=targets)
+        return self._stage("decode")(params, tokens, targets=targets)
 
     def attend(self, params: Params, tokens: Batch) -> Float[Tensor, "n h m m"]:
         """How much each token of a row attends to each, of a model that attends."""
-        return _Stage(self.model, "attend", self.output)(params, tokens)
+        return self._stage("attend")(params, tokens)
 
     def impute(self, params: Params, tokens: Batch) -> Any:
         """What each token says of each other one of its row, of a model that imputes."""
-        return _Stage(self.model, "impute", self.output)(params, tokens)
+        return self._stage("impute")(params, tokens)
+
+    def _stage(self, name: str) -> _Stage:
+        return _Stage(self._pure, name, self.output)
 
 
 @dataclass(frozen=True)
 class _Stage:
     """One stage of the model as a pure function."""
 
-    model: nn.Module
+    pure: Pure
     stage: str
     output: Output
 
     def __call__(self, params: Params, batch: Batch, **more: Any) -> Any:
         weights = {k[6:]: v for k, v in params.items() if k.startswith("model.")}
-        return functional_call(self.model, weights, (batch,), {"stage": self.stage, **more})
+        return self.pure(weights, batch, stage=self.stage, **more)
 
 
 def _pieces(episodes: Episode, at_once: int) -> Iterator[Episode]:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from metamodal.data.encode import Preprocessor
 from metamodal.predictor import MetaModel
@@ -16,11 +16,13 @@ from metamodal.training.loop import meta_train
 from metamodal.training.material import Material
 from metamodal.training.memory import remembered, renewed
 from metamodal.training.options import TrainOptions
+from metamodal.training.population import populated, repopulated
 from metamodal.training.progress import Progress, Trained
 from metamodal.training.refit import refitted
 from metamodal.training.search import Candidate, Placed, halved
 from metamodal.training.sources import Sources
 from metamodal.training.told import Told
+from metamodal.training.untrained import Untrained, against_untrained
 from metamodal.types import Batch, Params
 
 __all__ = ["Contest", "Entrant"]
@@ -43,7 +45,7 @@ class Entrant:
 class Contest:
     """What all entrants share: a table's rows as tensors, its tasks, and who watches.
 
-    `told` is what is known of the rows' classes.
+    `told` is what is known of the rows' classes, `keep` sees the best parameters so far of any of them.
     """
 
     preprocessor: Preprocessor
@@ -52,6 +54,7 @@ class Contest:
     seed: int
     told: Told | None
     watch: Callable[[Progress], None]
+    keep: Callable[[Entrant, Params, Progress], None] = lambda entrant, params, progress: None
 
     def alone(self, entrant: Entrant, start: Params | None = None) -> Trained:
         """An entrant trained by itself, maybe from parameters to go on from."""
@@ -90,18 +93,32 @@ class Contest:
         """The parameters with what all training rows say of names, where that helps; see `remembered` of memory."""
         return remembered(self._material(entrant), params)
 
+    def populated(self, entrant: Entrant, params: Params) -> tuple[Params, float | None]:
+        """The parameters with a regression of all training rows on labels or numbers, where that helps."""
+        return populated(self._material(entrant), params)
+
+    def against_untrained(self, entrant: Entrant, params: Params, plain: Entrant) -> Untrained | None:
+        """How a model without meta-training does on the same validation tasks; see `against_untrained`."""
+        return against_untrained(self._material(entrant), params, self._material(plain), plain.model.params)
+
     def bridged(self, entrant: Entrant, params: Params) -> tuple[Params, dict[float, float]]:
         """The parameters with maps between modalities, where that helps retrieval; see `bridged` of bridging."""
         return bridged(self._material(entrant), params)
 
     def finished(
-        self, entrant: Entrant, params: Params, penalty: float | None, whole: TrainOptions | None
+        self,
+        entrant: Entrant,
+        params: Params,
+        penalty: float | None,
+        whole: TrainOptions | None,
+        regressed: float | None = None,
     ) -> tuple[Params, int]:
         """The parameters with what validation rows teach, once all is chosen, and the steps of a refit.
 
         Args:
             penalty: of memories, if there are any.
             whole: the options of all of training, a share of which is the refit; nothing if there is to be none.
+            regressed: the penalty of the population's regression, if there is one.
         """
         material, steps = self._material(entrant, self.seed + 1), 0
         if whole is not None:
@@ -109,7 +126,8 @@ class Contest:
             options = material.options.model_copy(update={"budget": last.budget, "steps": last.steps})
             watch = _after(self.watch, whole.budget - last.budget)
             params, steps = refitted(replace(material, options=options), params, watch)
-        return rebuilt(material, renewed(material, params, penalty)), steps
+        params = repopulated(material, renewed(material, params, penalty), regressed)
+        return rebuilt(material, params), steps
 
     def verdict(self, entrant: Entrant, params: Params) -> Verdict | None:
         """Whether all modalities do better than the best alone, on validation tasks."""
@@ -117,7 +135,8 @@ class Contest:
 
     def _trained(self, entrant: Entrant, start: Params | None, watch: Callable[[Progress], None]) -> Trained:
         material = self._material(entrant, self.seed + (1 if start else 0))
-        return meta_train(material, start=start, watch=watch)
+        keep = partial(self.keep, entrant)
+        return meta_train(material, start=start, watch=watch, keep=keep)
 
     def _material(self, entrant: Entrant, seed: int | None = None) -> Material:
         options, generic = entrant.options, entrant.model.generic

@@ -15,6 +15,7 @@ from metamodal.training.course import Course
 from metamodal.training.material import Material
 from metamodal.training.memory import forgotten, weighs_names
 from metamodal.training.progress import Progress
+from metamodal.training.workers import WorkerDiedError
 from metamodal.types import Params
 
 __all__ = ["refitted"]
@@ -34,7 +35,7 @@ def refitted(
         with course.workers:
             for progress, _ in course.steps():
                 watch(progress)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, WorkerDiedError):
         return params, 0
     fixed = material.engine.output.fixed
     settled = {k: v for k, v in params.items() if weighs_names(k) or k == TRUST or (fixed and restrains(k))}

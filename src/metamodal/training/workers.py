@@ -12,7 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Workers"]
+from metamodal.errors import MetamodalError
+
+__all__ = ["WorkerDiedError", "Workers"]
+
+
+class WorkerDiedError(MetamodalError):
+    """A worker process ended without a word: killed, or out of memory."""
 
 
 class Workers:
@@ -55,16 +61,20 @@ class Workers:
         """The mean of all workers' outcomes, once each has done the job anew.
 
         Raises:
+            WorkerDiedError: another process was killed.
             RuntimeError: what went wrong in another process, with its traceback.
         """
-        for pipe in self.pipes:
-            pipe.send(True)
+        for number, pipe in enumerate(self.pipes):
+            try:
+                pipe.send(True)
+            except OSError:
+                raise self._died(number) from None
         total = self.job(0)
         for number, pipe in enumerate(self.pipes):
             try:
                 failure = pipe.recv()
-            except EOFError:
-                raise RuntimeError(f"worker {number + 1} ended unexpectedly") from None
+            except (EOFError, OSError):
+                raise self._died(number) from None
             if failure:
                 raise RuntimeError(f"worker {number + 1} failed:\n{failure}")
             total = total + self.shares[number]
@@ -82,11 +92,17 @@ class Workers:
             torch.set_num_threads(self.threads)
         self.pipes, self.processes = [], []
 
+    def _died(self, number: int) -> WorkerDiedError:
+        return WorkerDiedError(
+            f"worker process {number + 1} ended unexpectedly: killed, or out of memory. Use fewer: train.workers=1."
+        )
+
     def _serve(self, number: int, pipe: Connection, far: Connection) -> None:
         """A worker's life: the job whenever asked, until nobody is there to ask."""
         import signal
 
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the first process to answer
+        for each in (signal.SIGINT, signal.SIGTERM):  # interrupts are for the first process to answer
+            signal.signal(each, signal.SIG_IGN)
         for other in (*self.pipes, far):  # else nobody's end would end this one
             other.close()
         while True:

@@ -25,7 +25,6 @@ from metamodal.data.audit.labels import (
 )
 from metamodal.data.audit.noise import label_noise
 from metamodal.data.dataset import Dataset
-from metamodal.data.opening import quiet_decoders
 from metamodal.data.problems import Problem, Report
 from metamodal.data.roles import Roles
 from metamodal.data.schema import infer
@@ -95,11 +94,10 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
 
     dataset, odd = _opened(source, said, of("row"), of("kind"))
     dataset = replace(dataset, plan=plan)
-    with quiet_decoders():
-        columns = opened_cells(dataset, odd, of("unreadable"), watch)
-        dataset = replace(dataset, frame=without_unreadable(dataset.frame))
-        found = twins(dataset, columns)
-        findings = list(duplicate_findings(dataset, columns, found))
+    columns = opened_cells(dataset, odd, of("unreadable"), watch)
+    dataset = replace(dataset, frame=without_unreadable(dataset.frame))
+    found = twins(dataset, columns)
+    findings = list(duplicate_findings(dataset, columns, found))
     repeated_ids(dataset, columns, of("id"))
     findings += constant_findings(columns)
     findings += limit_findings(dataset, columns)

@@ -30,6 +30,7 @@ __all__ = [
     "PretrainedFolder",
     "Tunable",
     "hashed_words",
+    "is_weights",
     "open_extractor",
 ]
 
@@ -44,7 +45,7 @@ def open_extractor(said: Any, kind: str, column: str) -> Extractor:
         return _of_object(said, kind, None, column)
     if said == "minilm":
         return PretrainedFolder(_minilm(), kind, said)
-    if (Path(said) / "config.json").is_file():
+    if is_weights(said):
         return PretrainedFolder(Path(said), kind, said)
     module, colon, name = said.partition(":")
     if not colon or Path(said).is_dir():
@@ -52,6 +53,11 @@ def open_extractor(said: Any, kind: str, column: str) -> Extractor:
             f"encoder of {column}: {said!r} is no folder with config.json. Say minilm, such a folder, or package.module:name."
         )
     return _of_object(_imported(module, name, column), kind, said, column)
+
+
+def is_weights(spec: str) -> bool:
+    """Whether a spec names weights on disk, which are read, and not code, which would run."""
+    return spec == "minilm" or (Path(spec) / "config.json").is_file()
 
 
 def _of_object(item: Any, kind: str, spec: str | None, column: str) -> Extractor:

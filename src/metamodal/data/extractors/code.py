@@ -34,21 +34,18 @@ class FromModule:
     """
 
     def __init__(self, module: nn.Module, kind: str, spec: str | None) -> None:
-        self.module, self.kind, self.spec = module, kind, spec
+        self.module, self.kind, self.spec = _frozen(module), kind, spec
         self.identity = _fingerprint(module, kind)
 
     def open(self, cell: Any, base: Path) -> Any:
         return open_cell(self.kind, cell, base)
 
     def vectors(self, values: Sequence[Any]) -> np.ndarray:
-        was = self.module.training
-        self.module.eval()
         with torch.no_grad():
             parts = [
                 _flat(self.module(self.prepare(values[i : i + _BATCH])), self.spec or self.kind)
                 for i in range(0, len(values), _BATCH)
             ]
-        self.module.train(was)
         return torch.cat(parts).cpu().numpy().astype(np.float32)
 
     def prepare(self, values: Sequence[Any]) -> Tensor:
@@ -118,6 +115,12 @@ def hashed_words(values: Sequence[str], length: int, vocabulary: int) -> Tensor:
         for j, word in enumerate(str(text).lower().split()[:length]):
             numbers[i, j] = 1 + zlib.crc32(word.encode()) % (vocabulary - 1)
     return numbers
+
+
+def _frozen(module: nn.Module) -> nn.Module:
+    """The module in evaluation mode; one that its owner trains stays as it is, and a copy is taken."""
+    training = any(part.training for part in module.modules())
+    return copy.deepcopy(module).eval() if training else module
 
 
 def _vocabulary(module: nn.Module) -> int:

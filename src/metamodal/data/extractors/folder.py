@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,8 @@ _BATCH = 32
 _LENGTH = 256  # tokens of a window, where the model does not say
 _TUNED_LENGTH = 64  # tokens of a text whose network is trained along: every text pays for all of them
 _TUNED_SECONDS = 4.0
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}  # no download, no code from the folder
+_TOKENIZING = threading.Lock()  # a fast tokenizer keeps padding and truncation as state of its own
 
 
 class PretrainedFolder:
@@ -45,7 +48,7 @@ class PretrainedFolder:
         return open_cell(self.kind, cell, base)
 
     def vectors(self, values: Sequence[Any]) -> np.ndarray:
-        network = self._loaded.eval()
+        network = self._loaded
         order = sorted(range(len(values)), key=lambda i: _size(values[i]))  # like sizes share a batch
         size = 1 if self.kind == "audio" else _BATCH  # padded sound would change its neighbours' means
         found: dict[int, np.ndarray] = {}
@@ -70,8 +73,8 @@ class PretrainedFolder:
     @cached_property
     def _loaded(self) -> _Pooled:
         transformers = _transformers(self.spec)
-        model = transformers.AutoModel.from_pretrained(str(self.folder), local_files_only=True)
-        return _Pooled(model, self.kind, _pools_first(self.folder))
+        model = transformers.AutoModel.from_pretrained(str(self.folder), **_LOCAL)
+        return _Pooled(model, self.kind, _pools_first(self.folder)).eval()
 
     @cached_property
     def _preprocessing(self) -> Any:
@@ -82,7 +85,7 @@ class PretrainedFolder:
             "audio": transformers.AutoFeatureExtractor,
         }[self.kind]
         try:
-            return auto.from_pretrained(str(self.folder), local_files_only=True)
+            return auto.from_pretrained(str(self.folder), **_LOCAL)
         except (OSError, ValueError) as error:
             reason = (str(error).splitlines() or [""])[0]
             raise OptionError(
@@ -110,14 +113,15 @@ class PretrainedFolder:
         tokenizer = self._preprocessing
         longest = min(_length(self.folder), tokenizer.model_max_length)
         longest = min(longest, _TUNED_LENGTH) if fixed else longest
-        read = tokenizer(
-            texts,
-            padding="max_length" if fixed else True,
-            truncation=True,
-            max_length=longest,
-            return_overflowing_tokens=not fixed and tokenizer.is_fast,
-            return_tensors="pt",
-        )
+        with _TOKENIZING:
+            read = tokenizer(
+                texts,
+                padding="max_length" if fixed else True,
+                truncation=True,
+                max_length=longest,
+                return_overflowing_tokens=not fixed and tokenizer.is_fast,
+                return_tensors="pt",
+            )
         ids, mask = read["input_ids"], read["attention_mask"]
         windows = (
             read["overflow_to_sample_mapping"]

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metamodal.meta.learners.protocol import gate, learners, own, population, population_start, seen, shown
 from metamodal.meta.learners.prototypes import distances
+from metamodal.pure import Pure
 from metamodal.types import Batch, Embed, Params, Setting
 
 __all__ = ["InContext"]
@@ -92,7 +92,7 @@ class InContext:
             return inputs[0]
         outputs = len(mine["value.weight"][0]) if "value.weight" in mine else 0
         network = _reader(z.shape[-1], self.layers, self.heads, outputs)
-        return functional_call(network, mine, (part, *inputs))
+        return network(mine, part, *inputs)
 
 
 class _Layer(nn.Module):
@@ -161,7 +161,7 @@ class _Reader(nn.Module):
 
 
 @lru_cache(maxsize=8)
-def _reader(dim: int, layers: int, heads: int, outputs: int) -> _Reader:
-    """The structure that parameters are run through; its own weights are never used."""
-    with torch.random.fork_rng([]):
-        return _Reader(dim, layers, heads, outputs)
+def _reader(dim: int, layers: int, heads: int, outputs: int) -> Pure:
+    """The structure that parameters are run through; it has no weights of its own."""
+    with torch.device("meta"):
+        return Pure(_Reader(dim, layers, heads, outputs))

@@ -80,7 +80,7 @@ class PerModality:
         """The state of each voice, the voices' weights `(*t, v)`, and the names `(*t, k)` where voices that speak
         from memory go by them."""
         states, tests = {}, []
-        for voice, batch, voice_params in self._split(params, support):
+        for voice, batch, voice_params in self.split(params, support):
             states[voice] = self.base.adapt(fn, voice_params, batch)
             tests.append(self.base.leave_one_out(fn, voice_params, states[voice], batch))  # type: ignore[attr-defined]
         trust = F.softplus(torch.stack([own(params, f"{voice}.trust") for voice in states]))
@@ -109,13 +109,28 @@ class PerModality:
             votes = torch.cat([votes, self._recalled(fn, params, names[0], query)], -1)
         return (votes * weights[..., None, None, :]).sum(-1)
 
+    def leave_one_out(
+        self, fn: Embed, params: Params, adapted: tuple[Any, ...], support: Batch
+    ) -> Float[Tensor, "*t s k"]:
+        """The voices' leave-one-out logits under the weights of this task, which all of the rows chose."""
+        states, weights, *names = adapted
+        tests = [
+            self.base.leave_one_out(fn, voice_params, states[voice], batch)  # type: ignore[attr-defined]
+            for voice, batch, voice_params in self.split(params, support)
+        ]
+        stacked = self._filled(fn.output, tests, support)
+        if names:
+            recalled = self._recalled(fn, params, names[0], support)
+            stacked = torch.cat([stacked * _others(support.targets)[..., None], recalled], -1)
+        return (stacked * weights[..., None, None, :]).sum(-1)
+
     def votes(
         self, fn: Embed, params: Params, states: dict[str, Any], query: Batch
     ) -> Float[Tensor, "*t q k v"]:
         """The logits of every voice, before they are weighed."""
         votes = [
             self.base.predict(fn, voice_params, states[voice], batch)
-            for voice, batch, voice_params in self._split(params, query)
+            for voice, batch, voice_params in self.split(params, query)
         ]
         return self._filled(fn.output, votes, query)
 
@@ -129,7 +144,7 @@ class PerModality:
         """Each voice's logits from memory, centred over the classes that have a name; 0 where it is silent."""
         told = (names >= 0)[..., None, :].float()
         votes = []
-        for _, mine, voice_params in self._split(params, batch):
+        for _, mine, voice_params in self.split(params, batch):
             z = F.normalize(fn(params, mine), dim=-1)
             every = z @ own(voice_params, f"{MEMORY}.weight").mT + own(voice_params, f"{MEMORY}.bias")
             at = names.clamp(min=0)[..., None, :].expand(*every.shape[:-1], -1)
@@ -138,7 +153,7 @@ class PerModality:
             votes.append(logits * seen(mine)[..., None])
         return torch.stack(votes, -1)
 
-    def _split(self, params: Params, batch: Batch) -> list[tuple[str, Batch, Params]]:
+    def split(self, params: Params, batch: Batch) -> list[tuple[str, Batch, Params]]:
         """Each voice with the modalities it sees and the parameters it goes by."""
         found = []
         for voice in _voices(tuple(batch.inputs), self.joint):

@@ -1,0 +1,300 @@
+"""The trained thing on disk: a folder of JSON, safetensors and a model card; nothing that executes.
+
+config.json         format number, version, digests, what is in the tensors file, options, outcome
+model.safetensors   parameters (and, of a predictor, the adapted state)
+README.md           a model card for people
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from metamodal.errors import ArtifactError
+from metamodal.storage import check_folder, payload_of, replace_folder
+
+__all__ = [
+    "FORMAT",
+    "Manifest",
+    "check_artifact_folder",
+    "flattened",
+    "is_artifact",
+    "read_folder",
+    "unflattened",
+    "write_folder",
+]
+
+FORMAT = 2
+"""The number of the folder's layout; a change that older readers cannot read raises it."""
+_CONFIG, _TENSORS, _CARD = "config.json", "model.safetensors", "README.md"
+_ATTEMPTS = 5  # of a reader while a writer is at work
+_AGAIN = "Train or adapt again, or restore a copy"
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _Encoder(_Part):
+    spec: str
+    identity: str | None
+    tuned: bool
+
+
+class ModalityPart(_Part):
+    """A modality: its kind, the columns it is read from, what was fitted, and its pretrained encoder."""
+
+    kind: str
+    columns: list[str] = Field(min_length=1)
+    fitted: dict[str, Any]
+    encoder: _Encoder | None = None
+
+
+class _Seen(_Part):
+    classes: list[str]
+    tasks: list[str]
+    groups: list[str]
+
+
+class _Network(_Part):
+    fusion: str = "mean"
+    dim: int = Field(64, ge=1, le=2**16)
+    decoders: bool = False
+    impute: bool = False
+
+
+class PredictorPart(_Part):
+    """What a predictor has beside its model: its labels, the names of its state's tensors as a tree, and how
+    its logits become answers."""
+
+    labels: list[str] = Field(min_length=1)
+    state: Any
+    shift: list[pydantic.FiniteFloat] = []
+    thresholds: list[pydantic.FiniteFloat] = []
+
+
+class Manifest(_Part):
+    """The content of `config.json`, parsed: every field is there and of its type."""
+
+    format: Literal[2]
+    version: str
+    digest: str
+    sha256: str
+    generic: bool
+    network: _Network
+    learner: dict[str, Any]
+    modalities: dict[str, ModalityPart] = Field(min_length=1)
+    roles: dict[str, Any]
+    descriptors: dict[str, Any]
+    targets: dict[str, Any]
+    seen: _Seen
+    training: dict[str, Any]
+    predictor: PredictorPart | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if self.predictor:
+            count = len(self.predictor.labels)
+            if len(set(self.predictor.labels)) < count:
+                raise ValueError("predictor.labels: a label stands twice")
+            for name in ("shift", "thresholds"):
+                if len(getattr(self.predictor, name)) not in (0, count):
+                    raise ValueError(f"predictor.{name}: not one for each of {count} labels")
+        for part in ("modalities", "descriptors", "targets"):
+            for number in _numbers(self.model_dump()[part]):
+                if not math.isfinite(number):
+                    raise ValueError(f"{part}: holds {number}, which is no finite number")
+        return self
+
+
+def write_folder(folder: str | Path, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
+    """Write an artifact; a reader, or a kill at any moment, finds the old or the new, never neither.
+
+    Raises:
+        OutputError: the folder holds files of others, or cannot be written.
+    """
+    folder = Path(folder)
+    check_artifact_folder(folder)
+    data = save({k: v.detach().contiguous().clone() for k, v in tensors.items()})
+    whole = {"format": FORMAT, "version": version("metamodal"), **record, "sha256": sha256(data).hexdigest()}
+    whole["digest"] = _digest(whole)
+    config = _encoded(json.dumps(whole, indent=1, ensure_ascii=False))
+    return replace_folder(folder, (_CONFIG, config), (_TENSORS, data), {_CARD: _encoded(_card(whole))})
+
+
+def read_folder(folder: str | Path) -> tuple[Manifest, dict[str, Tensor]]:
+    """An artifact's manifest and tensors, as they were written.
+
+    Raises:
+        ArtifactError: no artifact, another format, or anything that is not as it was written.
+    """
+    folder = Path(folder)
+    for _ in range(_ATTEMPTS):
+        text = _config(folder)
+        manifest = _parsed(text, folder)
+        data = payload_of(folder, _TENSORS, manifest.sha256)
+        if data is not None:
+            return manifest, _tensors(data, folder / _TENSORS)
+        if _config(folder) == text:
+            break
+    if not (folder / _TENSORS).is_file():
+        raise ArtifactError(f"{folder / _TENSORS}: missing. {_AGAIN}.")
+    raise ArtifactError(
+        f"{folder / _TENSORS}: damaged (its checksum is not the one in {_CONFIG}). Restore a copy."
+    )
+
+
+def is_artifact(folder: str | Path) -> bool:
+    """Whether metamodal wrote this folder, in this format, and its configuration is undamaged."""
+    try:
+        _parsed(_config(Path(folder)), Path(folder))
+    except ArtifactError:
+        return False
+    return True
+
+
+def check_artifact_folder(folder: str | Path) -> None:
+    """OutputError unless an artifact may be written here: a new, an empty, or an artifact's folder."""
+    check_folder(folder, ours=is_artifact(folder))
+
+
+def flattened(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """The shape of a tree of tensors as JSON, its leaves added to `tensors` by name."""
+    if isinstance(tree, Tensor):
+        tensors[name] = tree
+        return name
+    if isinstance(tree, dict):
+        return {"dict": {k: flattened(v, f"{name}/{k}", tensors) for k, v in tree.items()}}
+    return {"tuple": [flattened(v, f"{name}/{i}", tensors) for i, v in enumerate(tree)]}
+
+
+def unflattened(shape: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `flattened`."""
+    if isinstance(shape, str):
+        return tensors[shape]
+    if "dict" in shape:
+        return {k: unflattened(v, tensors) for k, v in shape["dict"].items()}
+    return tuple(unflattened(v, tensors) for v in shape["tuple"])
+
+
+def _config(folder: Path) -> bytes:
+    try:
+        return (folder / _CONFIG).read_bytes()
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{folder}: no artifact ({_CONFIG} is missing). Give a folder that train or adapt wrote."
+        ) from None
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder}: no readable artifact ({error.strerror or error}). Give a folder that train or adapt wrote."
+        ) from None
+
+
+def _parsed(text: bytes, folder: Path) -> Manifest:
+    config = folder / _CONFIG
+    try:
+        record = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{config}: damaged ({_line(error)}). {_AGAIN}.") from None
+    found = record.get("format") if isinstance(record, dict) else None
+    if type(found) is not int:
+        raise ArtifactError(f"{config}: no artifact's configuration. {_AGAIN}.")
+    if found > FORMAT:
+        by = record.get("version")
+        raise ArtifactError(
+            f"{folder}: artifact format {found}, this version reads {FORMAT}. "
+            f"Use metamodal {by if isinstance(by, str) else 'of a later date'} or newer."
+        )
+    if found < FORMAT:
+        raise ArtifactError(
+            f"{folder}: artifact format {found}, of an earlier version; this one reads {FORMAT}. Train or adapt again."
+        )
+    try:
+        if record.get("digest") != _digest(record):
+            raise ArtifactError(f"{config}: damaged (its digest is not that of its content). {_AGAIN}.")
+        return Manifest.model_validate(record)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(map(str, first["loc"]))
+        raise ArtifactError(
+            f"{config}: damaged ({': '.join(filter(None, [path, first['msg']]))}). {_AGAIN}."
+        ) from None
+    except RecursionError:
+        raise ArtifactError(f"{config}: damaged (nested too deeply). {_AGAIN}.") from None
+
+
+def _tensors(data: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        tensors = load(data)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{path}: damaged ({_line(error)}). {_AGAIN}.") from None
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.isnan().any():
+            raise ArtifactError(f"{path}: {name} holds NaN. {_AGAIN}.")
+    return tensors
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    """The SHA-256 of everything but the digest itself, whatever the order and the white space."""
+    content = {k: v for k, v in record.items() if k != "digest"}
+    return sha256(_encoded(json.dumps(content, sort_keys=True, separators=(",", ":")))).hexdigest()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(part)
+
+
+def _card(record: Mapping[str, Any]) -> str:
+    predictor = record.get("predictor")
+    names = ", ".join(f"{n} ({e['kind']})" for n, e in record["modalities"].items())
+    target = record["roles"]["target"]
+    target = ", ".join(target) if isinstance(target, (list, tuple)) else target
+    lines = [
+        f"# A metamodal {'predictor' if predictor else 'model'}",
+        "",
+        f"* modalities: {names}",
+        f"* learner: {record['learner']['kind']}",
+        f"* target: {target} ({record['targets']['kind']})",
+        f"* made by metamodal {record['version']}, artifact format {record['format']}",
+    ]
+    if predictor:
+        labels = predictor["labels"]
+        lines.append(f"* labels: {', '.join(labels[:50])}{' …' if len(labels) > 50 else ''}")
+    outcome = record["training"].get("outcome", {})
+    score = outcome.get("score", "accuracy")
+    if f"valid_{score}" in outcome:
+        lines.append(
+            f"* validation {score.replace('_', ' ')}: {outcome[f'valid_{score}']:.3f} ± {outcome['valid_ci95']:.3f} "
+            f"({outcome['valid_episodes']} episodes)"
+        )
+    if outcome:
+        lines.append(
+            f"* training: {outcome['steps']} steps in {outcome['seconds']:.0f} s, ended by {outcome['ended']}"
+        )
+    if seen := record["seen"]["classes"]:
+        lines.append(f"* classes seen in training or validation: {len(seen)}")
+    use = "predict <this folder> TABLE" if predictor else "adapt <this folder> SUPPORT --out PREDICTOR"
+    return "\n".join([*lines, "", f"Use it: `metamodal {use}`", ""])

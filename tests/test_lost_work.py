@@ -1,0 +1,184 @@
+"""A run that ends early, however it ends, leaves the best model of its validations; resuming says what it keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import hidden_table
+from metamodal.artifact import load_artifact
+from metamodal.config import parse
+from metamodal.data.dataset import read_table
+from metamodal.errors import ArtifactError
+from metamodal.experiment import Experiment, run
+from metamodal.manifest import is_artifact
+from metamodal.predictor import MetaModel
+from metamodal.training import workers
+from metamodal.training.loop import DIED
+
+BRIEF = [
+    "--no-test",
+    "model.dim=16",
+    "train.validations=60",
+    "train.valid_episodes=20",
+    "train.patience=1000",
+    "learner=ridge",
+]
+KILLS = 3  # of each signal; the moments are drawn anew from the process number
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rows") / "rows.parquet"
+    hidden_table(classes=20, rows=6).to_parquet(path)
+    return path
+
+
+def started(rows: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "metamodal", "train", str(rows), "--target", "label", "--out", str(out)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*command, "--budget", "60", *BRIEF, *more],
+        stderr=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def after_first_validation(process: subprocess.Popen[bytes]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"validation" in line:
+            return
+    raise AssertionError("ended before its first validation")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_killed_after_a_validation_leaves_a_model_that_loads(
+    rows: Path, tmp_path: Path, number: signal.Signals
+):
+    rng = np.random.default_rng(os.getpid())
+    for i in range(KILLS):
+        out = tmp_path / f"run{i}"
+        process = started(rows, out, *(["train.workers=2"] if i == 2 else []))
+        after_first_validation(process)
+        time.sleep(float(rng.uniform(0, 0.5)))
+        process.send_signal(number)
+        if number == signal.SIGINT and i == 1:  # twice
+            time.sleep(float(rng.uniform(0, 0.2)))
+            process.send_signal(number)
+        _, words = process.communicate(timeout=120)
+        assert process.returncode == (-9 if number == signal.SIGKILL else 130), words.decode()
+        model = load_artifact(out / "model")
+        assert isinstance(model, MetaModel)
+        outcome = model.record["outcome"]
+        assert outcome["steps"] > 0 and outcome["ended"] in ("unfinished", "interrupted")
+        assert len(model.adapt(pd.read_parquet(rows).head(12)).labels) == 2
+
+
+def test_the_best_model_so_far_is_kept_at_each_validation_that_betters_it():
+    kept: list[MetaModel] = []
+    data = read_table(hidden_table(classes=20, rows=6), target="label")
+    options = {"steps": 20, "budget": 60.0, "validations": 4, "valid_episodes": 20, "way": 5}
+    done = run(
+        parse(Experiment, {"learner": "ridge", "model": {"dim": 16}, "train": options}),
+        data,
+        keep=kept.append,
+    )
+    scores = [model.record["outcome"]["valid_accuracy"] for model in kept]
+    assert scores == sorted(set(scores)) and len(scores) >= 1
+    assert scores[-1] == max(p.accuracy for p in done.trained.history)
+    assert kept[-1].record["outcome"]["ended"] == "unfinished"
+
+
+def test_a_worker_that_dies_costs_the_rest_of_the_training_and_nothing_else(monkeypatch):
+    data = read_table(hidden_table(classes=20, rows=6), target="label")
+    kept: list[MetaModel] = []
+
+    def keep(model: MetaModel) -> None:
+        kept.append(model)
+        for process in living:
+            process.kill()
+
+    living: list = []
+    entered = workers.Workers.__enter__
+
+    def enter(self):
+        found = entered(self)
+        living[:] = self.processes
+        return found
+
+    monkeypatch.setattr(workers.Workers, "__enter__", enter)
+    options = {"budget": 30.0, "steps": 400, "validations": 40, "valid_episodes": 20, "workers": 2, "way": 5}
+    experiment = parse(Experiment, {"learner": "ridge", "model": {"dim": 16}, "train": options})
+    done = run(experiment, data, keep=keep)
+    assert done.trained.ended == DIED and kept
+    assert done.model.record["outcome"]["steps"] < 400
+
+
+def test_a_disk_that_is_full_during_training_costs_no_training(rows: Path, tmp_path: Path, cli, monkeypatch):
+    from metamodal import storage
+
+    real, calls = os.replace, []
+
+    def full(source, target):
+        if "model" in str(target) and not calls:
+            calls.append(target)
+            raise OSError(28, "No space left on device")
+        return real(source, target)
+
+    monkeypatch.setattr(storage.os, "replace", full)
+    done = cli("train", rows, "--target", "label", "--out", tmp_path / "run", *BRIEF, "train.steps=6")
+    assert done.code == 0, done.err
+    assert "warning: the best model so far is not saved" in done.err and "no space left" in done.err
+    assert is_artifact(tmp_path / "run" / "model")
+
+
+def test_resuming_counts_all_steps_and_keeps_the_options_of_the_first_run(rows: Path, tmp_path: Path, cli):
+    out = tmp_path / "run"
+    first = cli("train", rows, "--target", "label", "--out", out, *BRIEF, "train.steps=4", "--seed", 3)
+    assert first.code == 0, first.err
+    again = cli("train", rows, "--target", "label", "--out", out, "--resume", "train.steps=5", "--json")
+    assert again.code == 0, again.err
+    assert "resume: from the weights of" in again.err and "start anew" in again.err
+    assert json.loads(again.out)["outcome"]["steps"] == 9
+    record = load_artifact(out / "model").record
+    assert (record["model"]["dim"], record["learner"], record["seed"]) == (16, "ridge", 3)
+    assert record["train"]["valid_episodes"] == 20
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("model.dim=32", "model.dim=32: the model in .* was trained with model.dim=16"),
+        ("model.fusion=attention", "model.fusion=attention: .* was trained with model.fusion=mean"),
+        ("learner=prototypes", "learner=prototypes: .* was trained with learner=ridge"),
+    ],
+)
+def test_an_option_that_contradicts_the_weights_is_refused_and_the_model_stays(
+    rows: Path, tmp_path: Path, cli, option: str, named: str
+):
+    out = tmp_path / "run"
+    assert cli("train", rows, "--target", "label", "--out", out, *BRIEF, "train.steps=2").code == 0
+    before = (out / "model" / "config.json").read_bytes()
+    done = cli("train", rows, "--target", "label", "--out", out, "--resume", option)
+    assert done.code == 2
+    import re
+
+    assert re.search(named, done.err), done.err
+    assert (out / "model" / "config.json").read_bytes() == before
+
+
+def test_resuming_without_a_model_says_so(rows: Path, tmp_path: Path, cli):
+    done = cli("train", rows, "--target", "label", "--out", tmp_path / "run", "--resume")
+    assert done.code == ArtifactError.exit_code and "no artifact" in done.err
