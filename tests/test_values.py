@@ -136,16 +136,16 @@ def test_whole_numbers_come_back_from_their_names(values, dtype):
     assert (kind.labels([name_of(v) for v in values]) == column).all()
 
 
-def test_the_command_line_writes_numbers_and_booleans_as_such(tmp_path, capsys):
+def test_the_command_line_writes_numbers_and_booleans_as_such(tmp_path, capfd):
     for name, values in (("numbers", [3, 5, 7]), ("flags", [False, True, True])):
         frame = pd.DataFrame({"x": X, "y": series(values)})
         frame.to_csv(tmp_path / "t.csv", index=False)
         assert (
             main(["adapt", "none", f"{tmp_path}/t.csv", "--target", "y", "--out", f"{tmp_path}/{name}"]) == 0
         )
-        capsys.readouterr()
+        capfd.readouterr()
         assert main(["predict", f"{tmp_path}/{name}", f"{tmp_path}/t.csv", "--json", "--out", "-"]) == 0
-        rows = json.loads(capsys.readouterr().out)["rows"]
+        rows = json.loads(capfd.readouterr().out)["rows"]
         assert [row["label"] for row in rows] == frame.y.tolist()
 
 
@@ -186,7 +186,7 @@ def test_a_column_of_true_and_false_is_refused_among_other_numbers():
         predictor.predict(pd.DataFrame({"x": ["true", "false"]}))
 
 
-def test_a_query_column_of_unknown_values_is_warned_of(tmp_path, capsys):
+def test_a_query_column_of_unknown_values_is_warned_of(tmp_path, capfd):
     frame = pd.DataFrame({"colour": ["red", "blue", "green"] * 4, "x": X, "y": ["a", "b", "c"] * 4})
     predictor = MetaLearner(data__target="y").adapt(frame)
     with pytest.warns(MetamodalWarning, match="column colour: none of its values is known from training"):
@@ -197,10 +197,10 @@ def test_a_query_column_of_unknown_values_is_warned_of(tmp_path, capsys):
     save_artifact(predictor, tmp_path / "p")
     frame.assign(colour="rouge").to_csv(tmp_path / "q.csv", index=False)
     assert main(["predict", f"{tmp_path}/p", f"{tmp_path}/q.csv", "--out", f"{tmp_path}/o.csv"]) == 0
-    assert capsys.readouterr().err.count("warning: q.csv, column colour: none of its values is known") == 1
+    assert capfd.readouterr().err.count("warning: q.csv, column colour: none of its values is known") == 1
 
 
-def test_lists_as_python_prints_them_are_warned_of_by_name(tmp_path, capsys):
+def test_lists_as_python_prints_them_are_warned_of_by_name(tmp_path, capfd):
     rng = np.random.default_rng(0)
     vectors, tags = [rng.normal(size=4) for _ in range(24)], [["sea", "sun"], ["sun"], ["it's"]] * 8
     pd.DataFrame({"v": vectors, "tags": tags}).to_csv(tmp_path / "t.csv", index=False)
@@ -213,7 +213,7 @@ def test_lists_as_python_prints_them_are_warned_of_by_name(tmp_path, capsys):
             and "JSON" in warning
         )
     assert main(["adapt", "none", f"{tmp_path}/t.csv", "--target", "tags", "--out", f"{tmp_path}/p"]) == 0
-    assert capsys.readouterr().err.count("lists as Python prints them") == 2
+    assert capfd.readouterr().err.count("lists as Python prints them") == 2
 
 
 def test_brackets_in_a_text_are_no_lists():
@@ -358,12 +358,12 @@ def test_a_column_named_tabular_and_the_joint_modality_have_two_names(role):
     assert set(MetaLearner().adapt(table).model.modalities) == set(expected)
 
 
-def test_every_column_name_can_be_said_on_the_command_line(tmp_path, capsys):
+def test_every_column_name_can_be_said_on_the_command_line(tmp_path, capfd):
     (tmp_path / "t.csv").write_text('"size, cm", y ,a=b,size\n1,cat,5,3\n2,cat,6,2\n8,dog,7,1\n9,dog,8,0\n')
 
     def columns(*options):
         assert main(["schema", f"{tmp_path}/t.csv", "--json", *options]) == 0
-        return {c["name"]: c for c in json.loads(capsys.readouterr().out)["columns"]}
+        return {c["name"]: c for c in json.loads(capfd.readouterr().out)["columns"]}
 
     assert columns("--target", " y ")[" y "]["role"] == "target"
     assert columns("--kind", "a=b=tabular")["a=b"]["evidence"] == "kind given by the caller"
@@ -372,10 +372,10 @@ def test_every_column_name_can_be_said_on_the_command_line(tmp_path, capsys):
         assert used == {"size, cm"} | ({"a=b"} if "a=b" in said else set())
 
 
-def test_a_name_that_is_not_there_names_the_way_out(tmp_path, capsys):
+def test_a_name_that_is_not_there_names_the_way_out(tmp_path, capfd):
     (tmp_path / "t.csv").write_text('"size, cm",y\n1,cat\n2,dog\n')
     assert main(["schema", f"{tmp_path}/t.csv", "--use", "sizes, cm"]) == 2
-    assert "--schema FILE" in capsys.readouterr().err
+    assert "--schema FILE" in capfd.readouterr().err
 
 
 def test_a_list_of_names_stays_a_list():
@@ -489,19 +489,19 @@ def _audited(frame, kind):
     assert not any("\n" in str(fault.problem) for fault in found.faults)
 
 
-def test_half_a_character_is_found_by_audit_and_named_by_row(tmp_path, capsys):
+def test_half_a_character_is_found_by_audit_and_named_by_row(tmp_path, capfd):
     half = ["", "", "", "\ud83d", "", ""]
     rows = [json.dumps({"t": f"hello there {h} number {i}", "y": f"k{i % 2}"}) for i, h in enumerate(half)]
     (tmp_path / "t.jsonl").write_text("\n".join(rows))
     told = ["none", f"{tmp_path}/t.jsonl", "--target", "y", "--kind", "t=text"]
     assert main(["adapt", *told, "--out", f"{tmp_path}/p"]) == 3
-    assert "t.jsonl row 4, column t: the cell holds half a character" in capsys.readouterr().err
+    assert "t.jsonl row 4, column t: the cell holds half a character" in capfd.readouterr().err
     assert main(["audit", *told[1:]]) == 3
-    capsys.readouterr()
+    capfd.readouterr()
     labels = [json.dumps({"t": f"number {i}", "y": f"k{i % 2} \ud83d"}) for i in range(6)]
     (tmp_path / "l.jsonl").write_text("\n".join(labels))
     assert main(["adapt", "none", f"{tmp_path}/l.jsonl", "--target", "y", "--out", f"{tmp_path}/q"]) == 3
-    assert "row 1, column y: the cell holds half a character" in capsys.readouterr().err
+    assert "row 1, column y: the cell holds half a character" in capfd.readouterr().err
 
 
 def test_a_column_whose_name_is_half_a_character_is_refused():
