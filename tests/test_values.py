@@ -504,6 +504,14 @@ def test_half_a_character_is_found_by_audit_and_named_by_row(tmp_path, capfd):
     assert "row 1, column y: the cell holds half a character" in capfd.readouterr().err
 
 
+def test_a_column_of_nothing_but_unreadable_cells_is_no_empty_column():
+    frame = pd.DataFrame({"t": pd.Series(["half \ud83d"] * 12, dtype=object), "y": LABELS["int64"]})
+    for kinds in ({"t": "text"}, {}):
+        with pytest.raises(DataError, match="row 1, column t: .* half a character"):
+            MetaLearner().adapt(read_table(frame, target="y", kinds=kinds))
+        assert len(audit(frame, target="y", kinds=kinds).faults) == 12
+
+
 def test_a_column_whose_name_is_half_a_character_is_refused():
     with pytest.raises(DataError, match=r"'\\ud83d': its name holds half a character .* Rename it."):
         frame_of_cells({"\ud83d": [1, 2]})

@@ -186,7 +186,9 @@ def _inferred(
     if not column.present:
         bad = next((c for c in column.cells if isinstance(c, Unreadable)), None)
         if bad is not None:
-            return Column(name, "ignored", None, "no cell can be read", f"every cell {bad.reason}")
+            role = "modality" if used else "ignored"
+            kind = roles.kinds.get(name, "tabular")  # whoever reads the first cell gets its row and the reason
+            return Column(name, role, kind, "no cell can be read", f"every cell {bad.reason}")
         return Column(name, "ignored", None, "every cell is empty")
     kind: str | None
     if name in roles.kinds:
