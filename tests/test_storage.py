@@ -18,7 +18,7 @@ from metamodal.artifact import load_artifact
 from metamodal.data.roles import Roles
 from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
-from metamodal.data.table import check_target, write_frame
+from metamodal.data.writing import check_target, write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError, OutputError
 from metamodal.predictor import Predictor
 

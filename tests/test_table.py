@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metamodal.data.source import open_source
-from metamodal.data.table import from_dataframe, write_frame
+from metamodal.data.table import from_dataframe
+from metamodal.data.writing import write_frame
 from metamodal.errors import DataError, OptionError
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from metamodal.data.encoders import Encoders
 from metamodal.data.identity import name_of
 from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
+from metamodal.data.table import frame_of_cells
 from metamodal.data.targets import Targets
 from metamodal.decision import log_prior, thresholds
 from metamodal.errors import DataError, MetamodalWarning, OptionError
@@ -37,8 +38,10 @@ from metamodal.translation import HOW_TO_TRAIN, Route, Translated, Translator
 from metamodal.types import Batch, Learner, Params, one_hot
 
 __all__ = [
+    "Answers",
     "MetaModel",
     "Predictor",
+    "Rows",
     "Seen",
     "dataset_of",
     "fingerprint",
@@ -46,6 +49,9 @@ __all__ = [
     "initial_model",
     "untrained",
 ]
+
+Rows: TypeAlias = pd.DataFrame | Dataset | Mapping[Any, Any] | Sequence[Any] | pd.Series
+"""What may be given as rows: a table, a list of records, or one row as a record or a Series."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +101,19 @@ class MetaModel:
         kept = {k: v for k, v in self.params.items() if not k.startswith("learner.")}
         return replace(self, engine=engine, params=kept | {k: v.detach() for k, v in fresh.items()})
 
-    def inputs(self, dataset: Dataset, unreadable: str = "error") -> Batch:
+    def inputs(
+        self, dataset: Dataset, unreadable: str = "error", faults: dict[int, str] | None = None
+    ) -> Batch:
         """Any table's rows as this model reads them, before its encoders.
 
-        A column of categories none of which training knew is a `MetamodalWarning`.
+        A column that the model knows and the table lacks is a `MetamodalWarning`, and so is a column of
+        categories none of which training knew.
+
+        Args:
+            faults: receives, by row, what cannot be read in it.
         """
-        cells = self.preprocessor.read(dataset, unreadable)
-        for message in self.preprocessor.unknown(cells):
+        cells = self.preprocessor.read(dataset, unreadable, faults)
+        for message in (*self.preprocessor.lacking(dataset), *self.preprocessor.unknown(cells)):
             warnings.warn(message, MetamodalWarning, stacklevel=2)
         batch = self.preprocessor.encode(cells)
         return self.preprocessor.features(batch) if self.generic else batch
@@ -116,13 +128,13 @@ class MetaModel:
         with torch.no_grad():
             return self.engine.tokens(self.params, inputs)
 
-    def embed(self, rows: pd.DataFrame | Dataset) -> np.ndarray:
+    def embed(self, rows: Rows) -> np.ndarray:
         """The embedding `(n, d)` of each row in the shared space."""
         inputs = self.inputs(dataset_of(rows, self.roles))
         with torch.no_grad():
             return self.engine.embed(self.params, inputs).numpy()
 
-    def attention(self, rows: pd.DataFrame | Dataset) -> AttentionWeights:
+    def attention(self, rows: Rows) -> AttentionWeights:
         """How much each modality of each row attends to each, before any task.
 
         Raises:
@@ -165,11 +177,11 @@ class MetaModel:
 
     def translate(
         self,
-        rows: pd.DataFrame | Dataset,
+        rows: Rows,
         source: str | Sequence[str],
         target: str,
         *,
-        against: pd.DataFrame | Dataset | None = None,
+        against: Rows | None = None,
         top: int | None = None,
     ) -> Translated:
         """The target modality's cell of each row, from the source modalities: decoded, or retrieved from
@@ -191,7 +203,7 @@ class MetaModel:
 
     def adapt(
         self,
-        support: pd.DataFrame | Dataset | None,
+        support: Rows | None,
         unreadable: str = "error",
         describe: Mapping[str, Any] | None = None,
         prior: str = "auto",
@@ -283,9 +295,9 @@ class MetaModel:
 class Predictor:
     """An adapted learner with its preprocessing: what users and servers hold.
 
-    `labels` are the names of the classes or labels, or of the numbers' columns, `classes` the classes in the
-    dtype of the support. `shift` is added to the logits of classes that are not equally frequent, `thresholds`
-    are the probabilities from which on each label is given (½ where there are none).
+    `labels` are the names of the classes or labels, or of the numbers' columns; `classes` are the classes
+    in the dtype of the support. `shift` is added to the logits of classes that are not equally frequent,
+    `thresholds` are the probabilities from which on each label is given (½ where there are none).
     """
 
     model: MetaModel
@@ -303,11 +315,6 @@ class Predictor:
     def kind(self) -> str:
         """What is predicted: `classes`, `labels` or `numbers`."""
         return self.model.targets.kind
-
-    @property
-    def classes(self) -> Any:
-        """The classes in the dtype that the support's labels had, in the order of `labels`."""
-        return self.model.targets.labels.labels(self.labels)
 
     @property
     def outputs(self) -> int:
@@ -334,23 +341,30 @@ class Predictor:
         }
         return write_folder(folder, {**self.model._record(), "predictor": state}, tensors)
 
-    def predict(self, query: pd.DataFrame | Dataset) -> Any:
+    @property
+    def classes(self) -> Any:
+        """The classes in the dtype that the support's labels had, in the order of `labels`."""
+        return self.model.targets.labels.labels(self.labels)
+
+    def predict(self, query: Rows, unreadable: str = "error") -> Any:
         """What scikit-learn's estimators return of their kind.
 
         Of classes the likeliest `(n)`, in the dtype that the support's labels had; of labels which of them are
-        above their thresholds, booleans `(n, k)`
-        in the order of `labels`; of numbers `(n)`, or `(n, k)` where there are several, in their own unit.
-        """
-        logits = self._logits(query)
-        if self.kind == "classes":
-            return self.classes[logits.argmax(1).numpy()]
-        answers = self.model.targets.decode(logits)
-        if self.kind == "labels":
-            return answers > (np.array(self.thresholds) if self.thresholds else 0.5)
-        return answers[:, 0] if answers.shape[1] == 1 else answers
+        above their thresholds, booleans `(n, k)` in the order of `labels`; of numbers `(n)`, or `(n, k)` where
+        there are several, in their own unit.
 
-    def predict_proba(self, query: pd.DataFrame | Dataset) -> pd.DataFrame:
+        Args:
+            query: a DataFrame, a Dataset, a list of records, or one row as a record or a Series.
+            unreadable: `error`, or `absent`: a cell that cannot be read counts as empty, and a row without any
+                modality is answered by a missing value.
+        """
+        return self.answers(query, unreadable, empty=unreadable).labels()
+
+    def predict_proba(self, query: Rows, unreadable: str = "error") -> pd.DataFrame:
         """The probability of each label, one column a label, rows indexed as those of the query.
+
+        Args:
+            query, unreadable: as in `predict`; a row without any modality has missing values.
 
         Raises:
             OptionError: numbers, which have no probabilities.
@@ -359,32 +373,106 @@ class Predictor:
             raise OptionError(
                 "predict_proba: the targets are numbers, which have no probabilities. Call predict."
             )
-        logits = self._logits(query)
-        known = self.model.targets
-        answers = torch.softmax(logits, -1).numpy() if self.kind == "classes" else known.decode(logits)
-        index = query.index if isinstance(query, pd.DataFrame) else None
-        names = pd.Index(self.classes) if self.kind == "classes" else list(self.labels)
-        return pd.DataFrame(answers, columns=names, index=index)
+        return self.answers(query, unreadable, empty=unreadable).probabilities()
 
-    def _logits(self, query: pd.DataFrame | Dataset) -> Tensor:
+    def answers(self, query: Rows, unreadable: str = "error", *, empty: str = "absent") -> Answers:
+        """What is predicted of each row, and why a row has no answer.
+
+        Args:
+            query, unreadable: as in `predict`.
+            empty: `error` to refuse a row that has no modality.
+        """
         dataset = dataset_of(query, self.model.roles)
-        inputs = self.model.inputs(dataset)
-        _check_seen(inputs, dataset, "predict")
+        faults: dict[int, str] = {}
+        inputs = self.model.inputs(dataset, unreadable, faults)
+        if empty == "error":
+            _check_seen(inputs, dataset, "predict")
         tokens = self.model.tokens(inputs)
         with torch.no_grad():
             logits = self.model.engine.predict(self.model.params, self.state, tokens)
-        return logits + torch.tensor(self.shift) if self.shift else logits
+        if self.shift:
+            logits = logits + torch.tensor(self.shift)
+        there = torch.stack(list(inputs.present.values())).any(0).tolist()
+        nothing = f"every modality is empty ({', '.join(self.model.modalities)})"
+        reasons = tuple(None if ok else faults.get(row, nothing) for row, ok in enumerate(there))
+        index = query.index if isinstance(query, pd.DataFrame) else None
+        return Answers(self, logits, reasons, index)
 
 
-def dataset_of(rows: pd.DataFrame | Dataset, roles: Roles) -> Dataset:
-    """Rows as a data set with the roles a model was trained with, as far as they have the columns."""
+@dataclass(frozen=True)
+class Answers:
+    """The logits `(n, k)` of a predictor's rows; a row that has a reason has no answer."""
+
+    predictor: Predictor
+    logits: Tensor
+    reasons: tuple[str | None, ...]
+    index: pd.Index | None = None
+
+    @property
+    def lacking(self) -> np.ndarray:
+        """Which rows have no answer."""
+        return np.array([reason is not None for reason in self.reasons], dtype=bool)
+
+    def probabilities(self) -> pd.DataFrame:
+        """Of classes or labels, one column each; missing values where there is no answer."""
+        p = self.predictor
+        classes = p.kind == "classes"
+        values = torch.softmax(self.logits, -1).numpy() if classes else p.model.targets.decode(self.logits)
+        values[self.lacking] = np.nan
+        names = pd.Index(p.classes) if classes else list(p.labels)
+        return pd.DataFrame(values, columns=names, index=self.index)
+
+    def labels(self) -> Any:
+        """What `Predictor.predict` returns."""
+        p, lacking = self.predictor, self.lacking
+        if p.kind == "classes":
+            return _with_gaps(p.classes[self.logits.argmax(1).numpy()], lacking)
+        values = p.model.targets.decode(self.logits)
+        if p.kind == "labels":
+            return _with_gaps(values > (np.array(p.thresholds) if p.thresholds else 0.5), lacking)
+        values[lacking] = np.nan
+        return values[:, 0] if values.shape[1] == 1 else values
+
+
+def _with_gaps(values: Any, lacking: np.ndarray) -> Any:
+    """Values with missing ones in some rows; without such rows in their own dtype."""
+    if not lacking.any():
+        return values
+    if isinstance(values, np.ndarray):
+        values = values.astype(object)
+        values[lacking] = None
+        return values
+    at = np.where(lacking, -1, np.arange(len(values)))
+    return pd.api.extensions.take(values, at, allow_fill=True)
+
+
+def dataset_of(rows: Rows, roles: Roles) -> Dataset:
+    """Rows as a data set with the roles a model was trained with, as far as they have the columns.
+
+    Raises:
+        OptionError: what is given is no table and no row.
+    """
     if isinstance(rows, Dataset):
         return rows
-    if not isinstance(rows, pd.DataFrame):
+    return open_table(_frame_of_rows(rows), Roles(), roles)
+
+
+def _frame_of_rows(rows: Any) -> pd.DataFrame:
+    """A frame of a frame, of a list of records, or of one row as a record or a Series."""
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    records = [rows] if isinstance(rows, (Mapping, pd.Series)) else rows
+    if not isinstance(records, (list, tuple)) or not all(
+        isinstance(r, (Mapping, pd.Series)) for r in records
+    ):
         raise OptionError(
-            f"{type(rows).__name__} given where a DataFrame or a Dataset is needed. Use read_table."
+            f"{type(rows).__name__} given where rows are needed. Give a DataFrame, a Dataset, a list of records, or "
+            "one record {column: cell}; a file is read by read_table."
         )
-    return open_table(rows, Roles(), roles)
+    if not records:
+        raise DataError("the list of records is empty. Give at least one row.")
+    names = list(dict.fromkeys(name for record in records for name in (*record.keys(),)))
+    return frame_of_cells({str(name): [record.get(name) for record in records] for name in names})
 
 
 def initial_model(

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
-from metamodal.errors import MetamodalError, MetamodalWarning, OptionError, OutputError
+from metamodal.errors import DataError, MetamodalError, MetamodalWarning, OptionError, OutputError
 
 __all__ = ["main", "parsed", "parser"]
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parsed(arguments)
         commands = import_module("metamodal.app.commands")
-        with _shown_warnings(quiet=options.quiet):
+        with _shown_warnings(quiet=options.quiet, strict=getattr(options, "strict", False)):
             return int(getattr(commands, options.command)(options) or 0)
     except MetamodalError as error:
         if debug:
@@ -93,8 +93,8 @@ def _drop_output() -> None:
 
 
 @contextmanager
-def _shown_warnings(*, quiet: bool) -> Iterator[None]:
-    """The library's warnings as lines on stderr, each message once."""
+def _shown_warnings(*, quiet: bool, strict: bool) -> Iterator[None]:
+    """The library's warnings as lines on stderr, each message once; with `strict` the first is an error."""
     shown: set[str] = set()
     with warnings.catch_warnings():
         others = warnings.showwarning
@@ -107,8 +107,11 @@ def _shown_warnings(*, quiet: bool) -> Iterator[None]:
                 print(f"warning: {message}", file=sys.stderr)
 
         warnings.showwarning = show
-        warnings.simplefilter("always", MetamodalWarning)
-        yield
+        warnings.simplefilter("error" if strict else "always", MetamodalWarning)
+        try:
+            yield
+        except MetamodalWarning as warning:
+            raise DataError(str(warning)) from None
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
@@ -261,6 +264,7 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--report", metavar="FILE", help="write an HTML report")
     _roles(evaluate)
+    _strict(evaluate)
 
     adapt = _command(
         commands,
@@ -281,6 +285,7 @@ def parser() -> argparse.ArgumentParser:
         help="how frequent classes are (%(default)s: as in the support where it is a sample of unequal counts)",
     )
     _roles(adapt)
+    _strict(adapt)
 
     predict = _command(
         commands,
@@ -294,6 +299,9 @@ def parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
     )
     _encoder(predict)
+    _root(predict)
+    _unreadable(predict)
+    _strict(predict)
 
     translate = _command(
         commands,
@@ -385,17 +393,33 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
         "--triples", metavar="FILE", help="head, relation and tail of entities that graph columns name"
     )
     roles.add_argument("--schema", metavar="FILE", help="all of these, as YAML")
-    roles.add_argument(
-        "--root", metavar="DIR", help="the folder that paths in the table start from (the table's own)"
-    )
+    _root(roles)
     if not model:
         return
     _encoder(roles)
-    roles.add_argument(
+    _unreadable(roles)
+
+
+def _root(options: argparse._ActionsContainer) -> None:
+    options.add_argument(
+        "--root", metavar="DIR", help="the folder that paths in the table start from (the table's own)"
+    )
+
+
+def _unreadable(options: argparse._ActionsContainer) -> None:
+    options.add_argument(
         "--unreadable",
         choices=("error", "absent"),
         default="error",
         help="what a cell that cannot be read is (%(default)s)",
+    )
+
+
+def _strict(options: argparse._ActionsContainer) -> None:
+    options.add_argument(
+        "--strict",
+        action="store_true",
+        help="what makes answers doubtful, such as a column that the model knows and the table lacks, is an error",
     )
 
 

@@ -7,13 +7,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_specs, said_table
 from metamodal.app.auditing import audit
-from metamodal.app.predicting import PREDICTED, names_in_json
+from metamodal.app.predicting import Predicting, names_in_json
 from metamodal.app.resuming import resumed
 from metamodal.app.speech import print_json, results_bar, speaker
 from metamodal.app.tables import encode, schema
@@ -23,7 +22,8 @@ from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.roles import Roles
 from metamodal.data.schema import ROW_NUMBERS
-from metamodal.data.table import check_target, write_frame
+from metamodal.data.source import open_source
+from metamodal.data.writing import check_target, write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError, OutputError, one_line
 from metamodal.evaluation.evaluating import evaluate as evaluations
 from metamodal.evaluation.held_out import widest_way
@@ -220,12 +220,15 @@ def predict(options: Options) -> None:
         raise ArtifactError(
             f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
         )
-    table = _unlabelled(options.table, predictor.model)
-    frame, document = PREDICTED[predictor.kind](predictor, table)
+    work = Predicting(predictor, open_source(options.table, options.root), options.unreadable)
     if options.json:
-        print_json({"labels": names_in_json(predictor), "rows": document})
+        print_json({"labels": names_in_json(predictor), "rows": work.document()})
     if options.out != "-" or not options.json:
-        write_frame(frame, options.out)
+        work.write(options.out)
+    if work.lacking:
+        speaker(options)(
+            f"warning: {work.lacking} of {work.rows} rows have no answer, the first of them {work.first}"
+        )
 
 
 def translate(options: Options) -> None:
@@ -404,8 +407,7 @@ def _loaded_model(options: Options, folder: str | None = None) -> MetaModel:
 
 def _unlabelled(table: str, model: MetaModel) -> Dataset:
     """A table of which only the modalities are looked at."""
-    silent: dict[str, Any] = dict.fromkeys(("target", "target_kind", "task", "group", "split", "describe"))
-    return open_table(table, Roles(), replace(model.roles, **silent))
+    return open_table(table, Roles(), model.roles.of_modalities())
 
 
 def _word(predictor: Predictor) -> str:

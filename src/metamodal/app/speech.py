@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from metamodal.data.table import standard_output
+from metamodal.data.writing import standard_output
 from metamodal.storage import explained
 
 __all__ = ["print_json", "speaker"]

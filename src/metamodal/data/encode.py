@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -89,10 +90,37 @@ class Preprocessor:
             wanted={m: said for m, said in self.wanted.items() if m in keep},
         )
 
-    def read(self, dataset: Dataset, unreadable: str = "error") -> Cells:
-        """The cells of this model's modalities in any table that has some of their columns."""
+    def read(
+        self, dataset: Dataset, unreadable: str = "error", faults: dict[int, str] | None = None
+    ) -> Cells:
+        """The cells of this model's modalities in any table that has some of their columns.
+
+        Args:
+            faults: receives, by row, what cannot be read in it.
+        """
         limits = frozenset(c for m in self.fitted.values() for c in getattr(m, "limits", ()))
-        return read_cells(dataset, self.wanted, unreadable, encoders=self.encoders, limits=limits)
+        return read_cells(
+            dataset, self.wanted, unreadable, encoders=self.encoders, limits=limits, faults=faults
+        )
+
+    def lacking(self, dataset: Dataset) -> Iterator[str]:
+        """A warning for each column that was read in training and that a table lacks, with the nearest that it has."""
+        there = dict.fromkeys(map(str, dataset.frame.columns))
+        wanted = {column for _, columns in self.wanted.values() for column in columns}
+        roles = {
+            column.name for column in dataset.schema.columns if column.role not in ("modality", "ignored")
+        }
+        others = [name for name in there if name not in wanted | roles]
+        for column in sorted(wanted - set(there)):
+            folded = {name.casefold().strip(): name for name in others}
+            near = folded.get(column.casefold().strip()) or next(
+                iter(difflib.get_close_matches(column, others, n=1)), None
+            )
+            hint = f". Did you mean {near!r}? Rename it to {column!r}" if near else ""
+            yield (
+                f"{dataset.name}: column {column!r}, which the model knows, is not there: it counts as absent in "
+                f"every row{hint}"
+            )
 
     def unknown(self, cells: Cells) -> Iterator[str]:
         """A warning for each column of categories of which the rows have cells and none that training knew."""

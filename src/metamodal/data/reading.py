@@ -54,6 +54,7 @@ def read_cells(
     *,
     encoders: Encoders | None = None,
     limits: frozenset[str] = frozenset(),
+    faults: dict[int, str] | None = None,
 ) -> Cells:
     """Every cell of the wanted modalities, opened and read; by default those of the schema.
 
@@ -63,6 +64,7 @@ def read_cells(
         unreadable: `"error"`, or `"absent"` to treat a cell that cannot be read as an empty one.
         encoders: the encoders that some modalities' cells go through, by modality.
         limits: columns of numbers that may be infinite, besides those of the schema.
+        faults: receives, by row position, what cannot be read in it.
 
     Raises:
         DataError: a cell cannot be read, naming its file, row, column and the remedy.
@@ -79,7 +81,7 @@ def read_cells(
             )
         there = tuple(c for c in columns if c not in unused)
         cells = raw_cells(dataset, kind, there)
-        failed = _failure(dataset, there, unreadable == "absent")
+        failed = _failure(dataset, there, unreadable == "absent", faults)
         cells = [_readable(at, cell, failed) for at, cell in enumerate(cells)]
         kinds[name] = kind
         if encoders and name in encoders.frozen:
@@ -117,11 +119,16 @@ def refused(dataset: Dataset, position: int, column: str, error: CellError) -> D
 Failure = Callable[[int, CellError], None]
 
 
-def _failure(dataset: Dataset, columns: tuple[str, ...], lenient: bool) -> Failure:
+def _failure(
+    dataset: Dataset, columns: tuple[str, ...], lenient: bool, faults: dict[int, str] | None
+) -> Failure:
     def failed(position: int, error: CellError) -> None:
+        column = next((c for c in columns if str(error).startswith(f"{c} is ")), ", ".join(columns))
         if not lenient:
-            column = next((c for c in columns if str(error).startswith(f"{c} is ")), ", ".join(columns))
             raise refused(dataset, position, column, error) from None
+        if faults is not None:
+            before = f"{faults[position]}; " if position in faults else ""
+            faults[position] = f"{before}column {column}: {error}"
 
     return failed
 

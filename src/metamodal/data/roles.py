@@ -81,6 +81,13 @@ class Roles:
             target = _columns_of((target,), known)
         return replace(self, target=target, use=self.use and _columns_of(self.use, known))
 
+    def of_modalities(self) -> Roles:
+        """These roles without target, tasks and parts: of a table of which only the modalities are looked at."""
+        silent: dict[str, Any] = dict.fromkeys(
+            ("target", "target_kind", "task", "group", "split", "time", "describe", "apart")
+        )
+        return replace(self, **silent)
+
     def settled(self) -> Roles:
         """These roles, those that no column is to have left out."""
         nobody: dict[str, Any] = {name: None for name in (*SINGLE, "apart") if getattr(self, name) == NONE}

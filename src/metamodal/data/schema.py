@@ -187,8 +187,10 @@ def _inferred(
         bad = next((c for c in column.cells if isinstance(c, Unreadable)), None)
         if bad is not None:
             role = "modality" if used else "ignored"
-            kind = roles.kinds.get(name, "tabular")  # whoever reads the first cell gets its row and the reason
-            return Column(name, role, kind, "no cell can be read", f"every cell {bad.reason}")
+            kind = roles.kinds.get(
+                name, "tabular"
+            )  # whoever reads the first cell gets its row and the reason
+            return Column(name, role, given, "no cell can be read", f"every cell {bad.reason}")
         return Column(name, "ignored", None, "every cell is empty")
     kind: str | None
     if name in roles.kinds:

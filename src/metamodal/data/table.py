@@ -1,4 +1,4 @@
-"""Frames of raw cells, and tables back to files; nothing is guessed.
+"""Frames of raw cells; nothing is guessed.
 
 A frame holds Python objects: `None` where a cell is empty, else what the file says. `"NA"` stays
 text, an integer column with gaps stays integer, and a NaN in a file stays a NaN to be reported.
@@ -6,30 +6,24 @@ text, an integer column with gaps stays integer, and a NaN in a file stays a NaN
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from metamodal.data.cells import canonical, has_lone_surrogate
 from metamodal.data.unreadable import HALF_CHARACTER, checked
-from metamodal.errors import DataError, OptionError, OutputError
-from metamodal.storage import check_file, explained, written
+from metamodal.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
     "check_names",
-    "check_target",
     "frame_of",
     "frame_of_cells",
     "from_dataframe",
-    "standard_output",
-    "write_frame",
 ]
 
 
@@ -63,74 +57,6 @@ def check_names(names: Sequence[str], table: str, said: Iterable[Any] | None = N
             )
             raise DataError(f"{table}: two columns are named {alike}. Rename one.")
         first[name] = origin
-
-
-def check_target(target: str | Path) -> None:
-    """The error that `write_frame` would end with, as far as it is known before there is anything to write.
-
-    Raises:
-        OptionError: an ending that is not written.
-        OutputError: no space, no permission, or a path that is something else.
-    """
-    if str(target) == "-":
-        standard_output()
-        return
-    _writer(Path(target))
-    check_file(target)
-
-
-def write_frame(frame: pd.DataFrame, target: str | Path) -> None:
-    """A frame of plain values as CSV, TSV, JSONL or Parquet, by the ending; `-` writes CSV to stdout.
-
-    Text is UTF-8. A file appears whole or not at all.
-    """
-    if str(target) == "-":
-        with explained("standard output"):
-            stream = standard_output()
-            frame.to_csv(stream, index=False)
-            stream.flush()
-        return
-    write = _writer(Path(target))
-    with written(target) as part:
-        write(frame, part)
-
-
-def standard_output() -> TextIO:
-    """The stream that data goes to.
-
-    Raises:
-        OutputError: it is closed.
-    """
-    if sys.stdout is None:
-        raise OutputError("standard output: it is closed. Open it, or name a file with --out.")
-    return sys.stdout
-
-
-def _writer(path: Path) -> Callable[[pd.DataFrame, Path], None]:
-    """What writes a file of this ending."""
-    suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
-        raise OptionError(
-            f"{path}: cannot write {suffix or 'a file without ending'}. End it in {', '.join(_WRITERS)}."
-        )
-    return _WRITERS[suffix]
-
-
-def _csv(frame: pd.DataFrame, path: Path, separator: str = ",") -> None:
-    frame.to_csv(path, index=False, sep=separator, encoding="utf-8")
-
-
-def _jsonl(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_json(path, orient="records", lines=True, force_ascii=False, date_format="iso")
-
-
-_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
-    ".csv": _csv,
-    ".tsv": lambda frame, path: _csv(frame, path, "\t"),
-    ".jsonl": _jsonl,
-    ".ndjson": _jsonl,
-    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
-}
 
 
 def frame_of_cells(columns: dict[str, list[Any]]) -> pd.DataFrame:
