@@ -187,10 +187,8 @@ def _inferred(
         bad = next((c for c in column.cells if isinstance(c, Unreadable)), None)
         if bad is not None:
             role = "modality" if used else "ignored"
-            kind = roles.kinds.get(
-                name, "tabular"
-            )  # whoever reads the first cell gets its row and the reason
-            return Column(name, role, given, "no cell can be read", f"every cell {bad.reason}")
+            read_as = roles.kinds.get(name, "tabular")  # whose reader refuses each cell, with its row
+            return Column(name, role, read_as, "no cell can be read", f"every cell {bad.reason}")
         return Column(name, "ignored", None, "every cell is empty")
     kind: str | None
     if name in roles.kinds:
