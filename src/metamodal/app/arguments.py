@@ -59,7 +59,7 @@ def _read_roles(path: Path) -> Roles:
     use = record.pop("use", None)
     if use is not None and not (isinstance(use, list) and all(isinstance(c, (str, int)) for c in use)):
         raise OptionError(f"{path}: use must be a list of column names.")
-    return Roles(**record, use=tuple(use) if use else None)
+    return Roles.said(**record, use=use)
 
 
 def write_roles(roles: Roles, path: Path) -> None:
@@ -136,7 +136,9 @@ def said_classes(options: argparse.Namespace, known: Roles) -> dict[str, Any]:
         DataError: a column is missing, or a label stands twice with different descriptions.
     """
     frame, _ = open_source(options.classes, None).whole()
-    label, told = options.target or known.target, options.describe or known.describe
+    said = said_roles(options).among(frame.columns)
+    label = next(iter(said.columns("target") or known.columns("target")), None)
+    told = options.describe or known.describe
     for column, role in ((label, "target"), (told, "describe")):
         if column not in frame.columns:
             raise DataError(

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from metamodal.data.axis import SMOOTH, roughness
 from metamodal.data.cells import FORMS, form
 from metamodal.data.column_words import sounds_like_points
 from metamodal.data.raw_column import RawColumn
@@ -53,7 +54,7 @@ def kind_of_column(column: RawColumn) -> tuple[str | None, str]:
         lengths = {len(c) for c in cells}
         if len(lengths) > 1:
             return "series", f"number lists of {min(lengths)} to {max(lengths)} steps"
-        return "embedding", f"number lists, all of length {lengths.pop()}"
+        return _of_one_length(column.name, cells, lengths.pop())
     return FORMS[only], _evidence(only, cells)
 
 
@@ -90,6 +91,14 @@ def _of_one_form(column: RawColumn) -> tuple[str, list[Any]]:
 
     column.tell(column.report, odd)
     return usual, [c for c in cells if form(c) in fits - {"empty list"}]
+
+
+def _of_one_length(name: str, cells: list[Any], length: int) -> tuple[str, str]:
+    """Lists as long as each other: a series where neighbouring numbers are alike, else an embedding."""
+    found = roughness(cells)
+    kind, other = ("series", "embedding") if found < SMOOTH else ("embedding", "series")
+    alike = f"neighbours differ {found:.2f} times as much as any two numbers do"
+    return kind, f"number lists, all of length {length}; {alike}: {kind}, else say --kind {name}={other}"
 
 
 def _evidence(only: str, cells: list[Any]) -> str:

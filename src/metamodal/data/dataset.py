@@ -149,12 +149,12 @@ def read_table(
     *,
     target: Any = None,
     target_kind: str | None = None,
-    task: str | None = None,
-    group: str | None = None,
-    split: str | None = None,
-    time: str | None = None,
-    describe: str | None = None,
-    apart: str | None = None,
+    task: Any = None,
+    group: Any = None,
+    split: Any = None,
+    time: Any = None,
+    describe: Any = None,
+    apart: Any = None,
     use: Sequence[Any] | None = None,
     kinds: Mapping[Any, str] | None = None,
     triples: str | None = None,
@@ -193,19 +193,18 @@ def read_table(
     >>> read_table(pets, target="pet").schema.modalities
     {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
     """
-    used = tuple(use) if use else None
-    said = Roles(
-        tuple(target) if isinstance(target, (list, tuple)) else target,
-        task,
-        group,
-        split,
-        describe,
-        used,
-        dict(kinds or {}),
-        triples,
-        time,
-        target_kind,
-        apart,
+    said = Roles.said(
+        target=target,
+        task=task,
+        group=group,
+        split=split,
+        describe=describe,
+        use=use,
+        kinds=kinds,
+        triples=triples,
+        time=time,
+        target_kind=target_kind,
+        apart=apart,
     )
     return open_table(source, said, root=root, plan=plan)
 

@@ -102,7 +102,7 @@ def _whole_numbers(cells: Sequence[Any]) -> list[int] | None:
     """All cells as whole numbers, else `None`."""
     found = []
     for cell in cells:
-        number = number_of(cell) if isinstance(cell, str) else cell
+        number: Any = number_of(cell) if isinstance(cell, str) else cell
         real = isinstance(number, (int, float, np.number)) and not isinstance(number, (bool, np.bool_))
         if not real or not math.isfinite(number) or number != int(number):
             return None

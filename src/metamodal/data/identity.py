@@ -15,7 +15,7 @@ from metamodal.data.cells import date_of
 __all__ = ["flag_word", "name_of"]
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
-_EXACT = 2**53  # beyond it a float is no longer a whole number that one could have written
+_EXACT = 1e16  # from here on floats are written with an exponent
 
 
 def name_of(value: Any) -> str:

@@ -65,7 +65,7 @@ class LabelType:
             named = "str"
         if not _wordy(named):
             return cls(named)
-        spelled = {name_of(c): str(c) for c in reversed(cells)}
+        spelled = {name_of(c): c if isinstance(c, str) else name_of(c) for c in reversed(cells)}
         return cls(named, tuple((name, text) for name, text in spelled.items() if name != text))
 
     def labels(self, names: Sequence[str]) -> Any:
@@ -139,9 +139,10 @@ class LabelType:
             return float(name)
         if isinstance(kind, pd.IntervalDtype):
             low, high = name.strip("()[]").split(", ")
-            return pd.Interval(float(low), float(high), kind.closed)
+            bound: type[int] | type[float] = int if np.issubdtype(kind.subtype, np.integer) else float
+            return pd.Interval(bound(low), bound(high), kind.closed or "right")
         if isinstance(kind, pd.PeriodDtype):
-            return pd.Period(name, kind.freq)
+            return pd.Period(name, kind.freq)  # type: ignore[arg-type]
         return pd.Timedelta(name) if pd.api.types.is_timedelta64_dtype(kind) else pd.Timestamp(name)
 
 
@@ -188,7 +189,7 @@ def _restorable(dtype: Any) -> bool:
     if isinstance(dtype, pd.CategoricalDtype) or kinds.is_object_dtype(dtype):
         return False
     if isinstance(dtype, pd.IntervalDtype):
-        return kinds.is_numeric_dtype(dtype.subtype)
+        return dtype.subtype is not None and kinds.is_numeric_dtype(dtype.subtype)
     simple = (
         kinds.is_bool_dtype,
         kinds.is_integer_dtype,
@@ -219,7 +220,7 @@ def _faithful(dtype: str, cells: list[Any]) -> bool:
 def _array(values: list[Any], dtype: str) -> Any:
     if dtype in ("str", "date", "datetime"):
         return _objects(values)
-    kind = pd.api.types.pandas_dtype(dtype)
+    kind: Any = pd.api.types.pandas_dtype(dtype)
     array = pd.array(values, dtype=kind)
     return array.to_numpy() if isinstance(kind, np.dtype) else array
 

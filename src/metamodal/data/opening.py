@@ -24,8 +24,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Path], Any]:
     """What reads a kind's cells: `(cell, base) -> value`, or `CellError`.
 
-    Whatever a cell is, reading it gives a value or a `CellError`. A cell may be a call that gives the cell: the neighbourhood of an entity is looked up when it is
-    read.
+    Whatever a cell is, reading it gives a value or a `CellError`. A cell may be a call that gives the cell:
+    the neighbourhood of an entity is looked up when it is read.
 
     Args:
         limits: columns of numbers that may be infinite, in records of scalars.

@@ -14,6 +14,8 @@ __all__ = ["NONE", "SINGLE", "Roles", "check_roles"]
 
 SINGLE = ("target", "task", "group", "split", "time", "describe")
 """The roles that one column has; the target may have several."""
+_ONE_COLUMN = (*SINGLE[1:], "apart")
+_PIECES = 20  # a column's name may have as many commas, less one
 NONE = "-"
 """Said of a role that no column is to have."""
 
@@ -27,7 +29,7 @@ class Roles:
     `target` names one column or several, `target_kind` says whether they hold classes, labels or numbers.
     """
 
-    target: str | tuple[str, ...] | None = None
+    target: str | tuple[Any, ...] | None = None
     task: str | None = None
     group: str | None = None
     split: str | None = None
@@ -39,16 +41,22 @@ class Roles:
     target_kind: str | None = None
     apart: str | None = None
 
+    @classmethod
+    def said(cls, **roles: Any) -> Roles:
+        """Roles as callers say them: a column that a frame names by a number or a tuple is named by its text."""
+        named = {
+            role: said if said is None else str(said) for role, said in roles.items() if role in _ONE_COLUMN
+        }
+        target, use = roles.get("target"), roles.get("use")
+        if target is not None:
+            target = tuple(target) if isinstance(target, (list, tuple)) else str(target)
+        kinds = {str(column): kind for column, kind in (roles.get("kinds") or {}).items()}
+        used = tuple(map(str, use)) if use else None
+        return cls(**roles | named | {"target": target, "use": used, "kinds": kinds})
+
     def __post_init__(self) -> None:
-        """Columns are named by strings, as those of a frame become: 2 is `'2'`, a tuple of a MultiIndex its text."""
-        for role in (*SINGLE[1:], "apart"):
-            said = getattr(self, role)
-            object.__setattr__(self, role, said if said is None else str(said))
-        if self.use is not None:
-            object.__setattr__(self, "use", tuple(map(str, self.use)))
-        object.__setattr__(self, "kinds", {str(column): kind for column, kind in self.kinds.items()})
         if self.target is not None and not isinstance(self.target, str):
-            several = tuple(self.target) if isinstance(self.target, (tuple, list)) else (str(self.target),)
+            several = tuple(self.target)
             single = str(several[0]) if len(several) == 1 else several or None
             object.__setattr__(self, "target", single)
         if self.target_kind == "auto":
@@ -67,7 +75,8 @@ class Roles:
         known = {str(column) for column in columns}
         target = self.target
         if isinstance(target, tuple):
-            target = (str(target),) if str(target) in known else _columns_of(tuple(map(str, target)), known)
+            parts = tuple(map(str, target))
+            target = (str(target),) if str(target) in known else _columns_of(parts, known)
         elif target is not None:
             target = _columns_of((target,), known)
         return replace(self, target=target, use=self.use and _columns_of(self.use, known))
@@ -106,19 +115,15 @@ class Roles:
 
 def _columns_of(pieces: tuple[str, ...], known: set[str]) -> tuple[str, ...]:
     """The columns that pieces of a comma-separated list name, put together again where a name has commas."""
-    found: list[str] = []
-    at = 0
-    while at < len(pieces):
-        for end in range(at + 1, len(pieces) + 1):
+    rest: dict[int, tuple[str, ...]] = {len(pieces): ()}  # what the pieces from a place on name
+    for at in reversed(range(len(pieces))):
+        for end in range(at + 1, min(len(pieces), at + _PIECES) + 1):
             text = ",".join(pieces[at:end])
             name = next((n for n in (text, text.strip()) if n in known), None)
-            if name is not None:
+            if end in rest and (name is not None or not text.strip()):
+                rest[at] = (name, *rest[end]) if name is not None else rest[end]
                 break
-        else:
-            name, end = pieces[at].strip() or None, at + 1
-        found += [] if name is None else [name]
-        at = end
-    return tuple(found)
+    return rest.get(0) or tuple(piece.strip() if piece not in known else piece for piece in pieces)
 
 
 def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:
@@ -154,5 +159,5 @@ def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:
 def _nearest(column: str, known: Iterable[str]) -> str:
     """What else may have been meant; names that a command line has no way to say can stand in a file."""
     near = suggestion(column, known)
-    odd = any(mark in name for name in known for mark in ',="' if column.strip() in name)
+    odd = any(mark in name for name in known for mark in ',="')
     return f"{near} Quote a name with commas, or write the roles in a file: --schema FILE." if odd else near

@@ -186,7 +186,9 @@ def _inferred(
     if not column.present:
         bad = next((c for c in column.cells if isinstance(c, Unreadable)), None)
         if bad is not None:
-            return Column(name, "ignored", None, "no cell can be read", f"every cell {bad.reason}")
+            role = "modality" if used else "ignored"
+            read_as = roles.kinds.get(name, "tabular")  # whose reader refuses each cell, with its row
+            return Column(name, role, read_as, "no cell can be read", f"every cell {bad.reason}")
         return Column(name, "ignored", None, "every cell is empty")
     kind: str | None
     if name in roles.kinds:

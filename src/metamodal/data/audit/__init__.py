@@ -41,15 +41,15 @@ __all__ = ["Audit", "Balance", "Coverage", "Fault", "Finding", "States", "audit"
 def audit(
     source: Any,
     *,
-    target: str | Sequence[str] | None = None,
+    target: Any = None,
     target_kind: str | None = None,
-    task: str | None = None,
-    group: str | None = None,
-    split: str | None = None,
-    time: str | None = None,
-    describe: str | None = None,
-    use: tuple[str, ...] | list[str] | None = None,
-    kinds: dict[str, str] | None = None,
+    task: Any = None,
+    group: Any = None,
+    split: Any = None,
+    time: Any = None,
+    describe: Any = None,
+    use: Sequence[Any] | None = None,
+    kinds: Mapping[Any, str] | None = None,
     triples: str | None = None,
     root: str | Path | None = None,
     plan: Plan | None = None,
@@ -70,9 +70,18 @@ def audit(
     row 2, column weight: weight is inf. Give a finite number, or leave the cell empty.
     row 2, column pet: 'NA' is read as the name of a class, but may mean that there is no label. Leave the cell empty if so, else write another word.
     """
-    used = tuple(use) if use else None
-    targets = tuple(target) if isinstance(target, (list, tuple)) else target
-    said = Roles(targets, task, group, split, describe, used, dict(kinds or {}), triples, time, target_kind)
+    said = Roles.said(
+        target=target,
+        task=task,
+        group=group,
+        split=split,
+        describe=describe,
+        use=use,
+        kinds=kinds,
+        triples=triples,
+        time=time,
+        target_kind=target_kind,
+    )
     return audited(open_source(source, root), said, plan or Plan(), seed)
 
 

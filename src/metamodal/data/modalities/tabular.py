@@ -79,9 +79,9 @@ class Tabular:
             floats = [f for f in (truths if flag else map(_float, known)) if f is not None]
             if floats and len(floats) == len(known):
                 finite = [f for f in floats if math.isfinite(f)] or [0.0]
-                low, centre, high = np.quantile(finite, [0.25, 0.5, 0.75])
+                low, centre, high = _quartiles(finite)
                 spread = _difference(high, low) or _deviation(finite) or 1.0
-                numbers.append((name, float(centre), spread))
+                numbers.append((name, centre, spread))
             elif known:
                 words = [_word(c) for c in known]
                 times = [t for w in words if (t := date_of(w))]
@@ -197,6 +197,13 @@ def _difference(a: float, b: float) -> float:
     if math.isinf(difference) and math.isfinite(a):
         return math.copysign(sys.float_info.max, difference)
     return difference
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The quartiles, of numbers too large for their differences too."""
+    unit = 1.0 if max(map(abs, values)) < 1e150 else 1e150
+    low, centre, high = np.quantile(np.array(values) / unit, [0.25, 0.5, 0.75])
+    return float(low) * unit, float(centre) * unit, float(high) * unit
 
 
 def _deviation(values: Sequence[float]) -> float:
