@@ -263,6 +263,11 @@ def parser() -> argparse.ArgumentParser:
         help="also find each row's other modalities among N candidates, in as many draws as episodes",
     )
     evaluate.add_argument("--report", metavar="FILE", help="write an HTML report")
+    evaluate.add_argument(
+        "--full",
+        action="store_true",
+        help="instead of episodes, cross-validation of one table: all rows of the other folds as support",
+    )
     _roles(evaluate)
     _strict(evaluate)
 

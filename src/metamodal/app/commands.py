@@ -14,18 +14,20 @@ from metamodal.app.arguments import said_classes, said_encoders, said_experiment
 from metamodal.app.auditing import audit
 from metamodal.app.predicting import Predicting, names_in_json
 from metamodal.app.resuming import resumed
-from metamodal.app.speech import print_json, results_bar, speaker
+from metamodal.app.speech import one_task_hint, print_json, results_bar, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.app.translating import translated_document, translated_frame
 from metamodal.artifact import load_artifact
 from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
+from metamodal.data.encoders import open_encoders
 from metamodal.data.roles import Roles
 from metamodal.data.schema import ROW_NUMBERS
 from metamodal.data.source import open_source
 from metamodal.data.writing import check_target, write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError, OutputError, one_line
 from metamodal.evaluation.evaluating import evaluate as evaluations
+from metamodal.evaluation.full import evaluate_full, full_table, is_one_task
 from metamodal.evaluation.held_out import widest_way
 from metamodal.evaluation.metrics import SCORES
 from metamodal.evaluation.protocol import Evaluation, Protocol
@@ -118,6 +120,8 @@ def train(options: Options) -> int:
         )
     table = experiment.data.read()
     _warn(table, say)
+    if is_one_task(table):
+        say(f"note: {one_task_hint(options.table, table)}")
     if table.pooled:
         say(f"the target is {table.schema.target_kind}: {', '.join(table.schema.targets)}")
     done = _trained(experiment, table, out, options, start)
@@ -151,6 +155,9 @@ def evaluate(options: Options) -> None:
     say = speaker(options)
     model, table = _model_and_table(options)
     _warn(table, say)
+    if options.full:
+        _evaluate_full(options, model, table)
+        return
     if model.targets.outputs and options.way is not None:
         raise OptionError(f"--way {options.way}: {model.targets.kind} have no classes. Leave it out.")
     way = widest_way(model, table, options.shot, 5) if options.way is None else options.way
@@ -176,6 +183,33 @@ def evaluate(options: Options) -> None:
         print_json(found.to_dict())
     else:
         say(evaluation_table(found))
+
+
+def _evaluate_full(options: Options, model: MetaModel, table: Dataset) -> None:
+    """Cross-validated supervised performance of one table."""
+    named = [
+        f"--{name}" for name in ("way", "subsets", "cross", "retrieval", "report") if getattr(options, name)
+    ]
+    if named or options.missing:
+        raise OptionError(
+            f"{', '.join(named or ['--missing'])}: --full has no episodes and no report. Leave it out."
+        )
+    specs = said_specs(options)
+
+    def adapted(rows: Dataset) -> MetaModel:
+        if not model.generic or model.record:
+            return model
+        encoders = open_encoders(specs, [], rows.schema)
+        return untrained(rows, model.engine.learner, options.unreadable, encoders)
+
+    with results_bar(options, "folds") as watch:
+        found = evaluate_full(adapted, table, seed=options.seed, watch=watch)
+    for note in found.notes:
+        speaker(options)(f"note: {note}")
+    if options.json:
+        print_json(found.to_dict())
+    else:
+        speaker(options)(full_table(found))
 
 
 def adapt(options: Options) -> None:

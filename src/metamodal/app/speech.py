@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from metamodal.data.dataset import Dataset
 from metamodal.data.writing import standard_output
 from metamodal.storage import explained
 
@@ -23,6 +24,16 @@ def speaker(options: argparse.Namespace) -> Callable[[str], None]:
             print(text, file=sys.stderr, flush=True)
 
     return say
+
+
+def one_task_hint(name: str, table: Dataset) -> str:
+    """What to do with a table that is one task."""
+    targets = ",".join(table.schema.targets)
+    return (
+        f"this table is one task (no task column): metamodal adapt none {name} --target {targets} --out PREDICTOR learns "
+        f"from all of its rows, and metamodal evaluate none {name} --target {targets} --full measures that. Training learns "
+        "how to learn other tasks like it, and its scores are of few rows"
+    )
 
 
 @contextmanager

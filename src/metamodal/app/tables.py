@@ -11,10 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from metamodal.app.arguments import said_roles, said_specs, said_table, write_roles
-from metamodal.app.speech import print_json, speaker
+from metamodal.app.speech import one_task_hint, print_json, speaker
 from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
 from metamodal.errors import one_line
+from metamodal.evaluation.full import is_one_task
 from metamodal.mappings.options import ModelOptions
 from metamodal.storage import check_file
 
@@ -41,6 +42,8 @@ def schema(options: Options) -> None:
         say(f"{one_line(c.name):{width}}  {c.role:8}  {c.kind or '-':9}  {c.evidence}")
     for warning in found.warnings:
         say(f"warning: {warning}")
+    if is_one_task(table):
+        say(f"note: {one_task_hint(options.table, table)}")
     if found.target is None:
         say("warning: no target column is named; training needs one: --target C")
 
