@@ -473,4 +473,4 @@ def test_what_the_readme_of_the_shared_tables_warns_of_is_found(real):
     assert [f.column for f in of(chest, "beyond_limits")] == ["d_dimer"]
     assert "dominant_hand" in {f.column for f in of(real("activity"), "constant")}
     tells = {f.column: f.facts for f in of(real("sarcasm"), "value_tells_label")}
-    assert tells["show"]["GOLDENGIRLS"] == {"class": "True", "of_it": 39, "rows": 40}
+    assert tells["show"]["GOLDENGIRLS"] == {"class": "true", "of_it": 39, "rows": 40}
