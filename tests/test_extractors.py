@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from metamodal.data.cache import FeatureStore
+from metamodal.data.cache import FeatureStore, feature_store
 from metamodal.data.dataset import read_table
-from metamodal.data.digests import DIGEST, digest
+from metamodal.data.digests import digest
 from metamodal.data.encoders import open_encoders
 from metamodal.data.extraction import Features
 from metamodal.data.extractors import Extractor, Tunable, hashed_words, open_extractor
@@ -100,34 +101,73 @@ def test_arrays_are_told_apart_by_shape_and_type():
 def test_a_store_holds_what_a_dictionary_would(tmp_path_factory, batches: list[list[int]]):
     folder = tmp_path_factory.mktemp("store")
     for batch in batches:
-        digests = np.array([digest(n) for n in batch], DIGEST)
+        digests = [digest(n) for n in batch]
         FeatureStore("x", folder).add(digests, np.array([[n, -n] for n in batch], np.float32))
-    store = FeatureStore("x", folder)
     known = {n for batch in batches for n in batch}
-    asked = np.array([digest(n) for n in range(45)], DIGEST)
-    places = store.find(asked)
-    assert len(store) == len(known)
-    assert [p >= 0 for p in places] == [n in known for n in range(45)]
-    if known:
-        found = store.take(places[places >= 0])
-        np.testing.assert_array_equal(found, [[n, -n] for n in sorted(known)])
+    found = FeatureStore("x", folder).get([digest(n) for n in range(45)])
+    assert [None if v is None else v.tolist() for v in found] == [
+        [n, -n] if n in known else None for n in range(45)
+    ]
 
 
-def test_a_damaged_segment_is_computed_again_and_another_identity_finds_nothing(tmp_path: Path):
-    digests = np.array([digest(n) for n in range(3)], DIGEST)
+def test_every_flipped_bit_of_a_segment_is_noticed_and_another_identity_finds_nothing(tmp_path: Path):
+    digests = [digest(n) for n in range(3)]
     FeatureStore("x", tmp_path).add(digests, np.ones((3, 2), np.float32))
-    assert (FeatureStore("y", tmp_path).find(digests) < 0).all()
+    assert FeatureStore("y", tmp_path).get(digests) == [None] * 3
+    for path in (tmp_path / "features" / "x").glob("*.npy"):
+        whole = path.read_bytes()
+        for at in range(len(whole)):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            for vector in FeatureStore("x", tmp_path).get(digests):
+                assert vector is None or vector.tolist() == [1, 1]
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"\x93NUMPY", np.full((3, 2), np.nan, np.float32), np.ones((3, 5), np.float32)]
+)
+def test_a_damaged_segment_is_computed_again(tmp_path: Path, damage):
+    digests = [digest(n) for n in range(3)]
+    FeatureStore("x", tmp_path).add(digests, np.ones((3, 2), np.float32))
     (vectors,) = (tmp_path / "features" / "x").glob("*.vectors.npy")
-    vectors.write_bytes(vectors.read_bytes()[:-9])
-    assert (FeatureStore("x", tmp_path).find(digests) < 0).all()
+    if isinstance(damage, bytes):
+        vectors.write_bytes(damage)
+    else:
+        np.save(vectors, damage)
+    assert FeatureStore("x", tmp_path).get(digests) == [None] * 3
+
+
+def test_a_store_stays_few_segments_and_sees_what_others_add(tmp_path: Path):
+    one, other = FeatureStore("x", tmp_path), FeatureStore("x", tmp_path)
+    for n in range(60):
+        (one, other)[n % 2].add([digest(n)], np.full((1, 2), n, np.float32))
+    assert len(list((tmp_path / "features" / "x").glob("*.npy"))) < 40
+    for store in (one, other):
+        assert [v[0] for v in store.get([digest(n) for n in range(60)]) if v is not None] == list(range(60))
+
+
+def test_threads_share_a_store(tmp_path: Path):
+    store = FeatureStore("x", tmp_path)
+
+    def work(n: int) -> None:
+        store.add([digest(n)], np.full((1, 2), n, np.float32))
+        (vector,) = store.get([digest(n)])
+        assert vector is not None and vector[0] == n
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(40)))
+
+
+def test_a_store_is_one_object_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("METAMODAL_CACHE", str(tmp_path))
+    assert feature_store("x") is feature_store("x") is not feature_store("y")
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("METAMODAL_CACHE", "/dev/null/x")
     store = FeatureStore("x")
-    digests = np.array([digest(1)], DIGEST)
-    store.add(digests, np.ones((1, 2), np.float32))
-    assert (FeatureStore("x").find(digests) < 0).all()
+    store.add([digest(1)], np.ones((1, 2), np.float32))
+    assert store.get([digest(1)]) == [None]
 
 
 def _vectors(encoder: Extractor, cells: list) -> tuple[list, Features]:

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 import media
 from conftest import png
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import Preprocessor, _tuples
+from metamodal.data.encode import Preprocessor, fitted_from
 from metamodal.data.modalities import Embedding, Text, modalities
 from metamodal.data.reading import read_cells
 from metamodal.errors import DataError, MetamodalError
@@ -116,7 +116,7 @@ def test_variants_are_distinct_and_the_first_is_the_identity(kind: str):
 def test_what_was_fitted_survives_json(kind: str):
     modality, values = fitted(kind)
     record = json.loads(json.dumps(dataclasses.asdict(modality)))
-    again = modalities[kind](**_tuples(record))
+    again = fitted_from(kind, record)
     assert again == modality
     assert torch.equal(again.tensor(values), modality.tensor(values))
 

@@ -6,9 +6,12 @@ import json
 import math
 import re
 from datetime import date, datetime, timezone
+from functools import cache
 from typing import Any
 
 import numpy as np
+
+from metamodal.data.limits import limits
 
 __all__ = [
     "FORMS",
@@ -22,6 +25,7 @@ __all__ = [
     "moment_of",
     "number_of",
     "parsed",
+    "unread_ending",
 ]
 
 FORMS = {
@@ -63,14 +67,71 @@ _MAGIC = (
     (b"\x93NUMPY", "array file"),
 )
 _SUFFIXES = {
-    "image": "png jpg jpeg webp gif tif tiff bmp",
-    "audio": "wav flac ogg mp3 aiff opus",
-    "video": "mp4 avi mov mkv webm mpg",
+    "audio": "wav flac ogg oga mp3 aif aiff opus m4a aac",
+    "video": "mp4 m4v avi mov mkv webm mpg mpeg 3gp",
     "points": "ply off obj stl xyz",
     "array file": "npy",
 }
 _KIND_OF_SUFFIX = {suffix: kind for kind, known in _SUFFIXES.items() for suffix in known.split()}
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_UNREAD = frozenset(
+    [
+        "heic",
+        "heif",
+        "hif",
+        "dcm",
+        "dicom",
+        "svg",
+        "svgz",
+        "pdf",
+        "eps",
+        "ai",
+        "wma",
+        "amr",
+        "ac3",
+        "mid",
+        "midi",
+        "ra",
+        "caf",
+        "wmv",
+        "flv",
+        "ts",
+        "m2ts",
+        "vob",
+        "ogv",
+        "rm",
+        "raw",
+        "dng",
+        "cr2",
+        "cr3",
+        "nef",
+        "arw",
+        "orf",
+        "rw2",
+        "psd",
+        "xcf",
+        "nii",
+        "doc",
+        "docx",
+        "odt",
+        "rtf",
+        "ppt",
+        "pptx",
+        "las",
+        "laz",
+        "e57",
+        "pcd",
+        "fbx",
+        "glb",
+        "gltf",
+        "usdz",
+        "step",
+        "stp",
+    ]
+)
+"""Endings of media and documents that no kind reads, nor Pillow as it is installed."""
+_NOT_PICTURES = ("MPEG", "EPS", "WMF", "BUFR", "GRIB", "HDF5")
+"""What Pillow names and does not decode by itself."""
 _STILL_BRANDS = (b"avif", b"avis", b"heic", b"mif1")
 _LISTS = (list, tuple, np.ndarray)
 TIME_KEYS = ("time", "times", "t")
@@ -108,16 +169,38 @@ def media_kind(cell: str | bytes) -> str | None:
     A `.npy` file may hold any of them, and is an `array file`.
     """
     if isinstance(cell, str):
-        return _KIND_OF_SUFFIX.get(cell[-8:].rpartition(".")[2].lower()) if "." in cell[-8:] else None
+        suffix = _suffix(cell)
+        return _KIND_OF_SUFFIX.get(suffix) or ("image" if suffix in _picture_suffixes() else None)
     if cell[:4] == b"RIFF":
         return {b"WAVE": "audio", b"WEBP": "image", b"AVI ": "video"}.get(cell[8:12])
     if cell[:4] == b"FORM" and cell[8:11] == b"AIF":
         return "audio"
     if cell[4:8] in (b"moov", b"wide", b"mdat"):
         return "video"
+    if cell[:2] in (b"\xff\xf1", b"\xff\xf9") or cell[4:11] == b"ftypM4A":
+        return "audio"
     if cell[4:8] == b"ftyp":
         return "image" if cell[8:12] in _STILL_BRANDS else "video"
     return next((kind for magic, kind in _MAGIC if cell.startswith(magic)), None)
+
+
+def unread_ending(cell: str) -> str | None:
+    """The ending of a path to a medium that no kind reads, such as `.heic`; else `None`."""
+    suffix = _suffix(cell)
+    return f".{suffix}" if suffix in _UNREAD and not media_kind(cell) else None
+
+
+def _suffix(path: str) -> str:
+    return path[-8:].rpartition(".")[2].lower() if "." in path[-8:] else ""
+
+
+@cache
+def _picture_suffixes() -> frozenset[str]:
+    """The endings of pictures that Pillow, with the plugins that are installed, opens."""
+    import PIL.Image
+
+    known = PIL.Image.registered_extensions().items()
+    return frozenset(e[1:] for e, form in known if form in PIL.Image.OPEN and form not in _NOT_PICTURES)
 
 
 def form(cell: Any) -> str:
@@ -194,7 +277,7 @@ def moment_of(cell: Any) -> float | None:
 
 def parsed(cell: str) -> Any:
     """A string of a text file as the list or record that it spells in JSON, else the string."""
-    if cell[:1] in "[{" and cell[-1:] in "]}":
+    if cell[:1] in "[{" and cell[-1:] in "]}" and len(cell) <= limits().json_characters:
         try:
             return json.loads(cell)
         except (ValueError, RecursionError):

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from metamodal.data.cache import FeatureStore
-from metamodal.data.digests import DIGEST, digest
+from metamodal.data.cache import FeatureStore, feature_store
+from metamodal.data.digests import digest
 from metamodal.data.extractors.protocol import Extractor
 from metamodal.data.modalities import Modality
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.opening import opener
+from metamodal.data.unreadable import Unreadable
 
 __all__ = ["Features", "Generic", "content_of"]
 
@@ -55,7 +56,7 @@ class Features:
 
     def __init__(self, encoder: Extractor) -> None:
         self.encoder = encoder
-        self.store = FeatureStore(encoder.identity) if encoder.identity else None
+        self.store = feature_store(encoder.identity) if encoder.identity else None
         self.computed = self.found = 0
 
     def __call__(
@@ -106,13 +107,13 @@ class Features:
     ) -> list[int]:
         """The positions whose vectors are not kept yet; those that are go into `result`."""
         rows = list(digests)
-        places = store.find(np.array(list(digests.values()), DIGEST))
-        held = np.flatnonzero(places >= 0)
-        if len(held):
-            for at, vector in zip(held, store.take(places[held])):
-                result[rows[at]] = vector
-        self.found += len(held)
-        return [rows[at] for at in np.flatnonzero(places < 0)]
+        missing = []
+        for row, vector in zip(rows, store.get(list(digests.values()))):
+            if vector is None:
+                missing.append(row)
+            result[row] = vector
+        self.found += len(rows) - len(missing)
+        return missing
 
     def _compute(
         self,
@@ -154,7 +155,7 @@ class Features:
         self.computed += len(done)
         if self.store is not None and done:
             vectors = np.stack([v for i in done if (v := result[i]) is not None])
-            self.store.add(np.array([digests[i] for i in done], DIGEST), vectors)
+            self.store.add([digests[i] for i in done], vectors)
 
 
 def content_of(cell: Any, kind: str, base: Path) -> Any:
@@ -163,6 +164,8 @@ def content_of(cell: Any, kind: str, base: Path) -> Any:
     Raises:
         CellError: no such file, no such entity.
     """
+    if isinstance(cell, Unreadable):
+        raise CellError(f"the cell {cell.reason}")
     cell = cell() if callable(cell) else cell
     named = isinstance(cell, (str, dict)) and kind in _FILES
     if named and not (isinstance(cell, dict) and "array" in cell):

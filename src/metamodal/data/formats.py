@@ -20,8 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metamodal.data.cells import parsed
+from metamodal.data.parquet import affordable, parquet_frames
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.table import check_names, frame_of, frame_of_cells
+from metamodal.data.text_files import check_text, encoding_of, hint
 from metamodal.data.webdataset import read_tar
 from metamodal.errors import DataError
 
@@ -55,11 +57,7 @@ def _parquet(file: Path | bytes, name: str, rows: int, report: Report) -> Iterat
     try:
         source = pa.BufferReader(file) if isinstance(file, bytes) else str(file)
         table = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
-        about = table.metadata
-        size = sum(about.row_group(g).total_byte_size for g in range(about.num_row_groups))
-        fitting = max(1, CHUNK_BYTES * max(1, about.num_rows) // max(1, size))
-        batches = table.iter_batches(batch_size=min(rows, fitting))
-        yield from _of_batches(batches, table.schema_arrow, name)
+        yield from _of_frames(parquet_frames(table, source, rows), table.schema_arrow, name)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{name}: not a readable Parquet file ({_first_line(error)}). Write it again."
@@ -92,12 +90,19 @@ def of_arrow(table: pa.Table, name: str, rows: int, report: Report) -> Iterator[
 
 
 def _of_batches(batches: Iterable[Any], schema: pa.Schema, name: str) -> Iterator[Chunk]:
+    def frames() -> Iterator[pd.DataFrame]:
+        for batch in batches:
+            batch.validate(full=True)  # a damaged file's offsets and texts are not to be trusted
+            yield affordable(frame_of(pa.Table.from_batches([batch])))
+
+    yield from _of_frames(frames(), schema, name)
+
+
+def _of_frames(frames: Iterable[pd.DataFrame], schema: pa.Schema, name: str) -> Iterator[Chunk]:
     check_names(schema.names, name)
     levels = _class_names(schema)
     first = 1
-    for batch in batches:
-        batch.validate(full=True)  # a damaged file's offsets and texts are not to be trusted
-        frame = frame_of(pa.Table.from_batches([batch]))
+    for frame in frames:
         for column, names in levels.items():
             frame[column] = [_level(code, names) for code in frame[column]]
         yield Chunk(frame, np.arange(first, first + len(frame)))
@@ -123,7 +128,10 @@ def _level(code: Any, names: list[str]) -> Any:
 def _delimited(separator: str) -> Format:
     def read(file: Path | bytes, name: str, rows: int, report: Report) -> Iterator[Chunk]:
         csv.field_size_limit(_LONGEST_CELL)
-        with _opened(file) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+        with _opened(file) as stream:
+            start = stream.read(8)
+        check_text(start, name)
+        with _opened(file) as stream, io.TextIOWrapper(stream, encoding_of(start), newline="") as text:
             lines = csv.reader(text, delimiter=separator, strict=True)
             try:
                 header = next(lines, None)
@@ -131,6 +139,12 @@ def _delimited(separator: str) -> Format:
                     raise DataError(
                         f"{name}: the file has no header. Write the column names in its first line."
                     )
+                if header[0][:4].lower() == "sep=":  # as Excel writes it: the separator, and not the header
+                    said = header[0][4:5] or separator
+                    lines = csv.reader(text, delimiter=said, strict=True)
+                    header = next(lines, None) or [""]
+                elif found := hint(header, separator):
+                    raise DataError(f"{name}: {found}.")
                 check_names(header, name)
                 yield from chunked(_records(lines, header, report), header, rows)
             except csv.Error as error:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from metamodal.data.limits import limits as caps_here
+from metamodal.data.limits import within
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.modalities.tabular import infinite
@@ -31,12 +33,14 @@ def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Pa
         limits: columns of numbers that may be infinite, in records of scalars.
     """
     read = modalities[kind].read
+    caps = caps_here()  # threads that call `opened` have none of their own
 
     def opened(cell: Any, base: Path) -> Any:
         if isinstance(cell, Unreadable):
             raise CellError(f"the cell {cell.reason}")
         try:
-            value = read(cell() if callable(cell) else cell, base)
+            with within(caps):
+                value = read(cell() if callable(cell) else cell, base)
         except (CellError, MetamodalError):
             raise
         except Exception as error:  # no cell may end a run, whatever a decoder makes of it

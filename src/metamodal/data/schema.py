@@ -183,14 +183,14 @@ def _inferred(
     column: RawColumn, roles: Roles, labels: tuple[object, ...] | None, wanted: frozenset[str] | None
 ) -> Column:
     name, used = column.name, wanted is None or column.name in wanted
+    kind: str | None
     if not column.present:
         bad = next((c for c in column.cells if isinstance(c, Unreadable)), None)
         if bad is not None:
+            kind = roles.kinds.get(name, "tabular")  # whose reader refuses each cell, with its row
             role = "modality" if used else "ignored"
-            read_as = roles.kinds.get(name, "tabular")  # whose reader refuses each cell, with its row
-            return Column(name, role, read_as, "no cell can be read", f"every cell {bad.reason}")
+            return Column(name, role, kind, "no cell can be read", f"every cell {bad.reason}")
         return Column(name, "ignored", None, "every cell is empty")
-    kind: str | None
     if name in roles.kinds:
         kind = roles.kinds[name]
         records = kind == "tabular" and form(column.present[0]) == "record"
@@ -198,7 +198,7 @@ def _inferred(
     elif used:
         kind, evidence = kind_of_column(column)
         if kind is None:
-            return Column(name, "ignored", None, evidence)
+            return Column(name, "ignored", None, evidence, evidence)
     else:
         kind, evidence = quiet_kind(column), ""
     limits, note = beyond_limits(column) if kind == "tabular" else ((), None)

@@ -14,6 +14,7 @@ import pandas as pd
 from metamodal.data.about import About, of_arrow_table, of_dataframe, of_file
 from metamodal.data.folders import class_folders, read_shards, roles_beside, saved_splits, shards_of
 from metamodal.data.formats import FORMATS, Chunk, chunked, of_arrow, sniffed
+from metamodal.data.limits import limits
 from metamodal.data.problems import Problem, Report
 from metamodal.data.roles import Roles
 from metamodal.data.splits import part_of
@@ -69,7 +70,15 @@ class Source:
 
     def whole(self) -> Chunk:
         """All rows at once, with the columns of all of them."""
-        chunks = list(self.chunks())
+        chunks, count = [], 0
+        for chunk in self.chunks():
+            chunks.append(chunk)
+            count += len(chunk.numbers)
+            if count > limits().rows:
+                raise DataError(
+                    f"{self.name}: more than {limits().rows} rows are above the cap of a table in memory. "
+                    "Take fewer rows, or run encode, which reads a table of any size in parts."
+                )
         if len(chunks) == 1:
             return chunks[0]
         names = dict.fromkeys(c for chunk in chunks for c in chunk.frame.columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from metamodal.data.cells import date_of, media_kind, number_of
+from metamodal.data.cells import date_of, media_kind, number_of, unread_ending
 from metamodal.data.column_words import sounds_like_points, sounds_like_text
 from metamodal.data.identity import flag_word
 from metamodal.data.raw_column import RawColumn
@@ -19,7 +19,7 @@ _MANY_LEVELS = 100
 _OFTEN = 10  # rows a value, with which many values are a category all the same
 
 
-def kind_of_strings(column: RawColumn, cells: list[str]) -> tuple[str, str]:
+def kind_of_strings(column: RawColumn, cells: list[str]) -> tuple[str | None, str]:
     """Kind of and evidence for those cells of a column that are strings.
 
     Raises:
@@ -35,6 +35,12 @@ def kind_of_strings(column: RawColumn, cells: list[str]) -> tuple[str, str]:
         if sounds_like_points(column.name):
             return "points", "paths of .npy files; by its name, points"
         raise column.untold(".npy files are")
+    ending = _usual([unread_ending(c) or "" for c in cells])
+    if ending:
+        return None, (
+            f"holds paths to {ending} files, which are not read: convert them to PNG, WAV, MP4 or text, or pass "
+            f"--kind {column.name}=text if the names are meant"
+        )
     for told, fitting in (("numbers", _is_number), ("dates", _is_date)):
         fits = {c: fitting(c) for c in counts}
         if sum(n for c, n in counts.items() if fits[c]) >= _MOST * len(cells):

@@ -93,6 +93,9 @@ def _arrow_cells(column: Any) -> list[Any]:
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
+        if not pa.types.is_nested(column.type.value_type):
+            words = column.dictionary.to_pylist()  # rows share a word, however long it is
+            return [None if i is None else words[i] for i in column.indices.to_pylist()]
         column = column.dictionary_decode()
     if _is_list(column.type):
         inner = column.type.value_type

@@ -12,22 +12,33 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from metamodal.data.cells import media_kind
+from metamodal.data.limits import limits
+from metamodal.data.modalities.files import array_of_npy
+from metamodal.data.modalities.protocol import CellError
 from metamodal.data.problems import Problem, Report, short
+from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError
 
 __all__ = ["read_tar"]
 
+_LONGEST_DESCRIPTION = 1 << 20
+_DESCRIPTIONS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _TEXTS = {"txt": "text", "text": "text", "cls": "label", "cls2": "label2", "transcript": "transcript"}
 
 
 def read_tar(stream: io.BufferedIOBase, name: str, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
     """Numbered records of the files in a tar, in their order there."""
-    number, key, record = 1, None, {}
+    number, key = 1, None
+    record: dict[str, Any] = {}
     try:
-        with tarfile.open(fileobj=stream, mode="r|*") as archive:
+        with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Member) as archive:
             for member in archive:
                 if not member.isfile() or member.name.rpartition("/")[2].startswith("."):
                     continue
@@ -39,6 +50,10 @@ def read_tar(stream: io.BufferedIOBase, name: str, report: Report) -> Iterator[t
                         yield number, record
                         number += 1
                     key, record = this, {"key": this}
+                if member.size > limits().bytes:
+                    reason = f"is {member.size} bytes, above the cap of {limits().bytes}. Cut it into parts"
+                    record.setdefault(_column(ending, record), Unreadable(member.name, reason))
+                    continue
                 opened = archive.extractfile(member)
                 data = opened.read() if opened else b""
                 if len(data) < member.size:
@@ -52,6 +67,24 @@ def read_tar(stream: io.BufferedIOBase, name: str, report: Report) -> Iterator[t
         raise DataError(f"{name}: not a readable tar ({error}). Write it again.") from None
     if key is not None:
         yield number, record
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose own description is no larger than a name may be: tarfile reads that whole."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> _Member:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _DESCRIPTIONS and found.size > _LONGEST_DESCRIPTION:
+            raise tarfile.ReadError(f"a member's description of {found.size} bytes")
+        return found
+
+
+def _column(ending: str, record: dict[str, Any]) -> str:
+    """The column that a file of this ending has, as `_add` names it."""
+    column, _, last = ending.lower().rpartition(".")
+    media = media_kind(f"x.{last}")
+    return column or (media if media and media not in record else _TEXTS.get(last, last))
 
 
 def _add(record: dict[str, Any], ending: str, data: bytes) -> None:
@@ -70,8 +103,8 @@ def _add(record: dict[str, Any], ending: str, data: bytes) -> None:
             record[column or "json"] = value
     elif last == "npy":
         try:
-            record[column or "array"] = np.load(io.BytesIO(data), allow_pickle=False)
-        except Exception:  # numpy's reader fails in many ways on a damaged file
+            record[column or "array"] = array_of_npy(data)
+        except CellError:
             raise ValueError("not a readable .npy array. Replace the file") from None
     else:
         known = "an image, audio or video file, .txt, .cls, .json or .npy"

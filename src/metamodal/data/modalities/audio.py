@@ -1,4 +1,4 @@
-"""Audio: any file libsndfile reads, or samples, as log-mel pictures of one length."""
+"""Audio: any file libsndfile reads, AAC by PyAV, or samples, as log-mel pictures of one length."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
+from metamodal.data.modalities.aac import decoded_aac
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.mel import mel_power, resampled
 from metamodal.data.modalities.protocol import CellError, modalities
-from metamodal.data.modalities.sound import MAX_SECONDS, Sound, check_finite, check_rate, decoded
+from metamodal.data.modalities.sound import Sound, check_finite, check_length, check_rate, decoded
 
 __all__ = ["Audio"]
 
@@ -28,6 +29,7 @@ _FLOOR = 1e-6  # of the power of the loudest frame: 60 dB below it
 _CLIP = 4.0
 _CEPSTRA = 20
 _PARTS = 6
+_STRIP = 1 << 20
 _TOGETHER = 320_000  # samples transformed at once: their spectra stay in the cache
 
 
@@ -63,7 +65,7 @@ class Audio:
         if isinstance(cell, (list, tuple, np.ndarray)):
             return _of_samples(cell, None)
         data = file_bytes(cell, base, "sound")
-        return _of_samples(array_of_npy(data), None) if data.startswith(NPY_MAGIC) else decoded(data)
+        return _of_samples(array_of_npy(data), None) if data.startswith(NPY_MAGIC) else _of_file(data)
 
     @classmethod
     def fit(cls, values: Sequence[Sound], rate: int = 16_000, seconds: float = 5.0, mels: int = 48) -> Audio:
@@ -180,13 +182,41 @@ class Audio:
         """The loudest `seconds` of a sound at the fitted rate, its peak at one."""
         rate, wave = value.rate or self.rate, value.samples
         length = max(1, int(self.seconds * rate))
-        peak = float(np.abs(wave).max()) or 1.0
-        wave = wave / np.float32(peak)
-        if len(wave) > length:
-            energy = np.concatenate([[0.0], np.cumsum(np.square(wave, dtype=np.float64))])
-            start = int(np.argmax(energy[length:] - energy[:-length]))
-            wave = wave[start : start + length]
+        peak = np.float32(max(abs(float(wave.max())), abs(float(wave.min()))) or 1.0)
+        start = _loudest(wave, peak, length) if len(wave) > length else 0
+        wave = wave[start : start + length] / peak
         return resampled(wave, rate, self.rate)[: int(self.seconds * self.rate)]
+
+
+def _loudest(wave: np.ndarray, peak: np.float32, length: int) -> int:
+    """Where the `length` samples of most energy begin, the first of equal ones; in strips.
+
+    The energy up to each sample is summed twice, `length` samples apart, so that no array is as long as
+    the sound.
+    """
+
+    def energy(before: float, start: int, stop: int) -> np.ndarray:
+        squares = np.square(wave[start:stop] / peak, dtype=np.float64)
+        return np.cumsum(np.concatenate([[before], squares]))
+
+    ahead = 0.0
+    for start in range(0, length, _STRIP):
+        ahead = float(energy(ahead, start, min(start + _STRIP, length))[-1])
+    behind, best, most = 0.0, 0, -1.0
+    for start in range(0, len(wave) - length + 1, _STRIP):
+        stop = min(start + _STRIP, len(wave) - length)
+        late, early = energy(ahead, start + length, stop + length), energy(behind, start, stop)
+        gain = late - early
+        at = int(gain.argmax())
+        if gain[at] > most:
+            best, most = start + at, float(gain[at])
+        ahead, behind = float(late[-1]), float(early[-1])
+    return best
+
+
+def _of_file(data: bytes) -> Sound:
+    container = data[4:8] == b"ftyp" or data[:2] in (b"\xff\xf1", b"\xff\xf9")
+    return decoded_aac(data) if container else decoded(data)
 
 
 def _of_samples(cell: Any, rate: int | None) -> Sound:
@@ -203,8 +233,7 @@ def _of_samples(cell: Any, rate: int | None) -> Sound:
         samples = samples.astype(np.float32) - 128
     if samples.ndim == 2:
         samples = samples.mean(int(np.argmin(samples.shape)))
-    if len(samples) > MAX_SECONDS * (rate or 48_000):
-        raise CellError(f"more than {MAX_SECONDS} s of sound. Cut it into parts")
+    check_length(len(samples), rate or 48_000)
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
         samples = samples.astype(np.float32)
     check_finite(samples)

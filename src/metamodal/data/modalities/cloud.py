@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from types import ModuleType
 
 import numpy as np
 
+from metamodal.data.limits import alone, limits
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy
 from metamodal.data.modalities.protocol import CellError
 from metamodal.errors import OptionError
 
-__all__ = ["cloud_of_file"]
+__all__ = ["check_cloud", "cloud_of_file"]
 
 _SURFACE_POINTS = 2048
+_LONGEST_LINE = 1 << 16
+_STRIP = 1 << 14
 _REMEDY = "Replace the cell or leave it empty"
 
 
@@ -45,21 +49,62 @@ def _mesh_form(data: bytes) -> str | None:
     return "obj" if re.search(rb"^v\s", data, re.MULTILINE) else None
 
 
+def check_cloud(points: int, columns: int) -> None:
+    """CellError if a cloud of so many numbers is above the cap."""
+    if points * columns > limits().point_numbers:
+        raise CellError(
+            f"{points} points of {columns} numbers are above the cap of {limits().point_numbers} numbers. "
+            "Thin the cloud"
+        )
+
+
 def _of_text(data: bytes) -> np.ndarray:
     try:
-        lines = [line.replace(",", " ").split() for line in data.decode().splitlines()]
-        rows = [[float(word) for word in line] for line in lines if line and not line[0].startswith("#")]
-        if len(rows) > 1 and len(rows[0]) == 1 and rows[0][0] == len(rows) - 1:
-            rows = rows[1:]  # .xyz files may begin with the number of points
-        return np.array(rows)
+        with alone(len(data)):
+            parts = list(_parts(data))
+        lengths = [len(part) for part in parts]
+        if (
+            sum(lengths) > 1
+            and lengths[0] == 1
+            and parts[0].shape[1] == 1
+            and parts[0][0, 0] == sum(lengths) - 1
+        ):
+            parts = parts[1:]  # .xyz files may begin with the number of points
+        return np.concatenate(parts) if parts else np.zeros((0, 3))
     except ValueError:  # UnicodeDecodeError is one, and so are ragged rows
         raise CellError(
             f"not a readable point cloud ({len(data)} bytes): no lines of as many numbers each. {_REMEDY}"
         ) from None
 
 
+def _parts(data: bytes) -> Iterator[np.ndarray]:
+    """The lines of numbers in strips, the first line by itself."""
+    rows: list[list[float]] = []
+    count, wanted = 0, 1
+    stream = io.TextIOWrapper(io.BytesIO(data), "utf-8")
+    while line := stream.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            raise ValueError("a line too long")
+        words = line.replace(",", " ").split()
+        if not words or words[0].startswith("#"):
+            continue
+        rows.append([float(word) for word in words])
+        if len(rows) == wanted:
+            if not count and (lines := data.count(b"\n")) * len(words) > 2 * limits().point_numbers:
+                check_cloud(lines, len(words))  # not even comments can be so many
+            yield np.array(rows)
+            count, rows, wanted = count + len(rows), [], _STRIP
+            check_cloud(count, len(words))
+    if rows:
+        yield np.array(rows)
+
+
 def _of_mesh(data: bytes, form: str) -> np.ndarray:
     trimesh = _trimesh()
+    if len(data) > limits().mesh_bytes:
+        raise CellError(
+            f"a {form.upper()} file of {len(data)} bytes is above the cap of {limits().mesh_bytes}. Thin the mesh"
+        )
     claimed = re.search(rb"element vertex (\d+)", data[:4096]) if form == "ply" else None
     if claimed and int(claimed[1]) > len(data):
         raise CellError(f"the cloud is cut short: {int(claimed[1])} points in {len(data)} bytes. {_REMEDY}")

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from metamodal.data.limits import limits
 from metamodal.data.modalities.protocol import CellError
 
-__all__ = ["MAX_BYTES", "NPY_MAGIC", "array_of_npy", "file_bytes"]
+__all__ = ["NPY_MAGIC", "array_of_npy", "check_size", "file_bytes"]
 
-MAX_BYTES = 2**31
-"""Larger files are refused before they are read."""
 NPY_MAGIC = b"\x93NUMPY"
 
 
@@ -37,10 +36,17 @@ def file_bytes(cell: Any, base: Path, what: str) -> bytes:
         cell = _opened(os.fspath(cell), base)
     if not isinstance(cell, (bytes, bytearray, memoryview)):
         raise CellError(f"{type(cell).__name__} is no {what}. Give bytes, a path or an array")
+    check_size(len(cell), what)
     data = bytes(cell)
     if not data:
         raise CellError(f"0 bytes are no {what}. Replace the cell or leave it empty")
     return data
+
+
+def check_size(size: int, what: str) -> None:
+    """CellError if a cell of so many bytes is above the cap."""
+    if size > limits().bytes:
+        raise CellError(f"a {what} of {size} bytes is above the cap of {limits().bytes}. Cut it into parts")
 
 
 def _opened(name: str, base: Path) -> bytes:
@@ -52,8 +58,10 @@ def _opened(name: str, base: Path) -> bytes:
         if not path.is_file():
             raise CellError(f"{name!r} does not exist (paths are relative to the table). Mend the path")
         size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise CellError(f"{name!r} has {size} bytes, above the cap of {MAX_BYTES}. Cut it into parts")
+        if size > limits().bytes:
+            raise CellError(
+                f"{name!r} has {size} bytes, above the cap of {limits().bytes}. Cut it into parts"
+            )
         return path.read_bytes()
     except (OSError, ValueError) as error:  # no permission; a name too long, or with a NUL in it
         reason = getattr(error, "strerror", None) or str(error)

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from metamodal.data.limits import limits
 from metamodal.data.modalities.protocol import CellError, modalities
 
 __all__ = ["Graph", "Network", "hashed"]
 
-MAX_NODES = 100_000
 _LEVELS = 31
 _TYPES = 8
 _CLIP = 4.0
@@ -215,13 +215,13 @@ def _degrees(value: Network) -> np.ndarray:
 
 def _nodes(nodes: Any) -> tuple[int, np.ndarray | None, tuple[str, ...] | None]:
     if isinstance(nodes, (int, float, np.number)) and not isinstance(nodes, bool):
-        if not 1 <= nodes <= MAX_NODES or nodes != int(nodes):
-            raise CellError(f"{nodes} nodes. Give a whole number from 1 to {MAX_NODES}")
+        if not 1 <= nodes <= limits().nodes or nodes != int(nodes):
+            raise CellError(f"{nodes} nodes. Give a whole number from 1 to {limits().nodes}")
         return int(nodes), None, None
     if not isinstance(nodes, (list, tuple, np.ndarray)) or not len(nodes):
         raise CellError("a graph needs nodes: a count, a list of labels, or a row of numbers each. Add them")
-    if len(nodes) > MAX_NODES:
-        raise CellError(f"{len(nodes)} nodes are above the cap of {MAX_NODES}. Thin the graph")
+    if len(nodes) > limits().nodes:
+        raise CellError(f"{len(nodes)} nodes are above the cap of {limits().nodes}. Thin the graph")
     if all(isinstance(node, str) for node in nodes):
         return len(nodes), None, tuple(map(str, nodes))
     try:
@@ -238,6 +238,8 @@ def _nodes(nodes: Any) -> tuple[int, np.ndarray | None, tuple[str, ...] | None]:
 def _edges(edges: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(edges, (list, tuple, np.ndarray)):
         raise CellError("a graph needs edges: a list of [i, j] or [i, j, weight]. Add them, or an empty list")
+    if len(edges) > limits().edges:
+        raise CellError(f"{len(edges)} edges are above the cap of {limits().edges}. Thin the graph")
     if not len(edges):
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
     try:

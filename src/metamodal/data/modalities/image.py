@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,28 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from metamodal.data.limits import alone, limits
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.protocol import CellError, modalities
 
-__all__ = ["MAX_PIXELS", "Image", "opened_picture", "pixels_of", "read_image", "refusing"]
+__all__ = ["Image", "check_pixels", "opened_picture", "pixels_of", "read_image", "refusing"]
 
-MAX_PIXELS = 64_000_000
-"""Images that claim more are refused before they are decoded."""
+_STRIP_PIXELS = 4_000_000  # larger pictures are converted and reduced in strips
+_DECODERS = {"JPEG2000": 4, "AVIF": 3, "WEBP": 3}
+"""How many times the usual memory a decoder takes; their pictures are capped at as much fewer pixels."""
+_TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation that EXIF knows."""
 _KEPT_SIDE = 128
 _ORIENTATIONS = 8
+_ORIENTATION = 0x0112  # in EXIF
 _CELLS = 7
 
 
@@ -169,18 +182,23 @@ def read_image(cell: Any, base: Path, side: int) -> np.ndarray:
     data = file_bytes(cell, base, "image")
     if data.startswith(NPY_MAGIC):
         return _reduced(_of_array(array_of_npy(data)), side)
-    return _reduced(_decoded(data, side), side)
+    return _decoded(data, side)
 
 
-def _decoded(data: bytes, side: int) -> PIL.Image.Image:
-    """A picture, turned as its EXIF says; of an animation the first frame."""
+def _decoded(data: bytes, side: int) -> np.ndarray:
+    """A picture's pixels, turned as its EXIF says; of an animation the first frame."""
     with refusing(f"{len(data)} bytes"), opened_picture(data) as picture:
         share = side / max(picture.size)  # a JPEG is decoded at the size that is kept, or the next larger
         size = (math.ceil(picture.width * share), math.ceil(picture.height * share))
         picture.draft(None, size)
-        picture.load()
-        PIL.ImageOps.exif_transpose(picture, in_place=True)
-        return picture
+        with alone(4 * picture.width * picture.height):
+            picture.load()
+            if not _is_large(picture):
+                PIL.ImageOps.exif_transpose(picture, in_place=True)
+                return _reduced(picture, side)
+            turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+            pixels = _reduced(picture, side)
+        return pixels if turn is None else np.asarray(PIL.Image.fromarray(pixels).transpose(turn))
 
 
 def pixels_of(picture: PIL.Image.Image | np.ndarray, side: int) -> np.ndarray:
@@ -193,12 +211,21 @@ def opened_picture(data: bytes) -> PIL.Image.Image:
     try:
         picture = PIL.Image.open(io.BytesIO(data))
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
-        raise CellError(f"an image above the cap of {MAX_PIXELS} pixels. Shrink it") from None
-    if picture.width * picture.height > MAX_PIXELS:
-        raise CellError(
-            f"an image of {picture.width}×{picture.height} pixels is above the cap of {MAX_PIXELS}. Shrink it"
-        )
+        raise CellError(f"an image above the cap of {limits().pixels} pixels. Shrink it") from None
+    check_pixels(picture.width, picture.height, picture.format)
     return picture
+
+
+def check_pixels(width: int, height: int, format: str | None = None) -> None:
+    """CellError if a picture of this size is above the cap, which is lower for formats that take more."""
+    cap = limits().pixels // _DECODERS.get(format or "", 1)
+    if width * height > cap:
+        what = f"{format} " if format in _DECODERS else ""
+        raise CellError(f"an {what}image of {width}×{height} pixels is above the cap of {cap}. Shrink it")
+
+
+def _is_large(picture: PIL.Image.Image) -> bool:
+    return picture.width * picture.height > _STRIP_PIXELS
 
 
 @contextmanager
@@ -222,31 +249,73 @@ def _of_array(cell: np.ndarray) -> PIL.Image.Image:
         cell = cell[..., 0]
     if cell.ndim not in (2, 3) or 0 in cell.shape or (cell.ndim == 3 and cell.shape[2] not in (3, 4)):
         raise CellError(f"an array of shape {cell.shape} is no image. Give height × width [× 1, 3 or 4]")
-    if cell.dtype == np.bool_:
-        cell = cell.astype(np.uint8) * 255
-    elif cell.dtype == np.uint16:
-        cell = _of_16_bits(cell)
-    elif cell.dtype.kind not in "fiu":
+    if cell.dtype.kind not in "fiub":
         raise CellError(f"an array of {cell.dtype} is no image. Give numbers")
-    elif cell.dtype != np.uint8:
-        if not np.isfinite(cell).all() or cell.min() < 0 or cell.max() > 255:
-            raise CellError("image values must lie in 0..255, or 0..1 as floats. Rescale the array")
-        unit = np.issubdtype(cell.dtype, np.floating) and cell.max() <= 1
-        cell = np.round(cell * 255 if unit else cell).astype(np.uint8)
-    return PIL.Image.fromarray(cell)
+    check_pixels(cell.shape[1], cell.shape[0])
+    if cell.dtype == np.uint8:
+        return PIL.Image.fromarray(cell)
+    if cell.dtype == np.bool_:
+        return PIL.Image.fromarray(cell.astype(np.uint8) * 255)
+    if cell.dtype == np.uint16:
+        return PIL.Image.fromarray(_in_strips(cell, _of_16_bits))
+    low, high = cell.min(), cell.max()  # a NaN anywhere is both
+    if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 255:
+        raise CellError("image values must lie in 0..255, or 0..1 as floats. Rescale the array")
+    unit = np.issubdtype(cell.dtype, np.floating) and high <= 1
+    return PIL.Image.fromarray(_in_strips(cell, lambda strip: np.round(strip * 255 if unit else strip)))
+
+
+def _in_strips(values: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Values as bytes, some rows after the others."""
+    changed = np.empty(values.shape, np.uint8)
+    rows = max(1, _STRIP_PIXELS // math.prod(values.shape[1:]))
+    for start in range(0, len(values), rows):
+        changed[start : start + rows] = change(values[start : start + rows])
+    return changed
 
 
 def _of_16_bits(values: np.ndarray) -> np.ndarray:
     """16-bit grey levels as 8-bit ones by their range, not by the brightest value: 65535 is white."""
-    return np.round(np.clip(values, 0, 65535) / 257).astype(np.uint8)
+    return np.round(np.clip(values, 0, 65535) / 257)
 
 
 def _reduced(picture: PIL.Image.Image, side: int) -> np.ndarray:
     """Grey or RGB bytes on white, no larger than is kept."""
-    if picture.mode.startswith("I"):
-        picture = PIL.Image.fromarray(_of_16_bits(np.asarray(picture)))
-    elif picture.mode == "F":
+    check_pixels(*picture.size)
+    if picture.mode == "F":
         picture = _of_array(np.asarray(picture))
+    size = picture.size
+    if max(size) > side:
+        factor = side / max(size)
+        size = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
+    if _is_large(picture) and size != picture.size:
+        pixels = _reduced_in_strips(picture, size)
+    else:
+        plain = _on_white(picture)
+        pixels = np.array(plain if size == plain.size else plain.resize(size, PIL.Image.Resampling.BOX))
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    return pixels
+
+
+def _reduced_in_strips(picture: PIL.Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """As reducing it whole, with no copy of the whole: each strip of rows ends where a row of the result does."""
+    (width, height), ratio = picture.size, picture.height / size[1]
+    rows = max(1, int(_STRIP_PIXELS / (width * ratio)))
+    parts = []
+    for top in range(0, size[1], rows):
+        bottom = min(top + rows, size[1])
+        first, last = int(top * ratio), min(height, math.ceil(bottom * ratio))
+        strip = _on_white(picture.crop((0, first, width, last)))
+        box = (0, top * ratio - first, width, min(bottom * ratio, height) - first)
+        parts.append(np.asarray(strip.resize((size[0], bottom - top), PIL.Image.Resampling.BOX, box=box)))
+    return np.concatenate(parts)
+
+
+def _on_white(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """A picture as grey or RGB bytes, what is transparent on white."""
+    if picture.mode.startswith("I"):
+        picture = PIL.Image.fromarray(_of_16_bits(np.asarray(picture)).astype(np.uint8))
     if "A" in picture.mode or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         picture = PIL.Image.new("RGBA", layer.size, "white")
@@ -254,14 +323,7 @@ def _reduced(picture: PIL.Image.Image, side: int) -> np.ndarray:
         picture = picture.convert("RGB")
     if picture.mode not in ("L", "RGB"):
         picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    if max(picture.size) > side:
-        factor = side / max(picture.size)
-        size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-        picture = picture.resize(size, PIL.Image.Resampling.BOX)
-    pixels = np.array(picture)
-    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., 0]
-    return pixels
+    return picture
 
 
 def _edge(value: np.ndarray) -> np.ndarray:

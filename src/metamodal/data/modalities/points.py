@@ -14,13 +14,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from metamodal.data.modalities.cloud import cloud_of_file
+from metamodal.data.modalities.cloud import check_cloud, cloud_of_file
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError, modalities
 
 __all__ = ["Points"]
 
-MAX_POINTS = 10_000_000
 _KEPT = 4096
 _CELLS = 4
 _RINGS = 8
@@ -60,8 +59,7 @@ class Points:
             raise CellError(
                 f"an array of shape {value.shape} and type {value.dtype} is no point cloud. Give points × 2 or more numbers"
             )
-        if len(value) > MAX_POINTS:
-            raise CellError(f"{len(value)} points are above the cap of {MAX_POINTS}. Thin the cloud")
+        check_cloud(*value.shape)
         with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
             value = value.astype(np.float32)
         if not np.isfinite(value).all():

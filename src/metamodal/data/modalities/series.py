@@ -167,7 +167,7 @@ class Series:
         at = np.linspace(steps[0], steps[-1], self.length)
         plain = np.asarray(value)
         if self.symbols:
-            nearest = np.abs(at[:, None] - steps).argmin(1)
+            nearest = _nearest(at, steps)
             place = {symbol: i for i, symbol in enumerate(self.symbols)}
             codes = np.array([place.get(str(s), len(place)) for s in plain[:, 0]])[nearest]
             return np.eye(len(place) + 1, dtype=np.float32)[codes].T
@@ -191,6 +191,14 @@ class Series:
                 np.interp(at, times[there], channel[there]) if there.any() else np.full(len(at), centre)
             )
         return np.stack(rows)
+
+
+def _nearest(at: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """For each time the step nearest to it, the first of equally near ones; `steps` are in order."""
+    after = np.searchsorted(steps, at).clip(max=len(steps) - 1)
+    before = (after - 1).clip(min=0)
+    chosen = np.where(np.abs(at - steps[before]) <= np.abs(at - steps[after]), before, after)
+    return np.searchsorted(steps, steps[chosen])
 
 
 def _extent(value: Steps, timed: bool) -> float:

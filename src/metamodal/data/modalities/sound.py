@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
+from metamodal.data.limits import alone, limits
 from metamodal.data.modalities.protocol import CellError
 
-__all__ = ["MAX_SECONDS", "Sound", "decoded"]
+__all__ = ["Sound", "check_length", "decoded"]
 
-MAX_SECONDS = 600
-"""Recordings that claim to be longer are refused before they are decoded."""
 _RATES = (500, 768_000)
 _BLOCK = 1 << 18
 _STREAMED = (0, 0xFFFFFFFF)  # sizes that a program writes when it cannot go back to fill them in
@@ -53,39 +52,59 @@ def decoded(data: bytes) -> Sound:
     try:
         with soundfile.SoundFile(_Stream(data)) as file:
             check_rate(file.samplerate)
-            claimed, limit = file.frames, MAX_SECONDS * file.samplerate
+            rate, channels, claimed = int(file.samplerate), file.channels, file.frames
             unknown = claimed >= 2**62
-            if claimed > limit and not unknown:
-                raise CellError(
-                    f"{claimed / file.samplerate:.0f} s of sound are above the cap of {MAX_SECONDS} s. Cut it into parts"
-                )
-            parts, read = [], 0
-            while read <= limit:
-                block = file.read(_BLOCK, dtype="float32", always_2d=True)
-                if not len(block):
-                    break
-                parts.append(block.mean(1) if block.shape[1] > 1 else block[:, 0])
-                read += len(block)
-            rate = int(file.samplerate)
+            if not unknown:
+                check_length(claimed, rate, channels)
+            with alone(4 * (_BLOCK if unknown else claimed)):
+                samples, read = _mixed(file, rate, None if unknown else claimed)
     except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError, OverflowError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         reason = "the file is damaged or of no known format" if "_Stream" in reason else reason
         raise CellError(f"not a readable sound ({len(data)} bytes): {reason}. {_REMEDY}") from None
-    if read > limit:
-        raise CellError(f"more than {MAX_SECONDS} s of sound. Cut it into parts")
     if not unknown and read < claimed:
         raise CellError(f"the sound is cut short: {read} of {claimed} samples are there. {_REMEDY}")
     if not read:
         raise CellError(f"the sound has no samples. {_REMEDY}")
-    samples = np.concatenate(parts)
     check_finite(samples)
     return Sound(samples, rate)
 
 
+def _mixed(file: soundfile.SoundFile, rate: int, claimed: int | None) -> tuple[np.ndarray, int]:
+    """The mean of the channels and how many samples were there, read in blocks into one array."""
+    samples = np.empty(claimed or _BLOCK, dtype=np.float32)
+    read, frames = 0, max(1, _BLOCK // file.channels)
+    while True:
+        block = file.read(frames, dtype="float32", always_2d=True)
+        if not len(block):
+            return samples[:read], read
+        check_length(read + len(block), rate, file.channels)
+        if read + len(block) > len(samples):
+            samples = np.resize(samples, 2 * len(samples))
+        samples[read : read + len(block)] = block.mean(1) if block.shape[1] > 1 else block[:, 0]
+        read += len(block)
+
+
+def check_length(samples: int, rate: int, channels: int = 1) -> None:
+    """CellError if a sound is longer than the caps allow: seconds, samples, samples of all channels."""
+    caps = limits()
+    if samples > caps.seconds * rate:
+        raise CellError(
+            f"{samples / rate:.0f} s of sound are above the cap of {caps.seconds} s. Cut it into parts"
+        )
+    if samples > caps.samples or samples * channels > caps.channel_samples:
+        raise CellError(
+            f"{samples / rate:.0f} s at {rate} Hz in {channels} channels are above the cap of {caps.samples} samples, "
+            f"or {caps.channel_samples} in all channels. Resample the sound, or cut it into parts"
+        )
+
+
 def check_finite(samples: np.ndarray) -> None:
-    if not np.isfinite(samples).all():
-        at = int(np.flatnonzero(~np.isfinite(samples))[0])
-        raise CellError(f"sample {at} is {samples[at]}. Give finite numbers")
+    for start in range(0, len(samples), _BLOCK):
+        finite = np.isfinite(samples[start : start + _BLOCK])
+        if not finite.all():
+            at = start + int(finite.argmin())
+            raise CellError(f"sample {at} is {samples[at]}. Give finite numbers")
 
 
 def check_rate(rate: int) -> None:

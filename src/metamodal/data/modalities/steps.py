@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from metamodal.data.cells import TIME_KEYS
+from metamodal.data.limits import limits
 from metamodal.data.modalities.protocol import CellError
 
 __all__ = ["Steps", "read_steps"]
@@ -34,9 +35,22 @@ def read_steps(cell: Any) -> Steps:
         return _timed(cell)
     if not isinstance(cell, (list, tuple, np.ndarray)) or (isinstance(cell, np.ndarray) and not cell.ndim):
         raise CellError(f"{type(cell).__name__} is no series. Give a list of steps")
+    _check_steps(cell)
     symbols = len(cell) > 0 and all(isinstance(step, str) for step in cell)
     value = np.array([[str(s)] for s in cell]) if symbols else _numbers(cell)
     return value.view(Steps)
+
+
+def _check_steps(cell: Any) -> None:
+    """CellError if the steps are above the cap; every symbol takes as much room as the longest."""
+    first = next((step for step in cell if step is not None), 0) if len(cell) else 0
+    width = max(len(step) if isinstance(step, str) else 0 for step in cell) if isinstance(first, str) else 0
+    channels = np.size(first) if isinstance(first, (list, tuple, np.ndarray)) else 1
+    if len(cell) * max(1, width, channels) > limits().step_numbers:
+        raise CellError(
+            f"{len(cell)} steps of {max(1, width, channels)} values or letters are above the cap of "
+            f"{limits().step_numbers}. Thin the series, or cut it into parts"
+        )
 
 
 def _timed(cell: dict) -> Steps:

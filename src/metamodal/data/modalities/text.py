@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from metamodal.data.limits import limits
+from metamodal.data.modalities.hashing import hashed_counts
 from metamodal.data.modalities.protocol import CellError, modalities
 
 __all__ = ["Text"]
@@ -35,14 +36,19 @@ class Text:
     @classmethod
     def read(cls, cell: Any, base: Path) -> str:
         if isinstance(cell, (list, tuple, np.ndarray)) and all(isinstance(c, str) for c in cell):
-            return " ".join(cell)
+            cell = " ".join(cell)
         if isinstance(cell, (dict, list, tuple, bytes, bytearray, np.ndarray)):
             raise CellError(f"{type(cell).__name__} is no text. Give a string")
-        return str(cell)
+        text = str(cell)
+        if len(text) > limits().characters:
+            raise CellError(
+                f"a text of {len(text)} characters is above the cap of {limits().characters}. Cut it into parts"
+            )
+        return text
 
     @classmethod
     def fit(cls, values: Sequence[str], buckets: int = 2048) -> Text:
-        counts = (_hashed(buckets).transform(values) != 0).sum(0)
+        counts = (hashed_counts(values, buckets) != 0).sum(0)
         rarity = np.log((1 + len(values)) / (1 + np.asarray(counts).ravel())) + 1
         return cls(tuple(np.round(rarity, 4).tolist()))
 
@@ -51,7 +57,7 @@ class Text:
         return (len(self.rarity),)
 
     def tensor(self, values: Sequence[str]) -> Float[Tensor, "n f"]:
-        counts = _hashed(len(self.rarity)).transform(values)
+        counts = hashed_counts(values, len(self.rarity))
         counts.data = np.sign(counts.data) * np.log1p(np.abs(counts.data))
         x = torch.from_numpy(counts.toarray()).float() * torch.tensor(self.rarity)
         return F.normalize(x, dim=1)
@@ -70,12 +76,3 @@ class Text:
 
     def variant(self, x: Float[Tensor, "n f"], number: int) -> Float[Tensor, "n f"]:
         return x
-
-
-@cache
-def _hashed(buckets: int) -> Any:
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    return HashingVectorizer(
-        analyzer="char_wb", ngram_range=(2, 5), n_features=buckets, norm=None, dtype=np.float32
-    )

@@ -1,0 +1,251 @@
+"""Small cells that claim much: refused by a cap, or read in strips; never a dead process."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from metamodal.data.dataset import read_table
+from metamodal.data.limits import Limits, limits, within
+from metamodal.data.modalities import modalities
+from metamodal.data.modalities.audio import _loudest
+from metamodal.data.modalities.hashing import hashed_counts
+from metamodal.data.modalities.protocol import CellError
+from metamodal.data.modalities.series import _nearest
+from metamodal.data.reading import read_cells
+from metamodal.errors import DataError
+
+BASE = Path(__file__).parent
+MIB = 1 << 20
+
+_MEASURED = """
+import resource, sys, json
+from pathlib import Path
+from metamodal.data.modalities import modalities
+from metamodal.data.modalities.protocol import CellError
+import metamodal.data.dataset, metamodal.data.reading, sklearn.feature_extraction.text, PIL.Image, soundfile
+cell = Path(sys.argv[2]).read_bytes()
+cell = cell.decode() if sys.argv[1] == "text" else cell
+kind = modalities[sys.argv[1]]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    value = kind.read(cell, Path())
+    kind.fit([value]).tensor([value])
+    result = "read"
+except CellError as error:
+    result = str(error)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([result, (after - before) / 1024]))
+"""
+
+
+def measured(kind: str, data: bytes, folder: Path) -> tuple[str, float]:
+    """What became of a cell in a process of its own, and the MiB that it took at its peak."""
+    path = folder / "cell"
+    path.write_bytes(data)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_MEASURED), kind, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    result, mib = json.loads(done.stdout)
+    return result, mib
+
+
+def flac(seconds: int, rate: int, channels: int = 1) -> bytes:
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", rate, channels, format="FLAC") as sound:
+        for _ in range(seconds):
+            sound.write(np.zeros((rate, channels), np.int16))
+    return file.getvalue()
+
+
+def encoded(picture: PIL.Image.Image, form: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+def test_a_sound_is_capped_by_rate_times_seconds(tmp_path: Path):
+    result, mib = measured("audio", flac(400, 192_000), tmp_path)
+    assert "above the cap of 32000000 samples" in result and mib < 100
+
+
+def test_channels_are_mixed_block_by_block(tmp_path: Path):
+    result, mib = measured("audio", flac(120, 48_000, 8), tmp_path)
+    assert result == "read" and mib < 150
+
+
+def test_a_picture_of_16_bits_is_reduced_in_strips(tmp_path: Path):
+    picture = PIL.Image.new("I;16", (7000, 7000), 40_000)
+    result, mib = measured("image", encoded(picture), tmp_path)
+    assert result == "read" and mib < 250
+
+
+def test_a_palette_with_alpha_is_reduced_in_strips(tmp_path: Path):
+    picture = PIL.Image.new("P", (7000, 7000), 1)
+    picture.putpalette([0, 0, 0, 90, 90, 90])
+    result, mib = measured("image", encoded(picture, transparency=bytes([0, 128])), tmp_path)
+    assert result == "read" and mib < 250
+
+
+def test_an_animation_of_huge_frames_is_refused_before_it_is_decoded(tmp_path: Path):
+    frames = [PIL.Image.new("L", (6000, 6000), shade) for shade in (0, 255)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    result, mib = measured("video", data, tmp_path)
+    assert "frames of 6000×6000 pixels are above the cap" in result and mib < 100
+
+
+def test_a_text_of_one_long_word_or_of_many_takes_a_window_at_a_time(tmp_path: Path):
+    for text in ("ab" * 100_000, "ab cd " * 33_000):
+        result, mib = measured("text", text.encode(), tmp_path)
+        assert result == "read" and mib < 60
+
+
+def test_lines_of_points_are_parsed_in_strips(tmp_path: Path):
+    result, mib = measured("points", b"1 2 3\n" * 300_000, tmp_path)
+    assert result == "read" and mib < 80
+    result, mib = measured("points", b"1 2 3\n" * 11_000_000, tmp_path)
+    assert "above the cap of 16000000 numbers" in result and mib < 400
+
+
+@pytest.mark.parametrize(
+    "text", ["a b", "Σας ΟΔΟΣ " * 9000, "x" * 200_001, ("é" * 70_000 + " z\n") * 2 + "end"]
+)
+def test_windowed_counts_are_those_of_scikit_learn(text: str):
+    texts = ["first one", text, "last", ""]
+    whole = HashingVectorizer(
+        analyzer="char_wb", ngram_range=(2, 5), n_features=256, norm=None, dtype=np.float32
+    )
+    assert np.array_equal(hashed_counts(texts, 256).toarray(), whole.transform(texts).toarray())
+
+
+def test_the_loudest_part_is_found_in_strips_as_at_once(monkeypatch):
+    monkeypatch.setattr("metamodal.data.modalities.audio._STRIP", 7)
+    wave = np.random.default_rng(0).normal(size=400).astype(np.float32)
+    for length in (1, 13, 199, 399):
+        energy = np.concatenate([[0.0], np.cumsum(np.square(wave, dtype=np.float64))])
+        assert _loudest(wave, np.float32(1), length) == np.argmax(energy[length:] - energy[:-length])
+
+
+def test_the_nearest_step_is_the_first_of_equally_near_ones():
+    steps = np.sort(np.random.default_rng(0).integers(0, 40, 60)).astype(float)
+    at = np.linspace(steps[0], steps[-1], 97)
+    assert np.array_equal(_nearest(at, steps), np.abs(at[:, None] - steps).argmin(1))
+
+
+def test_a_large_picture_reduced_in_strips_equals_one_reduced_whole(monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (700, 531, 4), dtype=np.uint8)
+    cell = encoded(PIL.Image.fromarray(noise))
+    whole = modalities["image"].read(cell, BASE).astype(int)
+    monkeypatch.setattr("metamodal.data.modalities.image._STRIP_PIXELS", 20_000)
+    assert np.abs(modalities["image"].read(cell, BASE) - whole).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_picture_is_turned_as_a_small_one(monkeypatch, orientation: int):
+    picture = PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (512, 256), dtype=np.uint8))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    cell = encoded(picture, "PNG", exif=exif)
+    small = modalities["image"].read(cell, BASE).astype(int)
+    monkeypatch.setattr("metamodal.data.modalities.image._STRIP_PIXELS", 2000)
+    large = modalities["image"].read(cell, BASE)
+    assert large.shape == small.shape and np.abs(large - small).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "caps"),
+    [
+        ("text", "a b c d e f", {"characters": 10}),
+        ("audio", np.zeros(2000), {"samples": 1000}),
+        ("image", np.zeros((40, 40)), {"pixels": 1000}),
+        ("points", np.zeros((40, 3)), {"point_numbers": 100}),
+        ("series", [0.0] * 40, {"step_numbers": 30}),
+        ("series", ["a", "b" * 40], {"step_numbers": 30}),
+        ("graph", {"nodes": 4, "edges": [[0, 1]] * 9}, {"edges": 5}),
+        ("graph", {"nodes": 40, "edges": []}, {"nodes": 5}),
+        ("points", b"OFF\n" + b" " * 100, {"mesh_bytes": 50}),
+        ("video", np.zeros((9, 4, 4), np.uint8), {"frames": 5}),
+        ("image", b"\x89PNG" + bytes(100), {"bytes": 50}),
+    ],
+)
+def test_each_cap_is_an_option_and_its_violation_a_fault_of_the_cell(kind: str, cell, caps: dict):
+    with within(Limits(**caps)), pytest.raises(CellError, match=r"(cap of|to) \d+"):
+        modalities[kind].read(cell, BASE)
+
+
+def test_caps_hold_in_the_threads_that_read_cells():
+    table = read_table({"note": 1} and _frame(["short", "x" * 50]), kinds={"note": "text"})
+    with within(Limits(characters=20)):
+        assert read_cells(table, unreadable="absent").values["note"] == ["short", None]
+        with pytest.raises(DataError, match="row 2, column note: a text of 50 characters"):
+            read_cells(table)
+    assert limits() == Limits()
+
+
+def _frame(cells: list):
+    import pandas as pd
+
+    return pd.DataFrame({"note": cells})
+
+
+def test_a_parquet_cell_that_decompresses_to_too_much_is_a_fault_of_the_cell(tmp_path: Path):
+    cells = pa.array([b"\x89PNG\r\n\x1a\n" + bytes(70 * MIB), None, b"\x89PNG\r\n\x1a\n"], pa.binary())
+    table = pa.table({"photo": cells, "note": ["a b", "c d", "e f"]})
+    pq.write_table(table, tmp_path / "t.parquet", compression="zstd")
+    data = read_table(tmp_path / "t.parquet", kinds={"photo": "image", "note": "text"})
+    assert read_cells(data, unreadable="absent").values["photo"] == [None, None, None]
+    with pytest.raises(DataError, match="row 1, column photo: .* decompress to"):
+        read_cells(data)
+
+
+def test_rows_share_what_a_parquet_dictionary_holds_once(tmp_path: Path):
+    words = pa.DictionaryArray.from_arrays(np.arange(1000, dtype=np.int32) % 2, ["x" * 100_000, "y"])
+    pq.write_table(pa.table({"note": words, "n": range(1000)}), tmp_path / "t.parquet")
+    cells = read_table(tmp_path / "t.parquet", kinds={"note": "text"}).frame["note"]
+    assert len({id(cell) for cell in cells}) == 2
+
+
+def test_a_table_in_memory_is_capped_in_rows(tmp_path: Path):
+    pq.write_table(pa.table({"n": np.zeros(5000)}), tmp_path / "t.parquet")
+    with within(Limits(rows=4000)), pytest.raises(DataError, match="more than 4000 rows .* run encode"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_a_member_of_a_tar_above_the_cap_is_a_fault_of_its_cell(tmp_path: Path):
+    with tarfile.open(tmp_path / "t.tar", "w") as archive:
+        for name, data in (("1.png", bytes(3000)), ("1.txt", b"a word"), ("2.txt", b"b word")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    with within(Limits(bytes=2000)):
+        data = read_table(tmp_path / "t.tar", kinds={"image": "image", "text": "text"})
+        assert read_cells(data, {"text": ("text", ("text",))}).values["text"] == ["a word", "b word"]
+        with pytest.raises(
+            DataError, match="row 1, column image: the cell is 3000 bytes, above the cap of 2000"
+        ):
+            read_cells(data)
+
+
+def test_a_name_of_a_tar_member_that_claims_megabytes_is_refused(tmp_path: Path):
+    member = tarfile.TarInfo("long")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 8 * MIB
+    (tmp_path / "t.tar").write_bytes(member.tobuf() + bytes(8 * MIB + 1024))
+    with pytest.raises(DataError, match="a member's description of 8388608 bytes"):
+        read_table(tmp_path / "t.tar")
