@@ -25,6 +25,7 @@ _PRINTED = re.compile(
     rf"\s*(\[{_INSIDE}.*\]|\({_INSIDE}.*,.*\)|\{{{_INSIDE}.*\}}|(array|tensor)\(.*\))\s*", re.S
 )
 _PRINTED_SHARE = 0.2  # of a column's cells
+_MANY = 20  # rows, in fewer of which a column may differ in every row, or count, by chance
 _STEADY = 0.8  # of the steps of a row number, the others being where rows were dropped
 
 
@@ -50,27 +51,30 @@ def worthless(column: RawColumn, labels: Sequence[Any] | None, kind: str | None)
     distinct = {k for k in keys if k is not None}
     if len(distinct) == 1 and len(cells) == len(keys) > 1:
         return "it is constant"
-    unique = len(distinct) == len(keys) > 20 and kind in ("text", "tabular")
+    unique = len(distinct) == len(keys) > _MANY and kind in ("text", "tabular")
     if unique and all(isinstance(c, str) and is_word(c) for c in cells):
         return "it differs in every row, as an id does"
     if labels is None or len(distinct) < 2:
         return None
+    if len(keys) > _MANY and counts_along(column.cells):
+        return "it counts along the rows: it says where a row stood in the table, nothing of a new sample"
     if _same_in_class(keys, labels):
         return "it is constant within each class: it describes the class, and in a query it would give the label away"
     return None
 
 
 def counts_along(cells: Sequence[Any]) -> bool:
-    """Whether a column counts along the rows: whole numbers that grow by one from row to row, gaps apart.
+    """Whether a column counts along the rows: whole numbers, up or down in steady steps, gaps apart.
 
-    >>> counts_along([0, 1, 2, 4, 5, 6, 7]), counts_along(["1", "2", "3"]), counts_along([3, 1, 2])
+    >>> counts_along([0, 1, 2, 4, 5, 6, 7]), counts_along(["30", "20", "10"]), counts_along([3, 1, 2])
     (True, True, False)
     """
     numbers = _whole_numbers(cells)
     if numbers is None or len(numbers) < 3:
         return False
-    steps = [after - before for before, after in pairwise(numbers)]
-    return all(step > 0 for step in steps) and sum(step == 1 for step in steps) >= _STEADY * len(steps)
+    steps = Counter(after - before for before, after in pairwise(numbers))
+    ((usual, times),) = steps.most_common(1)
+    return all(step * usual > 0 for step in steps) and times >= _STEADY * steps.total()
 
 
 def row_numbers(column: RawColumn, index: Collection[str] = ()) -> bool:

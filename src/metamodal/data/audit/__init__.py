@@ -13,7 +13,7 @@ from metamodal.data.audit.cells import ABSENT, PRESENT, UNREADABLE, ColumnCells,
 from metamodal.data.audit.duplicates import Twins, duplicate_findings, leak_findings, twins
 from metamodal.data.audit.findings import Audit, Balance, Coverage, Fault, Finding, States, Watch
 from metamodal.data.audit.giveaway import giveaway_findings
-from metamodal.data.audit.ids import constant_findings, limit_findings, repeated_ids
+from metamodal.data.audit.ids import constant_findings, counting_findings, limit_findings, repeated_ids
 from metamodal.data.audit.labels import (
     balance,
     balance_findings,
@@ -100,6 +100,7 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
     findings = list(duplicate_findings(dataset, columns, found))
     repeated_ids(dataset, columns, of("id"))
     findings += constant_findings(columns)
+    findings += (counting := list(counting_findings(dataset, columns)))
     findings += limit_findings(dataset, columns)
     notes = [_not_opened(c) for c in columns.values() if not c.opened and c.states.any()]
     covered: list[Coverage] = []
@@ -113,10 +114,10 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
         missing_words(dataset, of("label"))
         findings += class_findings(dataset)
         told = [*_constant_in_class(dataset), *giveaway_findings(dataset, columns, seed)]
-        told = [f for i, f in enumerate(told) if f.column not in {e.column for e in told[:i]}]
+        told = [f for i, f in enumerate(told) if f.column not in {e.column for e in (*counting, *told[:i])}]
         findings += told
         covered = coverage(dataset, columns, seed)
-        away = {f.column for f in told if f.column}
+        away = {f.column for f in (*counting, *told) if f.column}
         findings += [f for f in coverage_findings(covered) if f.column not in away]
         noisy = label_noise(_without_bad_cells(dataset, columns), away, seed)
         findings += [noisy] if isinstance(noisy, Finding) else []

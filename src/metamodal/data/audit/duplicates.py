@@ -9,6 +9,7 @@ import numpy as np
 
 from metamodal.data.audit.alike import alike_pairs
 from metamodal.data.audit.cells import PRESENT, ColumnCells
+from metamodal.data.audit.chance import by_chance
 from metamodal.data.audit.findings import Finding, some
 from metamodal.data.cells import form
 from metamodal.data.dataset import Dataset
@@ -20,13 +21,13 @@ Twins = dict[str, list[tuple[int, ...]]]
 
 _CONTENT = ("image", "audio", "video", "series", "embedding", "graph", "points")
 _WORDS = 4  # of a text that nobody writes twice by chance
-_DISTINCT = 0.9  # of a column's texts or symbols; where fewer are, texts are shared on purpose
+_DISTINCT = 0.9  # of a column's texts, symbols or vectors; where fewer are, they are shared on purpose
 
 
 def duplicate_findings(dataset: Dataset, columns: dict[str, ColumnCells], found: Twins) -> Iterator[Finding]:
     """Identical rows, identical cells of a column, cells that are alike, and cells that hold nothing."""
     whole = _whole_rows(columns)
-    if whole:
+    if whole and not by_chance(dataset, columns, len(whole)):
         rows = _numbers(dataset, whole)
         text = f"{_sets(whole)} identical in every column: {_shown(rows)}. Keep one of each"
         yield Finding("duplicate_rows", None, text, rows, _counts(whole))
@@ -62,7 +63,8 @@ def twins(dataset: Dataset, columns: dict[str, ColumnCells]) -> Twins:
             keep &= np.array([isinstance(c, str) and _telling(c) for c in dataset.frame[name]])
         elif cells.kind not in _CONTENT:
             continue
-        if words and len(np.unique(cells.digests[keep])) < _DISTINCT * keep.sum():
+        shared = words or cells.kind not in ("image", "audio", "video")
+        if shared and len(np.unique(cells.digests[keep])) < _DISTINCT * keep.sum():
             continue
         sets = _same(cells.digests, keep)
         if words:  # that rows of one entity say the same is no news

@@ -1,7 +1,8 @@
-"""Columns that should differ in every row and do not, and columns that never differ."""
+"""Columns that should differ in every row and do not, columns that count the rows, and columns that never differ."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -10,50 +11,94 @@ import numpy as np
 
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.findings import Finding, some
+from metamodal.data.cells import number_of
 from metamodal.data.dataset import Dataset
+from metamodal.data.doubts import counts_along
 from metamodal.data.problems import Problem, Report, short
+from metamodal.data.schema import ROW_NUMBERS
 
-__all__ = ["constant_findings", "limit_findings", "repeated_ids"]
+__all__ = ["constant_findings", "counting_findings", "limit_findings", "repeated_ids"]
 
 _DISTINCT = 0.9  # of an id's values; a column that repeats more often means to (a patient's rows)
-_ALIKE = 0.95  # of a column's words, of one pattern of letters and digits
-_NAMED = re.compile(r"(^|_)(id|ids|uid|uuid|guid|key|index)$", re.IGNORECASE)
+_RUN = 1.1  # times as many numbers as rows between the least and the greatest of those that enumerate
 _JUDGED = 10  # rows below which nothing is told from a column's content
+_NAMED = re.compile(r"(?:.*[\W_])?(?:id|ids|uid|uuid|guid)|index|key", re.IGNORECASE)
+_CAMEL = re.compile(r".*[a-z](?:Id|ID|Uid|UID|Uuid|UUID|Guid|GUID)")
+_ENTITIES = frozenset(
+    "account actor artist author book channel city client clinic company country course customer device "
+    "doctor donor driver employee episode family film group hospital household item location machine "
+    "manager member merchant movie owner parent participant patient person player product reader recording region "
+    "school seller sensor series session shop show site song source speaker station store student subject supplier "
+    "talk task team tenant tester track user vendor video visitor ward worker".split()
+)
+"""What an id before which one of these words stands names: it may well be in several rows."""
+_CODE = re.compile(r"(\D*?)(\d+)")
 
 
 def repeated_ids(dataset: Dataset, columns: dict[str, ColumnCells], report: Report) -> None:
-    """Reports each cell of an id column whose value an earlier row has."""
-    for cells in columns.values():
+    """Reports each cell of an id column whose value an earlier row has.
+
+    A column holds ids if its name says so, or if its cells are codes that enumerate the rows (case-001,
+    case-002, …). A number is an id by its name alone: measures repeat as they please.
+    """
+    for name, cells in columns.items():
         if cells.kind not in ("tabular", "text") or cells.column.role not in ("modality", "ignored"):
             continue
-        values = [
-            (i, c) for i, c in enumerate(dataset.frame[cells.column.name]) if cells.states[i] == PRESENT
-        ]
-        if any(not isinstance(c, (str, int)) or isinstance(c, bool) for _, c in values):
+        at = np.flatnonzero(cells.states == PRESENT)
+        values = [_id(dataset.frame[name].iat[i]) for i in at]
+        if not values or None in values:
             continue
         first: dict[Any, int] = {}
-        again = [(i, first[c]) for i, c in values if first.setdefault(c, i) != i]
+        again = [(i, first[v]) for i, v in zip(at, values) if first.setdefault(v, i) != i]
         if not again or len(first) < _DISTINCT * len(values):
             continue
-        if _NAMED.search(cells.column.name) or _looks_like_ids([c for _, c in values]):
+        if _named_id(name) or _enumerates(values):
             for position, earlier in again:
-                value = short(dataset.frame[cells.column.name].iat[position])
+                value = short(dataset.frame[name].iat[position])
                 reason = f"{value} is the id of row {dataset.numbers[earlier]}, too. Give each row an id of its own"
-                report(Problem(int(dataset.numbers[position]), cells.column.name, value, reason))
+                report(Problem(int(dataset.numbers[position]), name, value, reason))
 
 
-def _looks_like_ids(values: list[Any]) -> bool:
-    """Whether all are numbers in a run, or words of one pattern with digits in it."""
-    if len(values) < _JUDGED:
+def _id(cell: Any) -> str | int | None:
+    """The cell as an id may be, a word or a whole number, else `None`."""
+    number = number_of(cell) if isinstance(cell, str) else cell
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        return cell if isinstance(cell, str) else None
+    return int(number) if math.isfinite(number) and number == int(number) else None
+
+
+def _named_id(name: str) -> bool:
+    """Whether a column is called the id of its rows, and not of something that may have several."""
+    if not (_NAMED.fullmatch(name) or _CAMEL.fullmatch(name)):
         return False
-    if all(isinstance(v, int) for v in values):
-        return max(values) - min(values) < 1.1 * len(values)
-    if not all(isinstance(v, str) and any(c.isdigit() for c in v) for v in values):
+    words = [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+    return not _ENTITIES & set(words[:-1])
+
+
+def _enumerates(values: list[Any]) -> bool:
+    """Whether all are codes, one word and a number of as many digits, that leave out few numbers."""
+    if len(values) < _JUDGED or not all(isinstance(v, str) for v in values):
         return False
-    patterns = [re.sub(r"[a-z]+", "a", re.sub(r"\d+", "0", v.lower())) for v in values]
-    usual = max(patterns.count(p) for p in set(patterns[:_JUDGED]))
-    hexadecimal = all(re.fullmatch(r"[0-9a-fA-F-]{8,}", v) for v in values)
-    return " " not in "".join(values) and (hexadecimal or usual >= _ALIKE * len(values))
+    codes = [_CODE.fullmatch(v) for v in values]
+    numbers = [int(code[2]) for code in codes if code]
+    alike = len({(code[1].lower(), len(code[2])) for code in codes if code}) == 1
+    lettered = any(c.isalpha() for c in values[0])
+    return (
+        len(numbers) == len(values)
+        and alike
+        and lettered
+        and max(numbers) - min(numbers) < _RUN * len(values)
+    )
+
+
+def counting_findings(dataset: Dataset, columns: dict[str, ColumnCells]) -> Iterator[Finding]:
+    """Columns that say where a row stood in the table: a saved index, or whatever counts along the rows."""
+    for name, cells in columns.items():
+        if cells.column.role not in ("modality", "ignored") or len(dataset) < _JUDGED:
+            continue
+        if cells.column.evidence == ROW_NUMBERS or counts_along(dataset.frame[name].tolist()):
+            text = f"{name} counts along the rows: it says where a row stood, nothing of a new sample. Leave it out"
+            yield Finding("counts_along", name, text)
 
 
 def constant_findings(columns: dict[str, ColumnCells]) -> Iterator[Finding]:

@@ -24,13 +24,19 @@ _FOLDS = 5
 _FEWEST = 3  # groups of a class, so that it can be learnt without one of them
 _SKILL = 0.8  # of the way from chance to all right; below, a doubt says more of the model than of the label
 _DOUBT, _SURE = 0.2, 0.5  # probability of the given label at most, of another at least
+_LENT = 5  # rows of the whole table by which a group's share is held up, as it may be small
+_NEIGHBOURS, _AGREED = 10, 0.6  # nearest rows held apart, none of the given label and this share of the other
+_MANY, _FEW_OWN = 0.01, 0.2  # wrong labels among all, from which neighbours may be wrong, too, and how many
+_SURELY = 0.9  # … for a doubt that stands alone
 
 
 def label_noise(dataset: Dataset, left_out: set[str], seed: int) -> Finding | str | None:
     """Rows whose label is in doubt, the most doubtful first; a reason where that was not looked for.
 
     Each row's probabilities are those of a logistic regression over generic features of all
-    modalities, fitted to other rows; a group is never on both sides.
+    modalities, fitted to other rows; a group is never on both sides. A row that is hard is no row that
+    is wrong, so its nearest neighbours among those other rows must agree, and its group, if it has one,
+    be one that is told well. A single row is in doubt only if it is typical of the other class.
 
     Args:
         dataset: readable rows; cells known to be bad are empty.
@@ -59,12 +65,14 @@ def label_noise(dataset: Dataset, left_out: set[str], seed: int) -> Finding | st
     folds = _folds(given, groups[at], many, seed)
     if folds is None:
         return "label noise: not looked for, some class has too few groups to hold them out one by one"
-    probabilities = _held_out(features, given, folds)
+    probabilities, nearest = _held_out(features, given, folds)
     called = probabilities.argmax(1)
     skill = float(np.mean([(called[given == k] == k).mean() for k in range(len(names))]))
-    if skill < 1 / len(names) + _SKILL * (1 - 1 / len(names)):
+    enough_skill = 1 / len(names) + _SKILL * (1 - 1 / len(names))
+    if skill < enough_skill:
         return f"label noise: not looked for, generic features do not tell the classes apart well enough ({100 * skill:.0f} % mean recall)"
-    doubtful = _doubtful(given, probabilities)
+    clear = _told_well(called == given, groups[at]) >= enough_skill
+    doubtful = _sure(_doubtful(given, probabilities), given, probabilities, nearest, clear)
     if not len(doubtful):
         return None
     rows = tuple((int(dataset.numbers[at[i]]),) for i in doubtful)
@@ -139,18 +147,34 @@ def _folds(
 
 def _held_out(
     features: np.ndarray, given: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row the probabilities of all classes, and the labels of its nearest rows in the other folds."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import NearestNeighbors
     from threadpoolctl import threadpool_limits
 
+    fewest = min(int(np.bincount(given[train]).min()) for train, _ in folds)
+    k = min(_NEIGHBOURS, fewest)
     probabilities = np.zeros((len(given), given.max() + 1))
+    nearest = np.zeros((len(given), k), dtype=int)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # near enough for a doubt
         for train, test in folds:
             model = LogisticRegression(C=0.3, max_iter=100).fit(features[train], given[train])
             probabilities[test] = model.predict_proba(features[test])
-    return probabilities
+            rows = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(features[train])
+            nearest[test] = given[train][rows.kneighbors(features[test], return_distance=False)]
+    return probabilities, nearest
+
+
+def _told_well(right: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Of each row how often the others of its group are called what they are, the whole table a few of them."""
+    share, usual = np.ones(len(right)), float(right.mean())
+    for group in {g for g in groups if g is not None}:
+        at = groups == group
+        share[at] = (right[at].sum() - right[at] + _LENT * usual) / (at.sum() - 1 + _LENT)
+    return share
 
 
 def _doubtful(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -167,3 +191,27 @@ def _doubtful(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         )
     own, best = probabilities[ranked, given[ranked]], probabilities[ranked].max(1)
     return np.asarray(ranked)[(own <= _DOUBT) & (best >= _SURE)]
+
+
+def _sure(
+    doubtful: np.ndarray,
+    given: np.ndarray,
+    probabilities: np.ndarray,
+    nearest: np.ndarray,
+    clear: np.ndarray,
+) -> np.ndarray:
+    """Of the doubtful rows those that their neighbours speak against as well."""
+    called = probabilities.argmax(1)
+    near = nearest[doubtful]
+    own = (near == given[doubtful][:, None]).mean(1)
+    other = (near == called[doubtful][:, None]).mean(1)
+    believed = clear[doubtful] & (other >= _AGREED)
+    found = doubtful[believed & (own == 0)]
+    if len(found) >= _MANY * len(given):  # of so many wrong labels some are neighbours
+        return doubtful[believed & (own <= _FEW_OWN)]
+    if len(found) == 1:
+        (i,) = found
+        typical = np.median(probabilities[given == called[i], called[i]])
+        alike = (nearest[i] == called[i]).mean() >= _SURELY
+        found = found[(probabilities[found, called[i]] >= typical) & alike]
+    return found
