@@ -22,6 +22,7 @@ from metamodal.data.schema import Column, Schema
 from metamodal.errors import DataError
 from metamodal.evaluation.audit_text import heading
 from metamodal.evaluation.pictures import Picture, painter
+from metamodal.evaluation.pictures.words import breakable
 from metamodal.storage import write_text
 
 __all__ = ["write_audit"]
@@ -61,6 +62,7 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["count"] = lambda number: f"{number:,}".replace(",", "\u202f")
+    environment.filters["breakable"] = breakable
     return environment.get_template("audit.html")
 
 

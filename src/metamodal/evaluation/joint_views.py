@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
@@ -15,20 +16,26 @@ __all__ = ["JointView", "joint_view"]
 
 @dataclass(frozen=True)
 class _Loss:
-    """A loss at the last validation, and the λ that it began with."""
+    """A loss at the first validation and at the last, and what it did in all of them.
+
+    `share` is the mean of its share of the gradients' norms, `cosine` the mean of its cosine with the others.
+    """
 
     name: str
-    first_weight: float
-    now: Mapping[str, float]
+    first: Mapping[str, float]
+    last: Mapping[str, float]
+    share: float
+    cosine: float
 
 
 @dataclass(frozen=True)
 class JointView:
-    """The losses and the modalities of a training over time and at its end."""
+    """The losses of a training over time, and the mean share of each modality's encoder in the gradient."""
 
     charts: tuple[Markup, ...]
     losses: tuple[_Loss, ...]
-    modalities: Mapping[str, Mapping[str, float]]
+    modalities: Mapping[str, float]
+    validations: int
 
 
 def joint_view(points: Sequence[Mapping[str, Any]]) -> JointView | None:
@@ -54,5 +61,13 @@ def joint_view(points: Sequence[Mapping[str, Any]]) -> JointView | None:
         for loss, said in first["losses"].items()
     ):
         charts.append(chart("weight", "λ in effect"))
-    found = tuple(_Loss(loss, first["losses"][loss]["weight"], said) for loss, said in last["losses"].items())
-    return JointView(tuple(charts), found, last["modalities"])
+    found = tuple(
+        _Loss(loss, first["losses"][loss], now, _mean(points, loss, "share"), _mean(points, loss, "cosine"))
+        for loss, now in last["losses"].items()
+    )
+    pulls = {name: fmean(p["modalities"][name]["share"] for p in points) for name in last["modalities"]}
+    return JointView(tuple(charts), found, pulls, len(points))
+
+
+def _mean(points: Sequence[Mapping[str, Any]], loss: str, key: str) -> float:
+    return fmean(point["losses"][loss][key] for point in points)

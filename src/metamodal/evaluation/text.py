@@ -39,12 +39,13 @@ def _class_table(evaluation: Evaluation) -> str:
     p = evaluation.protocol
     kind = "unseen classes" if evaluation.unseen_classes else "classes seen in training"
     kind = kind if evaluation.trained else "no training"
+    results = (*evaluation.results, *evaluation.baselines)
+    width = max(56, *(len(label(evaluation, result)) for result in results))
     lines = [
         f"{p.way}-way {p.shot}-shot, {p.episodes} episodes, {kind} (accuracy ± 95 % interval, %)",
-        f"  {'':56} {'accuracy':>14} {'recall':>7} {'F1':>7}",
+        f"  {'':{width}} {'accuracy':>14} {'recall':>7} {'F1':>7}",
     ]
-    width = 56
-    for result in (*evaluation.results, *evaluation.baselines):
+    for result in results:
         scores = {k: 100 * float(v.double().mean()) for k, v in result.scores.items()}
         mean, ci95 = result.accuracy
         lines.append(

@@ -125,6 +125,7 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
     measure = any(f.what == "measure" for f in findings)
     findings += balance_findings([s for s in shares if not (measure and s.of == "classes")])
     findings += _leaks(dataset, found, seed, notes)
+    findings += _doubts(dataset, {f.column for f in findings})
     states = tuple(map(_states, columns.values()))
     order = {name: i for i, name in enumerate(columns)}
     faults.sort(
@@ -133,6 +134,7 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
     return Audit(dataset, states, tuple(faults), tuple(findings), tuple(covered), tuple(shares), tuple(notes))
 
 
+_NO_DOUBT = ("as an id does", "--target-kind")  # an id may do so, and what the target is stands in the notes
 _SORTS = ("row", "kind", "unreadable", "label", "id")
 
 
@@ -173,6 +175,15 @@ def _constant_in_class(dataset: Dataset) -> Iterator[Finding]:
         if column.role in ("modality", "ignored") and "within each class" in (column.warning or ""):
             text = f"{column.name} is constant within each class, so it gives the label away. Say what it is (--task or --describe), or leave it out"
             yield Finding("gives_label_away", column.name, text, (), {"how": "constant within each class"})
+
+
+def _doubts(dataset: Dataset, named: set[str | None]) -> Iterator[Finding]:
+    """What the schema warns of: columns that are not read, or may be read as what they are not."""
+    for column in dataset.schema.columns:
+        doubted = column.role in ("modality", "target") or column.kind is None
+        known = column.name in named or any(words in (column.warning or "") for words in _NO_DOUBT)
+        if column.warning and doubted and not known:
+            yield Finding("doubtful_column", column.name, f"{column.name}: {column.warning}")
 
 
 def _without_bad_cells(dataset: Dataset, columns: dict[str, ColumnCells]) -> Dataset:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.findings import Finding, some
+from metamodal.data.cells import number_of
 from metamodal.data.dataset import Dataset
 
 __all__ = ["giveaway_findings"]
@@ -96,9 +98,8 @@ def _by_value(
         return None
     commonest = np.bincount(which).max() / len(which)
     column = dataset.frame[cells.column.name]
-    values = [column.iat[i] for i in at]
-    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
-        keys = np.array(values, dtype=float)
+    keys = _numbers([column.iat[i] for i in at])
+    if keys is not None:
         if len(np.unique(which)) > len(which) / 4:
             return None
         right = _by_threshold(keys, which, folds)
@@ -109,6 +110,14 @@ def _by_value(
         right = _by_level(words, which, folds)
     good = right >= _SURE and (right - commonest) >= _GAIN * (1 - commonest)
     return right if good else None
+
+
+def _numbers(values: list[Any]) -> np.ndarray | None:
+    """Cells as numbers, where all are or spell one."""
+    numbers = [number_of(v) if isinstance(v, str) else v for v in values]
+    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in numbers):
+        return np.array(numbers, dtype=float)
+    return None
 
 
 def _folds(groups: np.ndarray, seed: int) -> np.ndarray:
@@ -149,6 +158,8 @@ def _telling_levels(
     """Words of a column that go with one class nearly always and not by chance: word, class, rows of it, rows."""
     column = dataset.frame[cells.column.name]
     words = [column.iat[i] for i in at]
+    if _numbers(words) is not None:
+        return []
     levels = Counter(w for w in words if isinstance(w, str))
     if not 1 < len(levels) <= _FEW_LEVELS or sum(levels.values()) < len(words):
         return []
