@@ -230,7 +230,7 @@ def bad(tmp_path_factory, shapes: pd.DataFrame) -> dict[str, Path]:
     [
         ("missing file", [], 3, ["nowhere.csv", "no such file", "Give a table"]),
         ("sound", ["--use", "phto"], 2, ["--use 'phto'", "Did you mean 'photo'?"]),
-        ("two kinds", [], 3, ["two.jsonl row 2, column x", "two kinds", "Mend"]),
+        ("two kinds", [], 3, ["two.jsonl row 2, column x", "two kinds", "Fix"]),
         ("truncated", [], 3, ["truncated.parquet row 5, column photo", "not a readable image", "Replace"]),
         ("nan", [], 3, ["nan.parquet row 7", "size is nan", "leave the cell empty"]),
         ("empty", [], 3, ["empty.parquet", "no rows"]),

@@ -317,7 +317,7 @@ def test_a_keras_model_on_torch_encodes_text_and_images(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("said", "kind", "message"),
     [
-        ("no/such/folder", "text", "is no folder with config.json. Say minilm"),
+        ("no/such/folder", "text", "is no folder with config.json. Give minilm"),
         ("no_such_module:f", "text", "no_such_module:f cannot be imported"),
         ("numpy:nothing", "text", "numpy:nothing cannot be imported"),
         ("numpy:pi", "text", "numpy:pi is neither a module nor callable"),

@@ -65,7 +65,7 @@ def test_a_base_that_is_a_link_counts_as_the_folder_it_leads_to(folder: Path, tm
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("b.png", r"'b.png' does not exist \(paths are relative to the table\). Mend the path"),
+        ("b.png", r"'b.png' does not exist \(paths are relative to the table\). Fix the path"),
         ("sub", "does not exist"),
         ("a" * 5000 + ".png", "cannot be opened|does not exist"),
         ("empty.png", "0 bytes are no image"),

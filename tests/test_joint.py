@@ -519,7 +519,7 @@ class TestDiagnosis:
         ),
         ({"supervised": 1.0, "outer": "supervised"}, "train.outer=supervised is that loss already"),
         ({"weighing": "dwa", "outer": "displacement"}, "has a direction and no loss to weigh by"),
-        ({"weighing": "blending", "alone": 0.0}, "Say train.alone=1"),
+        ({"weighing": "blending", "alone": 0.0}, "Set train.alone=1"),
     ],
 )
 def test_options_that_do_not_fit_are_errors_with_a_remedy(ready, options: dict, message: str):

@@ -170,7 +170,7 @@ def test_a_training_part_without_labels_is_learned_from_without_them():
     data = read_table(frame, target="label", split="part")
     done = run(experiment(train={"steps": 3}), data)
     assert "validation is on such episodes too" in done.model.record["outcome"]["notes"][-1]
-    with pytest.raises(DataError, match="no train task has two classes"):
+    with pytest.raises(DataError, match="no task of the training part has two classes"):
         run(experiment(train={"steps": 3, "unlabelled": 0.0}), data)
 
 

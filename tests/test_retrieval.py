@@ -174,7 +174,7 @@ def test_without_training_there_are_the_baselines_alone(cli, shapes_file: Path):
     words = ["--target", "label", "--way", 3, "--episodes", 5, "--retrieval", 10]
     done = cli("evaluate", "none", shapes_file, *words)
     assert (done.code, done.out) == (2, "")
-    assert "--retrieval: an untrained model has no shared space. Say --baselines" in done.err
+    assert "--retrieval: an untrained model has no shared space. Pass --baselines" in done.err
     done = cli("evaluate", "none", shapes_file, *words, "--baselines", "--json")
     assert {r.get("model") for r in json.loads(done.out)["retrieval"]} == {None}
 
@@ -191,7 +191,7 @@ def test_baselines_need_the_rows_that_training_knew(cli, trained, shapes: pd.Dat
 
 
 def test_too_few_candidates_are_refused():
-    with pytest.raises(OptionError, match="retrieval=1: too few candidates. Say 2 or more"):
+    with pytest.raises(OptionError, match="retrieval=1: too few candidates. Give 2 or more"):
         Protocol(retrieval=1)
     with pytest.raises(OptionError, match="retrieval=-5"):
         Protocol(retrieval=-5)

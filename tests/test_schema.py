@@ -149,7 +149,7 @@ def test_a_role_that_is_said_takes_its_column_from_what_was_known():
 
 def test_what_npy_files_hold_must_be_said_unless_the_name_does():
     for cells in ([b"\x93NUMPY\x01\x00", b"\x93NUMPY\x01\x00"], ["1.npy", "2.npy"]):
-        with pytest.raises(DataError, match="column x: cannot tell what its .*. Say --kind x=KIND"):
+        with pytest.raises(DataError, match="column x: cannot tell what its .*. Pass --kind x=KIND"):
             read_table(pd.DataFrame({"x": cells}))
         assert kinds(pd.DataFrame({"x": cells}), kinds={"x": "image"})["x"] == "image"
         assert kinds(pd.DataFrame({"lidar": cells}))["lidar"] == "points"

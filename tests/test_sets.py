@@ -264,9 +264,9 @@ def test_a_table_of_entities_is_read_with_its_triples(family: Path):
 
 
 def test_entities_without_triples_name_the_option(family: Path):
-    with pytest.raises(OptionError, match="Say where their relations stand: --triples FILE"):
+    with pytest.raises(OptionError, match="Name the file of their relations: --triples FILE"):
         read_cells(read_table(family, target="relation", kinds=KINDS))
-    with pytest.raises(OptionError, match="no column is a graph. Say --kind COLUMN=graph"):
+    with pytest.raises(OptionError, match="no column is a graph. Pass --kind COLUMN=graph"):
         read_table(family, target="relation", triples=str(family))
 
 

@@ -193,8 +193,8 @@ def test_ranges_give_back_their_rows(rows: set[int]):
     ("plan", "message"),
     [
         ({"by": "clas"}, "split_by=clas: no such way. Did you mean 'class'"),
-        ({"by": "task"}, "split_by=task needs a column of that role. Say --task C."),
-        ({"by": "time"}, "split_by=time needs a column of times. Say --time C."),
+        ({"by": "task"}, "split_by=task needs a column of that role. Pass --task C."),
+        ({"by": "time"}, "split_by=time needs a column of times. Pass --time C."),
         ({"shares": (0.5, 0.1, 0.1)}, "no shares of 1"),
         ({"folds": 2}, "too few for training, validation and test"),
         ({"folds": 4, "fold": 4}, "fold=4: with folds=4 it goes from 0 to 3"),

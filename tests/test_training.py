@@ -141,7 +141,7 @@ def test_what_was_seen_is_recorded(data):
 
 def test_too_little_data_to_train_on_is_an_error():
     frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "label": ["a", "b", "c"]})
-    with pytest.raises(DataError, match="no train task has two classes of two or more rows"):
+    with pytest.raises(DataError, match="no task of the training part has two classes of two or more rows"):
         run(experiment(), read_table(frame, target="label"))
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong, by who can mend it.
+"""What can go wrong, by who can fix it.
 
     MetamodalError
     ├── OptionError      the caller asked for something that does not exist or does not fit   exit code 2
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class MetamodalError(Exception):
-    """Any error a user can mend; its message is one line and ends in the remedy."""
+    """Any error a user can fix; its message is one line and ends in the remedy."""
 
     exit_code = 1
 

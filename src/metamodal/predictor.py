@@ -230,7 +230,7 @@ class MetaModel:
         if dataset.schema.target is None and self.roles.target:
             wanted = " or ".join(map(repr, self.roles.columns("target")))
             raise DataError(
-                f"{dataset.name}: the label column {wanted} is missing. Add it, or say which one holds the label."
+                f"{dataset.name}: the label column {wanted} is missing. Add it, or name the one that holds it."
             )
         inputs = self.inputs(dataset, unreadable)
         model = replace(self, targets=self.targets.labelled(dataset))

@@ -42,7 +42,7 @@ class Route:
 
     def __post_init__(self) -> None:
         if self.top is not None and self.top < 1:
-            raise OptionError(f"--top {self.top}: no number of candidates. Say 1 or more.")
+            raise OptionError(f"--top {self.top}: no number of candidates. Give 1 or more.")
         if not self.source:
             raise OptionError("--from: no modality is named. Name one or more.")
 

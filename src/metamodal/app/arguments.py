@@ -75,7 +75,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise OptionError(f"{path}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from None
     except yaml.YAMLError as error:
-        raise OptionError(f"{path}: no YAML ({str(error).splitlines()[0]}). Mend the file.") from None
+        raise OptionError(f"{path}: no YAML ({str(error).splitlines()[0]}). Fix the file.") from None
     if not isinstance(record, dict):
         raise OptionError(f"{path}: holds no options. Write name: value lines.")
     return record

@@ -47,7 +47,7 @@ def kind_of_column(column: RawColumn) -> tuple[str | None, str]:
     if only not in FORMS:
         if column.report is None:
             raise column.untold(f"cells are ({only})")
-        reason = f"{only}: no kind has such cells. Say --kind {column.name}=KIND"
+        reason = f"{only}: no kind has such cells. Pass --kind {column.name}=KIND"
         column.tell(column.report, lambda cell: reason if form(cell) == only else None)
         return None, f"cannot tell what its cells are ({only})"
     if only == "vector":
@@ -81,13 +81,13 @@ def _of_one_form(column: RawColumn) -> tuple[str, list[Any]]:
     if column.report is None:
         counts = " and ".join(f"{n} {f}" for f, n in forms.most_common())
         row = next(row for row, c in column.numbered() if form(c) == rare)
-        raise column.mixed(row, counts, "Mend the cell, or split the column in two")
+        raise column.mixed(row, counts, "Fix the cell, or split the column in two")
     fits = {usual, *({"boolean"} if usual == "number" else {"empty list"} if usual in _LISTS else ())}
 
     def odd(cell: Any) -> str | None:
         if (found := form(cell)) in fits:
             return None
-        return f"{found} where {forms[usual]} cells are {usual}. Mend the cell, or split the column in two"
+        return f"{found} where {forms[usual]} cells are {usual}. Fix the cell, or split the column in two"
 
     column.tell(column.report, odd)
     return usual, [c for c in cells if form(c) in fits - {"empty list"}]
@@ -98,7 +98,7 @@ def _of_one_length(name: str, cells: list[Any], length: int) -> tuple[str, str]:
     found = roughness(cells)
     kind, other = ("series", "embedding") if found < SMOOTH else ("embedding", "series")
     alike = f"neighbours differ {found:.2f} times as much as any two numbers do"
-    return kind, f"number lists, all of length {length}; {alike}: {kind}, else say --kind {name}={other}"
+    return kind, f"number lists, all of length {length}; {alike}: {kind}, else pass --kind {name}={other}"
 
 
 def _evidence(only: str, cells: list[Any]) -> str:

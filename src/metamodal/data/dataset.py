@@ -57,7 +57,7 @@ class Dataset:
         """The canonical name of each row's target (see `name_of`), or `None` where all of it is empty."""
         if self.schema.target is None:
             raise OptionError(
-                f"{self.name}: no target column is named. Say which column holds the label: --target C."
+                f"{self.name}: no target column is named. Name the column that holds the label: --target C."
             )
         columns = [self._column(c) for c in self.schema.targets]
         if len(columns) == 1:  # an empty list is no class, but it is known to have no label

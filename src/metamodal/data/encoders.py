@@ -138,7 +138,7 @@ class Tuned:
         for part in parts:
             if tuple(part.shape[1:]) != self.shape:
                 raise CellError(
-                    f"prepared to shape {tuple(part.shape[1:])}, in training {self.shape}. Mend the encoder"
+                    f"prepared to shape {tuple(part.shape[1:])}, in training {self.shape}. Fix the encoder"
                 )
         return torch.cat(parts)
 

@@ -148,7 +148,7 @@ def _delimited(separator: str) -> Format:
                 check_names(header, name)
                 yield from chunked(_records(lines, header, report), header, rows)
             except csv.Error as error:
-                raise DataError(f"{name}: the header is not readable as CSV ({error}). Mend it.") from None
+                raise DataError(f"{name}: the header is not readable as CSV ({error}). Fix it.") from None
             except UnicodeDecodeError:
                 raise _not_utf8(file, name) from None
 
@@ -164,7 +164,7 @@ def _records(lines: Any, header: list[str], report: Report) -> Iterator[tuple[in
             number += 1
             report(
                 Problem(
-                    number, None, "", f"line {lines.line_num} is not readable as CSV ({error}). Mend the line"
+                    number, None, "", f"line {lines.line_num} is not readable as CSV ({error}). Fix the line"
                 )
             )
             continue
@@ -192,7 +192,7 @@ def _jsonl(file: Path | bytes, name: str, rows: int, report: Report) -> Iterator
                 try:
                     record = json.loads(line)
                 except (ValueError, RecursionError) as error:
-                    report(Problem(number, None, short(line), f"not JSON ({error}). Mend the line"))
+                    report(Problem(number, None, short(line), f"not JSON ({error}). Fix the line"))
                     continue
                 if not isinstance(record, dict):
                     found = f"{type(record).__name__} where an object is needed"

@@ -20,8 +20,8 @@ class Problem:
     `row` counts from 1 in the file and is `None` for what is no single row's fault. `reason` says
     what is wrong and, after its last full stop, the remedy, as the messages of `CellError` do.
 
-    >>> print(Problem(7, "photo", "'a.png'", "'a.png' does not exist. Mend the path"))
-    row 7, column photo: 'a.png' does not exist. Mend the path.
+    >>> print(Problem(7, "photo", "'a.png'", "'a.png' does not exist. Fix the path"))
+    row 7, column photo: 'a.png' does not exist. Fix the path.
     """
 
     row: int | None
@@ -38,8 +38,8 @@ class Problem:
     def remedy(self) -> str:
         """What to do about it.
 
-        >>> Problem(7, "photo", "'a.png'", "'a.png' does not exist. Mend the path").remedy
-        'Mend the path'
+        >>> Problem(7, "photo", "'a.png'", "'a.png' does not exist. Fix the path").remedy
+        'Fix the path'
         """
         return self._parts[1]
 

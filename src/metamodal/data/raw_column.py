@@ -48,7 +48,7 @@ class RawColumn:
     def untold(self, what: str) -> DataError:
         """The error of cells that could be of several kinds, or of none."""
         return DataError(
-            f"{self.table}, column {self.name}: cannot tell what its {what}. Say --kind {self.name}=KIND."
+            f"{self.table}, column {self.name}: cannot tell what its {what}. Pass --kind {self.name}=KIND."
         )
 
     def tell(self, report: Report, reason: Callable[[Any], str | None]) -> None:

@@ -70,7 +70,7 @@ def read_cells(
         DataError: a cell cannot be read, naming its file, row, column and the remedy.
     """
     if unreadable not in ("error", "absent"):
-        raise OptionError(f"unreadable={unreadable!r}: no such choice. Say error or absent.")
+        raise OptionError(f"unreadable={unreadable!r}: no such choice. Choose error or absent.")
     values, kinds = {}, {}
     unused = dataset.schema.unused
     for name, (kind, columns) in (dataset.schema.modalities if wanted is None else wanted).items():
@@ -189,7 +189,7 @@ def _neighbourhoods(dataset: Dataset, column: str, cells: list[Any]) -> list[Any
     triples = dataset.triples
     if triples is None:
         raise OptionError(
-            f"{dataset.name}, column {column}: its cells are names of entities. Say where their relations stand: --triples FILE."
+            f"{dataset.name}, column {column}: its cells are names of entities. Name the file of their relations: --triples FILE."
         )
     named = [c for c in dataset.schema.columns if c.kind == "graph" and c.name in dataset.frame.columns]
     named += [c for c in dataset.schema.columns if c.role == "target" and c.name in dataset.frame.columns]

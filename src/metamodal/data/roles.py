@@ -134,7 +134,7 @@ def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:
     ]
     if roles.target_kind and not roles.target:
         raise OptionError(
-            f"{name}: --target-kind {roles.target_kind}, and no target. Say --target C, or leave it out."
+            f"{name}: --target-kind {roles.target_kind}, and no target. Pass --target C, or leave it out."
         )
     for (first, column), (second, again) in combinations(asked, 2):
         if column == again:

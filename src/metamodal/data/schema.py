@@ -173,9 +173,11 @@ def infer(
             columns.append(_inferred(raw, roles, labels, wanted))
     schema = Schema(tuple(columns), roles.triples, target_kind, targets, roles.apart)
     if roles.triples and not any(c.kind == "graph" for c in columns):
-        raise OptionError(f"{name}: --triples, and no column is a graph. Say --kind COLUMN=graph.")
+        raise OptionError(f"{name}: --triples, and no column is a graph. Pass --kind COLUMN=graph.")
     if roles.use is not None and not schema.modalities and not roles.describe:
-        raise OptionError(f"{name}: --use names no column. Name at least one modality.")
+        empty = ", ".join(c.name for c in columns if c.name in roles.use and c.evidence == "every cell is empty")
+        why = f"every cell of {empty} is empty" if empty else "--use names no column of a known kind"
+        raise OptionError(f"{name}: {why}. Name at least one modality with --use.")
     return schema
 
 
@@ -190,6 +192,8 @@ def _inferred(
             kind = roles.kinds.get(name, "tabular")  # whose reader refuses each cell, with its row
             role = "modality" if used else "ignored"
             return Column(name, role, kind, "no cell can be read", f"every cell {bad.reason}")
+        if used and wanted is not None and name in roles.kinds:  # a modality of a model, in rows without it
+            return Column(name, "modality", roles.kinds[name], "every cell is empty")
         return Column(name, "ignored", None, "every cell is empty")
     if name in roles.kinds:
         kind = roles.kinds[name]

@@ -71,7 +71,7 @@ class ShardOptions:
 
     def __post_init__(self) -> None:
         if self.rows < 1:
-            raise OptionError(f"rows={self.rows}: a shard has 1 row or more. Say e.g. 4096.")
+            raise OptionError(f"rows={self.rows}: a shard has 1 row or more. Give e.g. 4096.")
 
 
 @dataclass(frozen=True)

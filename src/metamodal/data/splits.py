@@ -86,10 +86,10 @@ class Plan:
         if self.by not in WAYS:
             raise OptionError(f"split_by={self.by}: no such way. {suggestion(self.by, WAYS)}")
         if min(self.shares) < 0 or not self.shares[0] > 0 or abs(sum(self.shares) - 1) > 1e-6:
-            raise OptionError(f"shares={list(self.shares)}: no shares of 1. Say e.g. [0.6, 0.2, 0.2].")
+            raise OptionError(f"shares={list(self.shares)}: no shares of 1. Give e.g. [0.6, 0.2, 0.2].")
         if self.folds and self.folds < 3:
             raise OptionError(
-                f"folds={self.folds}: too few for training, validation and test. Say 3 or more."
+                f"folds={self.folds}: too few for training, validation and test. Give 3 or more."
             )
         for name, value, top in (("fold", self.fold, self.folds), ("inner", self.inner, self.folds - 1)):
             if value and not 0 <= value < max(1, top):
@@ -227,13 +227,13 @@ def _units(keys: Keys, labelled: np.ndarray, by: str, name: str) -> tuple[np.nda
     if keys.pooled:
         if by == "class":
             raise OptionError(
-                f"{name}: split_by=class, and the target is no class but labels or numbers. Say task, group, row or time."
+                f"{name}: split_by=class, and the target is no class but labels or numbers. Choose task, group, row or time."
             )
         del known["class"]
     least = {"task": 3, "class": _FEW_CLASSES, "group": 3}
     for way, units in known.items():
         if by == way and not _count(units[labelled]):
-            raise OptionError(f"{name}: split_by={by} needs a column of that role. Say --{by} C.")
+            raise OptionError(f"{name}: split_by={by} needs a column of that role. Pass --{by} C.")
         if by == way or (by == "auto" and _count(units[labelled]) >= least[way]):
             return units, way
     return np.array([f"{label}/{i}" for i, label in enumerate(keys.labels)], dtype=object), "row"
@@ -242,7 +242,7 @@ def _units(keys: Keys, labelled: np.ndarray, by: str, name: str) -> tuple[np.nda
 def _by_time(keys: Keys, labelled: np.ndarray, plan: Plan, name: str, notes: list[str]) -> np.ndarray:
     """Blocks of time in order; rows of one moment stay together."""
     if keys.times is None:
-        raise OptionError(f"{name}: split_by=time needs a column of times. Say --time C.")
+        raise OptionError(f"{name}: split_by=time needs a column of times. Pass --time C.")
     known = labelled & ~np.isnan(keys.times)
     if len(np.unique(keys.times[known])) < 3:
         raise DataError(f"{name}: fewer than three moments to split by. Name another --time column.")
@@ -304,7 +304,7 @@ def _groups_apart(
         group, where = next(iter(torn.items()))
         raise DataError(
             f"{name}: group {group!r} has rows in {' and '.join(sorted(where))} ({len(torn)} groups do). "
-            "Mend the split column, or make group names unique, or leave out --group."
+            "Fix the split column, or make group names unique, or leave out --group."
         )
     home = {g: max(PARTS, key=lambda p: c.get(p, 0)) for g, c in counts.items()}
     keep = np.array([g is None or not p or home[g] == p for p, g in zip(part, groups)])

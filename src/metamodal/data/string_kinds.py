@@ -81,7 +81,7 @@ def _part_odd(column: RawColumn, fits: dict[str, bool], usual: str) -> None:
     """Report each string that does not look like most of its column, or raise for the first."""
     if all(fits.values()):
         return
-    mend = f"Mend the cell, or say --kind {column.name}=text"
+    mend = f"Fix the cell, or pass --kind {column.name}=text"
     there = [(row, c) for row, c in column.numbered() if isinstance(c, str)]
     odd = [row for row, c in there if not fits[c]]
     some = len(there) - len(odd)

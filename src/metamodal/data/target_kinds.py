@@ -70,7 +70,7 @@ def kind_of_target(frame: pd.DataFrame, columns: Sequence[str], said: str | None
         raise OptionError(f"--target-kind {said}: no such kind. {suggestion(said, outputs)}")
     if said == "classes" and len(columns) > 1:
         raise OptionError(
-            f"{name}: --target names {len(columns)} columns, and classes stand in one. Name one, or say --target-kind labels or numbers."
+            f"{name}: --target names {len(columns)} columns, and classes stand in one. Name one, or pass --target-kind labels or numbers."
         )
     if said is not None:
         return Told(said, "kind given by the caller")
@@ -176,5 +176,5 @@ def _kind_of_several(frame: pd.DataFrame, columns: Sequence[str], name: str) -> 
     odd = next(((column, c) for column, c in cells if target_number(c) is None), (columns[0], None))
     raise DataError(
         f"{name}, column {odd[0]}: {short(odd[1])} is no number and neither 0 nor 1. Several target columns are all "
-        "numbers, or all 0 and 1. Name other columns, or say --target-kind."
+        "numbers, or all 0 and 1. Name other columns, or pass --target-kind."
     )

@@ -99,7 +99,7 @@ class Targets:
                         what = f"no finite number within ±{LARGEST_TARGET:g}" if huge else what
                         raise DataError(
                             f"{dataset.name} row {dataset.numbers[i]}, column {column}: {short(cell)} is {what}. "
-                            "Mend the cell or leave it empty; or say another --target-kind."
+                            "Fix the cell or leave it empty; or pass another --target-kind."
                         )
                     found[i, k] = value
         return found

@@ -69,7 +69,7 @@ class Shape:
             raise OptionError(f"way={self.way}: labels and numbers have no classes. Leave it out.")
         for name, least in (("way", 1 if self.pooled else 2), ("shot", 0), ("query", 1)):
             if getattr(self, name) < least:
-                raise OptionError(f"{name}={getattr(self, name)}: too small. Say {least} or more.")
+                raise OptionError(f"{name}={getattr(self, name)}: too small. Give {least} or more.")
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,17 @@ def tasks_of(
     return found
 
 
+def _counted(tasks: list[Task], most: int = 4) -> str:
+    """How many rows the largest classes have, of the task with the most classes."""
+    task = max(tasks, key=lambda task: len(task.classes), default=None)
+    if task is None:
+        return "no task has a labelled row"
+    sizes = sorted(zip(task.classes, map(len, task.rows)), key=lambda pair: -pair[1])
+    shown = ", ".join(f"{name} has {n}" for name, n in sizes[:most])
+    rest = len(sizes) - most
+    return f"rows of a class: {shown}" + (f" and {rest} more as many or fewer" if rest > 0 else "")
+
+
 def draw_episodes(
     tasks: list[Task],
     shape: Shape,
@@ -175,7 +186,7 @@ def draw_episodes(
         where = f" in one task ({len(tasks)} tasks)" if len(tasks) > 1 else ""
         raise DataError(
             f"{name}: {shape.way}-way {shape.shot}-shot needs {shape.way} classes of {shape.shot + 1} or more "
-            f"rows{where}, and there are {best}. Lower --way or --shot, or give more labelled rows."
+            f"rows{where}, and there are {best} ({_counted(tasks)}). Lower --way or --shot, or give more labelled rows."
         )
     sampling = sampling or Sampling()
     weights = np.array([len(offers[i]) for i in able], dtype=float) ** sampling.tasks

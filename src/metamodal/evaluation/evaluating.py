@@ -58,7 +58,7 @@ def evaluate(
     """
     if model.generic and any(p.retrieval and not p.baselines for p in protocols):
         raise OptionError(
-            "--retrieval: an untrained model has no shared space. Say --baselines, or train a model."
+            "--retrieval: an untrained model has no shared space. Pass --baselines, or train a model."
         )
     dataset = dataset.of_kind(model.targets.kind)
     if rows is None:
@@ -168,7 +168,8 @@ def _trial(ground: _Ground, protocol: Protocol) -> Trial:
     """The model on episodes that the protocol's seed decides."""
     rng = np.random.default_rng([protocol.seed, protocol.way, protocol.shot])
     shape = protocol.pooled if ground.part.pooled else protocol.shape
-    draw = draw_episodes(_offered(ground, protocol), shape, protocol.episodes, rng, ground.part.name)
+    name = f"{ground.part.name}, {len(ground.part):,} test rows"
+    draw = draw_episodes(_offered(ground, protocol), shape, protocol.episodes, rng, name)
     about = {} if ground.told.empty else ground.told.of(draw.examples)
     return Trial(ground.model, ground.tokens, draw, protocol, about)
 

@@ -48,11 +48,11 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if self.episodes < 2:
-            raise OptionError(f"episodes={self.episodes}: an interval needs 2 or more. Say e.g. 600.")
+            raise OptionError(f"episodes={self.episodes}: an interval needs 2 or more. Give e.g. 600.")
         if not 0 <= self.missing < 1:
-            raise OptionError(f"missing={self.missing}: no share of cells. Say a number from 0 to below 1.")
+            raise OptionError(f"missing={self.missing}: no share of cells. Give a number from 0 to below 1.")
         if self.retrieval and self.retrieval < 2:
-            raise OptionError(f"retrieval={self.retrieval}: too few candidates. Say 2 or more, e.g. 100.")
+            raise OptionError(f"retrieval={self.retrieval}: too few candidates. Give 2 or more, e.g. 100.")
 
     @property
     def shape(self) -> Shape:

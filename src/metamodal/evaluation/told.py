@@ -25,7 +25,7 @@ def told_tasks(tasks: list[Task], told: ClassTable, name: str) -> list[Task]:
     if told.empty:
         raise OptionError(
             f"{name}: shot 0 tells classes apart by what is known of them, and this model is told nothing of these. "
-            "Train it with --describe C on a table that describes its classes, or say --shot 1."
+            "Train it with --describe C on a table that describes its classes, or pass --shot 1."
         )
     known = told.told.numpy()
     found = []

@@ -45,7 +45,7 @@ def displacement(
             parts.append((slow * (slow.detach() - fast).mean(0)).sum())
     if not parts:
         raise OptionError(
-            "train.outer=displacement: this learner moves no weights of the model. Say learner=maml with adapts=all."
+            "train.outer=displacement: this learner moves no weights of the model. Set learner=maml with adapts=all."
         )
     return torch.stack(parts).sum()
 

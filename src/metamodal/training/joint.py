@@ -56,7 +56,7 @@ class Joint:
         self.fixed = {name: weight for _, weights in self.objectives for name, weight in weights.items()}
         if options.outer == "displacement" and options.weighing != "fixed":
             raise OptionError(
-                f"train.weighing={options.weighing}: train.outer=displacement has a direction and no loss to weigh by. Say train.weighing=fixed."
+                f"train.weighing={options.weighing}: train.outer=displacement has a direction and no loss to weigh by. Set train.weighing=fixed."
             )
         self.weighing.check(list(self.fixed))
         self.state: State = begun(len(self.fixed))

@@ -55,6 +55,20 @@ class Sources:
         return said
 
 
+_PARTS = {"train": "training", "valid": "validation"}
+
+
+def _why(dataset: Dataset, split: Split) -> str:
+    """What emptied a part, and what to do about it."""
+    group, notes = dataset.schema.role("group"), "".join(f"; {note}" for note in split.notes)
+    if group is not None and notes:
+        return (
+            f"{notes}. A group is never in two parts, and those of {group} are too few or too large for that: "
+            "leave out --group, or name a column of smaller groups"
+        )
+    return f"{notes}. Give more labelled rows, or a split column"
+
+
 def labelled_sources(dataset: Dataset, split: Split, share: float | None) -> Sources:
     """The labelled tasks of the training and the validation part; their share is left to pseudo-tasks.
 
@@ -75,12 +89,12 @@ def labelled_sources(dataset: Dataset, split: Split, share: float | None) -> Sou
         if not tasks and (share < 1 if part == "train" else not share):
             if dataset.pooled:
                 raise DataError(
-                    f"{dataset.name}: no {part} task has two labelled rows (split by {split.by}, {len(rows)} rows). "
-                    "Give more labelled rows, or a split column."
+                    f"{dataset.name}: no task of the {_PARTS[part]} part has two labelled rows: it has {len(rows)} rows, "
+                    f"split by {split.by}{_why(dataset, split)}."
                 )
             raise DataError(
-                f"{dataset.name}: no {part} task has two classes of two or more rows (split by {split.by}, "
-                f"{len(rows)} rows). Give more labelled rows, or a split column."
+                f"{dataset.name}: no task of the {_PARTS[part]} part has two classes of two or more rows: it has "
+                f"{len(rows)} rows, split by {split.by}{_why(dataset, split)}."
             )
     return Sources(found[0], found[1], share=share, blind=not found[1])
 

@@ -76,7 +76,7 @@ def cagrad(count: int) -> Aggregator:
     """
     if find_spec("cvxpy") is None:
         raise OptionError(
-            "train.surgery=cagrad: needs a solver of cone programs. Say pip install 'metamodal[joint]', or train.surgery=pcgrad."
+            "train.surgery=cagrad: needs a solver of cone programs. Run pip install 'metamodal[joint]', or train.surgery=pcgrad."
         )
     return CAGrad(_RADIUS)
 

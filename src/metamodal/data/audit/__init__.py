@@ -106,7 +106,7 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
     covered: list[Coverage] = []
     shares = balance(dataset, columns)
     if dataset.schema.target is None:
-        notes.append("labels: not looked at, no target column is named. Say --target C")
+        notes.append("labels: not looked at, no target column is named. Pass --target C")
     elif dataset.pooled:
         odd_targets(dataset, of("label"))
         notes.append(f"classes: there are none, the target is {dataset.schema.target_kind}")
@@ -173,7 +173,7 @@ def _not_opened(cells: ColumnCells) -> str:
 def _constant_in_class(dataset: Dataset) -> Iterator[Finding]:
     for column in dataset.schema.columns:
         if column.role in ("modality", "ignored") and "within each class" in (column.warning or ""):
-            text = f"{column.name} is constant within each class, so it gives the label away. Say what it is (--task or --describe), or leave it out"
+            text = f"{column.name} is constant within each class, so it gives the label away. Give it a role (--task or --describe), or leave it out"
             yield Finding("gives_label_away", column.name, text, (), {"how": "constant within each class"})
 
 

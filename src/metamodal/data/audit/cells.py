@@ -168,7 +168,7 @@ class _Maker:
             usual, _ = Counter(self.widths[there].tolist()).most_common(1)[0]
             what = "channels" if self.kind == "series" else "values"
             for position in np.flatnonzero(there & (self.widths != usual)).tolist():
-                reason = f"{self.widths[position]} {what} where the others have {usual}. Mend the cell"
+                reason = f"{self.widths[position]} {what} where the others have {usual}. Fix the cell"
                 self._fail(position, cells[position], reason)
         return ColumnCells(
             self.column,

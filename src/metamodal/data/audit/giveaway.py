@@ -52,7 +52,7 @@ def giveaway_findings(dataset: Dataset, columns: dict[str, ColumnCells], seed: i
             if share is not None:
                 text = (
                     f"{name} alone names the label of {100 * share:.0f} % of held-out rows. Leave it out if it is not "
-                    "known beforehand, or say what it is: --task, --group or --describe"
+                    "known beforehand, or give it a role: --task, --group or --describe"
                 )
                 yield Finding("gives_label_away", name, text, (), {"how": "value", "accuracy": share})
             elif cells.kind == "tabular":

@@ -45,7 +45,8 @@ def repeated_ids(dataset: Dataset, columns: dict[str, ColumnCells], report: Repo
         if cells.kind not in ("tabular", "text") or cells.column.role not in ("modality", "ignored"):
             continue
         at = np.flatnonzero(cells.states == PRESENT)
-        values = [_id(dataset.frame[name].iat[i]) for i in at]
+        column = dataset.frame[name].tolist()
+        values = [_id(column[i]) for i in at]
         if not values or None in values:
             continue
         first: dict[Any, int] = {}
@@ -54,7 +55,7 @@ def repeated_ids(dataset: Dataset, columns: dict[str, ColumnCells], report: Repo
             continue
         if _named_id(name) or _enumerates(values):
             for position, earlier in again:
-                value = short(dataset.frame[name].iat[position])
+                value = short(column[position])
                 reason = f"{value} is the id of row {dataset.numbers[earlier]}, too. Give each row an id of its own"
                 report(Problem(int(dataset.numbers[position]), name, value, reason))
 
@@ -123,6 +124,6 @@ def limit_findings(dataset: Dataset, columns: dict[str, ColumnCells]) -> Iterato
         counts = {"above": sum(signs), "below": len(signs) - sum(signs)}
         text = (
             f"{name} is infinite in {len(rows)} rows ({some(rows)}): {counts['below']} below and "
-            f"{counts['above']} above the limits of detection, it seems. Say so, or write the limit"
+            f"{counts['above']} above the limits of detection, it seems. Write the limit instead, or keep them: they are read as beyond it"
         )
         yield Finding("beyond_limits", name, text, tuple((r,) for r in rows), counts)

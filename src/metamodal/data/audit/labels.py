@@ -63,7 +63,7 @@ def odd_targets(dataset: Dataset, report: Report) -> None:
                         int(number),
                         column,
                         short(cell),
-                        f"{short(cell)} is {what}. Mend the cell, or leave it empty",
+                        f"{short(cell)} is {what}. Fix the cell, or leave it empty",
                     )
                 )
 

@@ -50,7 +50,7 @@ def open_extractor(said: Any, kind: str, column: str) -> Extractor:
     module, colon, name = said.partition(":")
     if not colon or Path(said).is_dir():
         raise OptionError(
-            f"encoder of {column}: {said!r} is no folder with config.json. Say minilm, such a folder, or package.module:name."
+            f"encoder of {column}: {said!r} is no folder with config.json. Give minilm, such a folder, or package.module:name."
         )
     return _of_object(_imported(module, name, column), kind, said, column)
 
@@ -82,7 +82,7 @@ def _imported(module: str, name: str, column: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise OptionError(
-            f"encoder of {column}: {module}:{name} cannot be imported ({error}). Mend the name."
+            f"encoder of {column}: {module}:{name} cannot be imported ({error}). Fix the name."
         ) from None
 
 

@@ -224,7 +224,7 @@ def _of_samples(cell: Any, rate: int | None) -> Sound:
     try:
         samples = np.asarray(cell)
     except ValueError:
-        raise CellError("the channels of a sound must have one length. Mend the cell") from None
+        raise CellError("the channels of a sound must have one length. Fix the cell") from None
     if samples.dtype.kind not in "fiu" or samples.ndim not in (1, 2) or 0 in samples.shape:
         raise CellError(
             f"an array of shape {samples.shape} and type {samples.dtype} is no sound. Give one channel of samples"

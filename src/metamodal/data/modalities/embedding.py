@@ -34,7 +34,7 @@ class Embedding:
             with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
                 value = np.asarray(cell, dtype=np.float32)
         except (TypeError, ValueError):
-            raise CellError("a vector must hold numbers only. Mend the cell") from None
+            raise CellError("a vector must hold numbers only. Fix the cell") from None
         if value.ndim != 1 or not len(value):
             raise CellError(f"an array of shape {value.shape} is no vector. Give a list of numbers")
         if not np.isfinite(value).all():
@@ -56,7 +56,7 @@ class Embedding:
     def tensor(self, values: Sequence[np.ndarray]) -> Float[Tensor, "n f"]:
         for value in values:
             if len(value) != len(self.mean):
-                raise CellError(f"{len(value)} values where the others have {len(self.mean)}. Mend the cell")
+                raise CellError(f"{len(value)} values where the others have {len(self.mean)}. Fix the cell")
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         x = torch.from_numpy(np.stack(values)) - mean
         return torch.where(std > 0, x / std.clamp(min=1e-8), 0.0).clamp(-_CLIP, _CLIP)

@@ -56,7 +56,7 @@ def _opened(name: str, base: Path) -> bytes:
         raise CellError(f"{name!r} leaves the table's folder. Move the file there, or store its bytes")
     try:
         if not path.is_file():
-            raise CellError(f"{name!r} does not exist (paths are relative to the table). Mend the path")
+            raise CellError(f"{name!r} does not exist (paths are relative to the table). Fix the path")
         size = path.stat().st_size
         if size > limits().bytes:
             raise CellError(
@@ -65,7 +65,7 @@ def _opened(name: str, base: Path) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:  # no permission; a name too long, or with a NUL in it
         reason = getattr(error, "strerror", None) or str(error)
-        raise CellError(f"{name[:80]!r} cannot be opened ({reason}). Mend the path") from None
+        raise CellError(f"{name[:80]!r} cannot be opened ({reason}). Fix the path") from None
 
 
 def array_of_npy(data: bytes) -> np.ndarray:

@@ -177,7 +177,7 @@ class Graph:
         """What the nodes bring themselves: numbers, labels, or nothing."""
         width = 0 if value.features is None else value.features.shape[1]
         if width != len(self.mean):
-            raise CellError(f"nodes of {width} numbers where the others have {len(self.mean)}. Mend the cell")
+            raise CellError(f"nodes of {width} numbers where the others have {len(self.mean)}. Fix the cell")
         scale = np.array(self.std)
         found = np.zeros((value.size, width))
         if value.features is not None:
@@ -228,10 +228,10 @@ def _nodes(nodes: Any) -> tuple[int, np.ndarray | None, tuple[str, ...] | None]:
         with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
             features = np.stack([np.asarray(node, dtype=np.float32) for node in nodes])
     except (TypeError, ValueError):
-        raise CellError("the nodes of a graph must have as many numbers each. Mend the cell") from None
+        raise CellError("the nodes of a graph must have as many numbers each. Fix the cell") from None
     features = features[:, None] if features.ndim == 1 else features
     if features.ndim != 2 or not np.isfinite(features).all():
-        raise CellError("the nodes of a graph must have finite numbers. Mend the cell")
+        raise CellError("the nodes of a graph must have finite numbers. Fix the cell")
     return len(features), features, None
 
 
@@ -246,14 +246,14 @@ def _edges(edges: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(over="ignore"):
             rows = np.stack([np.asarray(edge, dtype=np.float64) for edge in edges])
     except (TypeError, ValueError):
-        raise CellError("the edges of a graph must be [i, j] or [i, j, weight] each. Mend the cell") from None
+        raise CellError("the edges of a graph must be [i, j] or [i, j, weight] each. Fix the cell") from None
     if rows.ndim != 2 or rows.shape[1] not in (2, 3):
-        raise CellError("the edges of a graph must be [i, j] or [i, j, weight] each. Mend the cell")
+        raise CellError("the edges of a graph must be [i, j] or [i, j, weight] each. Fix the cell")
     ends = rows[:, :2]
     bad = ~((ends >= 0) & (ends < size) & (ends == np.floor(ends))).all(1)
     if bad.any():
         at = int(bad.argmax())
-        raise CellError(f"edge {at} is {ends[at].tolist()}, and the nodes are 0 to {size - 1}. Mend the edge")
+        raise CellError(f"edge {at} is {ends[at].tolist()}, and the nodes are 0 to {size - 1}. Fix the edge")
     weights = rows[:, 2] if rows.shape[1] == 3 else np.ones(len(rows))
     if not (np.abs(weights) < 1e30).all():
         at = int((~(np.abs(weights) < 1e30)).argmax())

@@ -52,7 +52,7 @@ class Points:
             try:
                 value = np.stack([np.asarray(p) for p in cell]) if len(cell) else np.zeros((0, 3))
             except (TypeError, ValueError):
-                raise CellError("the points of a cloud must have one length. Mend the cell") from None
+                raise CellError("the points of a cloud must have one length. Fix the cell") from None
         else:
             value = cloud_of_file(file_bytes(cell, base, "point cloud"))
         if value.ndim != 2 or value.shape[0] == 0 or value.shape[1] < 2 or value.dtype.kind not in "fiu":
@@ -126,7 +126,7 @@ class Points:
         columns = self.axes + len(self.mean)
         if value.shape[1] != columns:
             raise CellError(
-                f"points of {value.shape[1]} numbers where the others have {columns}. Mend the cell"
+                f"points of {value.shape[1]} numbers where the others have {columns}. Fix the cell"
             )
         places = _centred(value[:, : self.axes])
         radius = _radius(places)

@@ -158,10 +158,10 @@ class Series:
     def _resampled(self, value: Steps) -> np.ndarray:
         if (value.dtype.kind == "U") != bool(self.symbols):
             found, wanted = ("symbols", "numbers") if value.dtype.kind == "U" else ("numbers", "symbols")
-            raise CellError(f"steps are {found} where the others have {wanted}. Mend the cell")
+            raise CellError(f"steps are {found} where the others have {wanted}. Fix the cell")
         if not self.symbols and value.shape[1] != len(self.centre):
             raise CellError(
-                f"{value.shape[1]} channels where the others have {len(self.centre)}. Mend the cell"
+                f"{value.shape[1]} channels where the others have {len(self.centre)}. Fix the cell"
             )
         steps = np.arange(len(value)) if value.times is None else value.times
         at = np.linspace(steps[0], steps[-1], self.length)

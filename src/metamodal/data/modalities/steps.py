@@ -111,8 +111,8 @@ def _with_gaps(cell: Any) -> tuple[np.ndarray, np.ndarray]:
         width = max((len(r) for r, s in zip(rows, steps) if s is not None), default=1)
         rows = [[None] * width if s is None else r for r, s in zip(rows, steps)]
         if any(len(row) != width for row in rows):
-            raise CellError("the steps of a series must have one length. Mend the cell")
+            raise CellError("the steps of a series must have one length. Fix the cell")
         gaps = np.array([[v is None for v in row] for row in rows])
         return np.array([[0.0 if v is None else float(v) for v in row] for row in rows]), gaps
     except (TypeError, ValueError, OverflowError):
-        raise CellError("a step has a value that is no number. Mend the cell") from None
+        raise CellError("a step has a value that is no number. Fix the cell") from None

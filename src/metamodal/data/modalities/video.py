@@ -56,7 +56,7 @@ class Video:
             try:
                 return _of_array(np.stack([np.asarray(frame) for frame in cell]), base)
             except (TypeError, ValueError):
-                raise CellError("the frames of a clip must have one shape. Mend the cell") from None
+                raise CellError("the frames of a clip must have one shape. Fix the cell") from None
         data = file_bytes(cell, base, "clip")
         return _of_array(array_of_npy(data), base) if data.startswith(NPY_MAGIC) else decoded_clip(data)
 
@@ -130,10 +130,10 @@ class Video:
         pictures = isinstance(value, list)
         if pictures != bool(self.size):
             found, wanted = ("pictures", "vectors") if pictures else ("vectors", "pictures")
-            raise CellError(f"the frames are {found} where the others have {wanted}. Mend the cell")
+            raise CellError(f"the frames are {found} where the others have {wanted}. Fix the cell")
         if not pictures and value.shape[1] != len(self.mean):
             raise CellError(
-                f"frames of {value.shape[1]} values where the others have {len(self.mean)}. Mend the cell"
+                f"frames of {value.shape[1]} values where the others have {len(self.mean)}. Fix the cell"
             )
 
 

@@ -53,7 +53,7 @@ class PerModality:
     def __post_init__(self) -> None:
         if not isinstance(self.base, SelfTesting):
             raise OptionError(
-                f"per_modality: {type(self.base).__name__} has no leave-one-out predictions. Say base=ridge or prototypes."
+                f"per_modality: {type(self.base).__name__} has no leave-one-out predictions. Set base=ridge or prototypes."
             )
 
     @property

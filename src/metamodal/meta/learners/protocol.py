@@ -118,7 +118,7 @@ def only_for(setting: Setting, learner: str, *kinds: str) -> None:
     if setting.output.name not in kinds:
         able = "ridge, maml, matching or in_context"
         raise OptionError(
-            f"learner {learner}: predicts {' and '.join(kinds)}, and the target is {setting.output.name}. Say learner={able}."
+            f"learner {learner}: predicts {' and '.join(kinds)}, and the target is {setting.output.name}. Set learner={able}."
         )
 
 

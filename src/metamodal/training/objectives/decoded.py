@@ -57,7 +57,7 @@ def _weights(material: Material, name: str) -> dict[str, float]:
         return {}
     if not getattr(material.engine.model, "decoded", ()):
         raise OptionError(
-            f"train.{name}={weight}: the model decodes nothing. Say model.decoders=true; images, series and vectors "
+            f"train.{name}={weight}: the model decodes nothing. Set model.decoders=true; images, series and vectors "
             "have decoders, unless a pretrained network reads them."
         )
     return {name: weight}

@@ -29,7 +29,7 @@ class Blending(Weighing):
         if not any(name.startswith("alone.") for name in names):
             raise OptionError(
                 "train.weighing=blending: it weighs the joint loss against each modality's own, and there is none. "
-                "Say train.alone=1, with several modalities and a learner that keeps the encoders, or train.weighing=fixed."
+                "Set train.alone=1, with several modalities and a learner that keeps the encoders, or train.weighing=fixed."
             )
 
     def validated(self, state: State, gap: Callable[[], Gap]) -> State:
