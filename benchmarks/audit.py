@@ -389,7 +389,24 @@ def _days(rng: np.random.Generator, n: int) -> list[str]:
 
 def _texts(rng: np.random.Generator, which: np.ndarray) -> list[str]:
     words = np.array(
-        "leaf bark root crown seed stem ring bud twig moss rain wind soil sun frost bird".split()
+        [
+            "leaf",
+            "bark",
+            "root",
+            "crown",
+            "seed",
+            "stem",
+            "ring",
+            "bud",
+            "twig",
+            "moss",
+            "rain",
+            "wind",
+            "soil",
+            "sun",
+            "frost",
+            "bird",
+        ]
     )
     return [" ".join(rng.choice(np.roll(words, 3 * k)[:12], 12)) + "." for k in which]
 

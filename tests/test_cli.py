@@ -187,6 +187,20 @@ def test_doctor_lists_versions_devices_and_kinds(cli):
     assert document["devices"][0].startswith("cpu")
     assert document["kinds"]["image"] == "ready"
     assert document["problems"] == []
+    assert set(document["extras"]) >= {"audit", "video", "points"}
+    assert not {"pytest", "ruff", "mypy", "dev"} & (document["versions"].keys() | document["extras"].keys())
+
+
+def test_doctor_says_which_files_cannot_be_read_and_how_to_read_them(cli, monkeypatch):
+    import metamodal.app.doctor as doctor
+
+    found = doctor.find_spec
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name in ("av", "trimesh") else found(name))
+    kinds = json.loads(cli("doctor", "--json").out)["kinds"]
+    assert "for video files: python -m pip install 'metamodal[video]'" in kinds["video"]
+    assert "PLY, OFF, OBJ and STL files: python -m pip install 'metamodal[points]'" in kinds["points"]
+    assert "AAC files (.m4a, .aac): python -m pip install 'metamodal[video]'" in kinds["audio"]
+    assert kinds["image"] == kinds["tabular"] == "ready"
 
 
 def bad_tables(folder: Path, shapes: pd.DataFrame) -> dict[str, Path]:
@@ -329,16 +343,16 @@ def test_an_unreadable_cell_may_count_as_absent_if_asked(cli, bad):
 
 
 def test_ctrl_c_keeps_the_best_model_and_ends_with_130(cli, shapes_file: Path, tmp_path: Path, monkeypatch):
-    import metamodal.app.commands as commands
+    from metamodal.training.bar import Bar
 
-    show = commands._Bar.__call__
+    show = Bar.__call__
 
     def interrupting(self, progress):
         show(self, progress)
         if progress.step == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands._Bar, "__call__", interrupting)
+    monkeypatch.setattr(Bar, "__call__", interrupting)
     done = cli("train", shapes_file, *QUICK, "--target", "label", "--out", tmp_path / "run")
     assert done.code == 130
     assert "interrupted" in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,21 @@ import numpy as np
 import pandas as pd
 
 from metamodal.artifact import load_artifact
-from metamodal.config import override, parse
+from metamodal.config import component_record, override, parse
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import open_encoders
 from metamodal.data.extractors import is_weights
 from metamodal.data.options import DataOptions, roles_of
 from metamodal.errors import ArtifactError, OptionError, suggestion
 from metamodal.evaluation.evaluating import evaluate
+from metamodal.evaluation.metrics import SCORES
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.fusion import AttentionWeights
+from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
+from metamodal.summary import Summary, listed
+from metamodal.training.bar import Bar
 from metamodal.training.progress import Progress
 from metamodal.translation import Translated
 
@@ -70,10 +75,49 @@ class MetaLearner:
         self._given = _merged(self._given, assignments)
         return self
 
-    def fit(self, data: Dataset, watch: Callable[[Progress], None] = lambda p: None) -> MetaLearner:
-        """Meta-train on the data's training rows, choosing by its validation rows."""
-        self.model = run(self.experiment, data, watch).model
+    def fit(
+        self, data: Dataset, watch: Callable[[Progress], None] = lambda p: None, *, verbose: bool = False
+    ) -> MetaLearner:
+        """Meta-train on the data's training rows, choosing by its validation rows.
+
+        Args:
+            watch: receives the progress after each step and each validation.
+            verbose: show what the command line shows on standard error: a bar on a terminal, else a line
+                a validation.
+        """
+        bar = Bar(self.experiment.train.budget, SCORES[data.schema.target_kind], quiet=not verbose)
+
+        def both(progress: Progress) -> None:
+            bar(progress)
+            watch(progress)
+
+        with closing(bar):
+            self.model = run(self.experiment, data, both).model
         return self
+
+    def _summary(self) -> Summary:
+        facts = [
+            ("options", listed([f"{k}={v!r}" for k, v in _flat(self._given).items()]) or "all as by default")
+        ]
+        if self.model is None:
+            return Summary("MetaLearner, not trained: adapt uses generic features", tuple(facts))
+        outcome = self.model.record.get("outcome", {})
+        learner = component_record(learners, self.model.engine.learner)["kind"]
+        facts += [("modalities", listed(self.model.modalities)), ("learner", str(learner))]
+        score = outcome.get("score", "accuracy")
+        if (best := outcome.get(f"valid_{score}")) is not None:
+            facts.append((f"validation {score.replace('_', ' ')}", f"{100 * best:.1f} %"))
+        if outcome:
+            facts.append(
+                ("training", f"{outcome.get('steps', 0)} steps, ended by {outcome.get('ended', '-')}")
+            )
+        return Summary("MetaLearner, trained", tuple(facts))
+
+    def __repr__(self) -> str:
+        return str(self._summary())
+
+    def _repr_html_(self) -> str:
+        return self._summary().html()
 
     def adapt(
         self,

@@ -34,6 +34,7 @@ from metamodal.mappings.model import Model, build_model, untrained_model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import learners
 from metamodal.meta.learners.protocol import SelfTesting
+from metamodal.summary import Summary, listed
 from metamodal.translation import HOW_TO_TRAIN, Route, Translated, Translator
 from metamodal.types import Batch, Learner, Params, one_hot
 
@@ -238,15 +239,14 @@ class MetaModel:
             targets = self.targets.encode(dataset)
             _check_known(~self.targets.output.known(targets).any(-1), dataset)
             _check_seen(inputs, dataset, "learn from")
-            return self._with_thresholds(
-                self._adapted(inputs.labelled(targets), self.targets.names), inputs.labelled(targets)
-            )
+            adapted = replace(self._adapted(inputs.labelled(targets), self.targets.names), rows=len(dataset))
+            return self._with_thresholds(adapted, inputs.labelled(targets))
         labels = _labels(dataset)
         told = self.descriptors.described(dataset) | _by_name(describe)
         _check_seen(inputs, dataset, "learn from", [is_absent(told.get(label)) for label in labels])
         predictor = model._of_classes(inputs, labels, dataset.name, told, dataset.schema.target)
         counts = [labels.count(name) for name in predictor.labels]
-        return replace(predictor, shift=log_prior(counts, prior))
+        return replace(predictor, shift=log_prior(counts, prior), rows=len(dataset))
 
     def _of_classes(
         self,
@@ -297,7 +297,8 @@ class Predictor:
 
     `labels` are the names of the classes or labels, or of the numbers' columns; `classes` are the classes
     in the dtype of the support. `shift` is added to the logits of classes that are not equally frequent,
-    `thresholds` are the probabilities from which on each label is given (½ where there are none).
+    `thresholds` are the probabilities from which on each label is given (½ where there are none). `rows` is the
+    number of support rows, of a predictor that was not loaded.
     """
 
     model: MetaModel
@@ -305,6 +306,21 @@ class Predictor:
     labels: tuple[str, ...]
     shift: tuple[float, ...] = ()
     thresholds: tuple[float, ...] = ()
+    rows: int | None = None
+
+    def _summary(self) -> Summary:
+        facts = [("labels", listed(self.labels)), ("modalities", listed(self.model.modalities))]
+        if self.rows is not None:
+            facts.insert(1, ("rows", f"{self.rows:,}"))
+        facts.append(("learner", str(component_record(learners, self.model.engine.learner)["kind"])))
+        facts += [("prior", self.prior)] if self.kind == "classes" else []
+        return Summary(f"Predictor of {len(self.labels):,} {self.kind}", tuple(facts))
+
+    def __repr__(self) -> str:
+        return str(self._summary())
+
+    def _repr_html_(self) -> str:
+        return self._summary().html()
 
     @property
     def prior(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +37,7 @@ from metamodal.manifest import check_artifact_folder, is_artifact
 from metamodal.meta.learners import learners
 from metamodal.predictor import MetaModel, Predictor, untrained
 from metamodal.storage import check_file, explained, write_text
+from metamodal.training.bar import Bar
 from metamodal.training.loop import DIED
 from metamodal.training.progress import Progress
 from metamodal.translation import HOW_TO_TRAIN
@@ -296,10 +296,12 @@ def doctor(options: Options) -> None:
         return
     say = speaker(options)
     for name, version in found["versions"].items():
-        say(f"{name:14} {version}")
-    say(f"{'devices':14} {', '.join(found['devices'])}")
+        say(f"{name:18} {version}")
+    for name, state in found["extras"].items():
+        say(f"{'extra ' + name:18} {state}")
+    say(f"{'devices':18} {', '.join(found['devices'])}")
     for kind, state in found["kinds"].items():
-        say(f"{'kind ' + kind:14} {state}")
+        say(f"{'kind ' + kind:18} {state}")
     for problem in found["problems"]:
         say(f"problem: {problem}")
 
@@ -314,7 +316,7 @@ def _trained(
         log = (out / "metrics.jsonl").open("a" if start else "w", encoding="utf-8")
     with explained(out / "metrics.jsonl"), log:
         score = SCORES[(start.targets.kind if start else table.schema.target_kind)]
-        show = _Bar(experiment.train.budget, options, score)
+        show = Bar(experiment.train.budget, score, quiet=options.quiet)
 
         def watch(progress: Progress) -> None:
             _log(log, progress, score)
@@ -355,40 +357,6 @@ def _log(log: Any, progress: Progress, score: str) -> None:
             record["candidate"] = progress.candidate
         log.write(json.dumps(record) + "\n")
         log.flush()
-
-
-class _Bar:
-    """Training's progress: a bar on a terminal, a line a validation elsewhere, nothing if quiet."""
-
-    def __init__(self, budget: float, options: Options, score: str) -> None:
-        self.budget, self.quiet, self.bar = budget, options.quiet, None
-        self.unit = "%" if score == "accuracy" else f"% {score.replace('_', ' ')}"
-        self.accuracy = "-"
-        if sys.stderr.isatty() and not options.quiet:
-            from tqdm import tqdm
-
-            form = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
-            self.bar = tqdm(total=budget, bar_format=form, file=sys.stderr, dynamic_ncols=True)
-
-    def __call__(self, p: Progress) -> None:
-        if p.validated and p.accuracy is not None:
-            self.accuracy = f"{100 * p.accuracy:.1f} ± {100 * (p.ci95 or 0):.1f} {self.unit}"
-        if self.bar is not None:
-            self.bar.n = min(self.budget, p.elapsed)
-            self.bar.set_postfix_str(
-                f"{p.candidate + ' · ' if p.candidate else ''}loss {p.loss:.3f} · validation {self.accuracy} · {p.episodes_per_second:.1f} episodes/s"
-            )
-        elif p.validated and not self.quiet:
-            print(
-                f"{p.candidate + ': ' if p.candidate else ''}step {p.step} · loss {p.loss:.3f} · validation {self.accuracy} · "
-                f"{p.episodes_per_second:.1f} episodes/s · {p.left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
 
 
 def _report_evaluations(

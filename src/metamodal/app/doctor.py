@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from typing import Any
 
 from metamodal.data.column_kinds import KINDS
@@ -12,23 +13,59 @@ from metamodal.data.modalities import modalities
 
 __all__ = ["findings"]
 
+_DEVELOPERS = "dev"
+_READERS = {
+    "video": ("av", "video", "video files", "lists of pictures are read"),
+    "points": ("trimesh", "points", "PLY, OFF, OBJ and STL files", "arrays and XYZ files are read"),
+    "audio": ("av", "video", "AAC files (.m4a, .aac)", "all other sounds are read"),
+}
+"""By kind the package that reads some of its files, the extra that brings it, which files, and what goes without."""
+
 
 def findings() -> dict[str, Any]:
-    """Versions by package, devices, readable kinds, and problems with their remedies."""
+    """Versions by package, extras, devices, readable kinds, and problems with their remedies."""
     import torch
 
     versions = {"metamodal": version("metamodal"), "python": platform.python_version()}
+    lacking: dict[str, list[str]] = {}
     problems = []
     for line in requires("metamodal") or []:
         name = re.split(r"[^\w.-]", line)[0]
         extra = line.partition("extra ==")[2].strip(" '\"")
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = f"missing (extra {extra})" if extra else "missing"
-            if not extra:
+        found = _version(name)
+        if not extra:
+            versions[name] = found or "missing"
+            if found is None:
                 problems.append(f"{name} is missing. Install it: python -m pip install {name}")
+        elif extra != _DEVELOPERS:
+            lacking.setdefault(extra, []).extend([] if found else [name])
     devices = [f"cpu ({torch.get_num_threads()} threads)"]
     devices += [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    kinds = {k: "ready" if k in modalities else "not in this version" for k in KINDS}
-    return {"versions": versions, "devices": devices, "kinds": kinds, "problems": problems}
+    return {
+        "versions": versions,
+        "extras": {extra: _install(extra) if names else "ready" for extra, names in lacking.items()},
+        "devices": devices,
+        "kinds": {kind: _kind(kind) for kind in KINDS},
+        "problems": problems,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _install(extra: str) -> str:
+    return f"not installed: python -m pip install 'metamodal[{extra}]'"
+
+
+def _kind(kind: str) -> str:
+    """Whether a kind is read, and where not all of its files are, what is missing for the others."""
+    if kind not in modalities:
+        return "not in this version"
+    package, extra, files, without = _READERS.get(kind, ("", "", "", ""))
+    if not package or find_spec(package) is not None:
+        return "ready"
+    return f"{without}; for {files}: python -m pip install 'metamodal[{extra}]'"

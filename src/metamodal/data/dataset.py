@@ -24,6 +24,7 @@ from metamodal.data.target_kinds import SEPARATOR, is_empty, labels_of
 from metamodal.data.triples import Triples, read_triples
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
+from metamodal.summary import Summary, listed
 
 __all__ = ["Dataset", "open_table", "read_table"]
 
@@ -48,6 +49,22 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def _summary(self) -> Summary:
+        schema = self.schema
+        facts = [("target", f"{listed(schema.targets)} ({schema.target_kind})")] if schema.targets else []
+        facts += [(role, name) for role in SINGLE[1:] if (name := schema.role(role))]
+        for name, (kind, columns) in schema.modalities.items():
+            facts.append((kind, name if columns == (name,) else f"{name}: {listed(columns)}"))
+        left = [c.name for c in schema.columns if c.role == "ignored"]
+        facts += [("left out", listed(left))] if left else []
+        return Summary(f"Dataset {self.name}: {len(self):,} rows", tuple(facts))
+
+    def __repr__(self) -> str:
+        return str(self._summary())
+
+    def _repr_html_(self) -> str:
+        return self._summary().html()
 
     def rows(self, index: np.ndarray) -> Dataset:
         """Some of the rows, by position or by a boolean mask."""

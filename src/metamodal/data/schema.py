@@ -175,7 +175,9 @@ def infer(
     if roles.triples and not any(c.kind == "graph" for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Pass --kind COLUMN=graph.")
     if roles.use is not None and not schema.modalities and not roles.describe:
-        empty = ", ".join(c.name for c in columns if c.name in roles.use and c.evidence == "every cell is empty")
+        empty = ", ".join(
+            c.name for c in columns if c.name in roles.use and c.evidence == "every cell is empty"
+        )
         why = f"every cell of {empty} is empty" if empty else "--use names no column of a known kind"
         raise OptionError(f"{name}: {why}. Name at least one modality with --use.")
     return schema

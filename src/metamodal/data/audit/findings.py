@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from metamodal.data.dataset import Dataset
 from metamodal.data.problems import Problem
+from metamodal.summary import Summary, listed
 
 __all__ = ["Audit", "Balance", "Coverage", "Fault", "Finding", "States", "Watch", "some"]
 
@@ -127,7 +129,7 @@ class Balance:
 
 @dataclass(frozen=True)
 class Audit:
-    """A table seen cell by cell: `faults` are to be mended, `findings` to be weighed.
+    """A table seen cell by cell: `faults` are to be fixed, `findings` are worth knowing.
 
     `notes` say what was not looked at, and why. `positions` are places in `dataset` by row number.
     """
@@ -139,6 +141,21 @@ class Audit:
     coverage: tuple[Coverage, ...]
     balance: tuple[Balance, ...]
     notes: tuple[str, ...]
+
+    def _summary(self) -> Summary:
+        sorts = Counter(f.what for f in self.faults)
+        facts = [
+            ("problems", _counted(sorts)),
+            ("warnings", _counted(Counter(f.what for f in self.findings))),
+        ]
+        facts += [("first", str(self.faults[0].problem))] if self.faults else []
+        return Summary(f"Audit of {self.dataset.name}: {len(self.dataset):,} rows", tuple(facts))
+
+    def __repr__(self) -> str:
+        return str(self._summary())
+
+    def _repr_html_(self) -> str:
+        return self._summary().html()
 
     @property
     def ok(self) -> bool:
@@ -162,6 +179,11 @@ class Audit:
             "balance": [b.to_dict() for b in self.balance],
             "notes": list(self.notes),
         }
+
+
+def _counted(sorts: Counter[str]) -> str:
+    total = sum(sorts.values())
+    return f"{total:,} ({listed(f'{n} {what}' for what, n in sorts.most_common())})" if total else "none"
 
 
 def some(items: Iterable[Any], most: int = 5) -> str:

@@ -24,12 +24,12 @@ _RUN = 1.1  # times as many numbers as rows between the least and the greatest o
 _JUDGED = 10  # rows below which nothing is told from a column's content
 _NAMED = re.compile(r"(?:.*[\W_])?(?:id|ids|uid|uuid|guid)|index|key", re.IGNORECASE)
 _CAMEL = re.compile(r".*[a-z](?:Id|ID|Uid|UID|Uuid|UUID|Guid|GUID)")
-_ENTITIES = frozenset(
+_ENTITIES = (
     "account actor artist author book channel city client clinic company country course customer device "
     "doctor donor driver employee episode family film group hospital household item location machine "
     "manager member merchant movie owner parent participant patient person player product reader recording region "
     "school seller sensor series session shop show site song source speaker station store student subject supplier "
-    "talk task team tenant tester track user vendor video visitor ward worker".split()
+    "talk task team tenant tester track user vendor video visitor ward worker"
 )
 """What an id before which one of these words stands names: it may well be in several rows."""
 _CODE = re.compile(r"(\D*?)(\d+)")
@@ -44,7 +44,7 @@ def repeated_ids(dataset: Dataset, columns: dict[str, ColumnCells], report: Repo
     for name, cells in columns.items():
         if cells.kind not in ("tabular", "text") or cells.column.role not in ("modality", "ignored"):
             continue
-        at = np.flatnonzero(cells.states == PRESENT)
+        at = np.flatnonzero(cells.states == PRESENT).tolist()
         column = dataset.frame[name].tolist()
         values = [_id(column[i]) for i in at]
         if not values or None in values:
@@ -73,7 +73,7 @@ def _named_id(name: str) -> bool:
     if not (_NAMED.fullmatch(name) or _CAMEL.fullmatch(name)):
         return False
     words = [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
-    return not _ENTITIES & set(words[:-1])
+    return not set(_ENTITIES.split()) & set(words[:-1])
 
 
 def _enumerates(values: list[Any]) -> bool:
