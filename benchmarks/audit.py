@@ -299,9 +299,9 @@ _SHARED: list[tuple[str, dict[str, Any], list[Told]]] = [
     (
         "omniglot_strokes",
         {"target": "character", "task": "alphabet", "group": "drawer", "split": "split"},
-        _column("gives_label_away", "subset"),
+        [*_column("gives_label_away", "subset"), *_column("group_in_two_parts", "drawer")],
     ),
-    ("digits", {"target": "digit"}, []),
+    ("digits", {"target": "digit"}, _column("label_noise", "digit")),  # a 7 called 4, a 2 called 8, …
     ("spoken_digits", {"target": "digit", "task": "speaker"}, []),
     ("av_digits", {"target": "digit", "group": "speaker"}, []),
     ("environmental_sounds", {"target": "label", "group": "freesound_id"}, []),

@@ -174,7 +174,7 @@ def parser() -> argparse.ArgumentParser:
     audit = _command(
         commands,
         "audit",
-        "open every cell; tell bad ones, duplicates, leaks and doubtful labels (exit code 3 if a cell is bad)",
+        "open every cell; report bad ones, duplicates, leaks and doubtful labels (exit code 3 if a cell is bad)",
         "metamodal audit glyphs --html audit.html",
     )
     audit.add_argument("table", metavar="TABLE", help=_TABLE)
@@ -336,7 +336,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _encoder(translate)
 
-    _command(commands, "doctor", "versions, devices, and what is missing", "metamodal doctor --json")
+    _command(commands, "doctor", "versions, extras, devices, and what is missing and how to get it", "metamodal doctor --json")
     return top
 
 
@@ -351,7 +351,7 @@ def _command(
         allow_abbrev=False,
     )
     command.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    command.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     command.add_argument("--seed", type=int, default=0, help="seed of everything random (%(default)s)")
     command.add_argument("--debug", action="store_true", help="show where an error came from")
     return command
@@ -372,7 +372,7 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
         "--task", metavar="C", help="episodes are drawn within one value of this column; - for none"
     )
     roles.add_argument("--group", metavar="C", help="the entity whose rows belong together")
-    roles.add_argument("--split", metavar="C", help="says train, valid or test")
+    roles.add_argument("--split", metavar="C", help="says of each row whether it is for train, valid or test")
     roles.add_argument(
         "--time",
         metavar="C",
@@ -387,9 +387,9 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
         default="auto",
         help="what is kept whole where rows are shared out (%(default)s)",
     )
-    roles.add_argument("--use", metavar="C,C,…", type=_names, help="the modalities (all columns of use)")
+    roles.add_argument("--use", metavar="C,C,…", type=_names, help="the columns to learn from (all that can teach something)")
     roles.add_argument(
-        "--kind", metavar="C=KIND", action="append", default=[], help="a kind not to be inferred"
+        "--kind", metavar="C=KIND", action="append", default=[], help="the kind of a column, instead of the inferred one"
     )
     roles.add_argument(
         "--describe", metavar="C", help="describes the class, not the sample: words, values, a vector"
@@ -416,7 +416,7 @@ def _unreadable(options: argparse._ActionsContainer) -> None:
         "--unreadable",
         choices=("error", "absent"),
         default="error",
-        help="what a cell that cannot be read is (%(default)s)",
+        help="whether a cell that cannot be read is an error or counts as absent (%(default)s)",
     )
 
 
