@@ -126,6 +126,15 @@ def own() -> Iterator[Case]:
     yield case("series", steps=[_wave(rng, k) for k in which], label=label)
     yield case("vectors", vector=list(rng.normal(size=(n, 8)) + which[:, None]), label=label)
     yield case("one-hot vectors", vector=[np.eye(4)[i].tolist() for i in rng.integers(0, 4, n)], label=label)
+    yield case(
+        "lists of labels",
+        target="tags",
+        value=x,
+        tags=[list(rng.permutation(["sun", "sea", "sky"])[: i % 4]) for i in range(n)],
+    )
+    yield case("years alone", target="sales", year=np.arange(1700, 1700 + n), sales=x)
+    two = sklearn.datasets.load_iris(as_frame=True).frame[:100]
+    yield Case("two of three irises", two, {"target": "target"})
     yield case("no labels", target=None, value=x, colour=_pick(rng, n, 5), age=rng.integers(18, 80, n))
     yield case(
         "mixed",

@@ -15,7 +15,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import audit as tables
 
-SLOW = ("digits", "wide", "pictures", "mixed", "sounds", "texts")  # measured by the benchmark
+SLOW = (
+    "breast_cancer",
+    "digits",
+    "wide",
+    "pictures",
+    "mixed",
+    "sounds",
+    "texts",
+)  # measured by the benchmark
 CLEAN = {case.name: case for case in tables.clean() if case.name not in SLOW}
 PLANTED = {case.name: case for case in tables.planted()}
 
@@ -33,6 +41,13 @@ def test_a_planted_fault_is_found_and_nothing_else_is(name: str, tmp_path: Path)
     for form, audit in tables.audited(PLANTED[name], tmp_path):
         assert not tables.missed(PLANTED[name], audit), form
         assert not tables.false_alarms(PLANTED[name], audit), form
+
+
+def test_measures_of_breast_cancer_are_no_ids(tmp_path: Path):
+    frame = next(c for c in tables.sklearn_tables() if c.name == "breast_cancer").table.iloc[::4, -8:]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    for source in (frame, tmp_path / "t.csv"):
+        assert not tables.told(mm.audit(source, target="target"))
 
 
 def test_a_number_with_299_values_in_300_rows_is_no_id():
@@ -68,6 +83,12 @@ def test_a_column_that_counts_is_no_modality_where_classes_are_learned():
         "x",
         "nr",
     )
+
+
+def test_lists_of_labels_are_no_bad_cells():
+    audit = mm.audit(CLEAN["lists of labels"].table, target="tags")
+    (state,) = [s for s in audit.states if s.name == "tags"]
+    assert (state.unreadable, audit.ok) == (0, True)
 
 
 def test_a_column_of_years_stays_where_numbers_are_predicted():

@@ -336,7 +336,12 @@ def parser() -> argparse.ArgumentParser:
     )
     _encoder(translate)
 
-    _command(commands, "doctor", "versions, extras, devices, and what is missing and how to get it", "metamodal doctor --json")
+    _command(
+        commands,
+        "doctor",
+        "versions, extras, devices, and what is missing and how to get it",
+        "metamodal doctor --json",
+    )
     return top
 
 
@@ -387,9 +392,15 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
         default="auto",
         help="what is kept whole where rows are shared out (%(default)s)",
     )
-    roles.add_argument("--use", metavar="C,C,…", type=_names, help="the columns to learn from (all that can teach something)")
     roles.add_argument(
-        "--kind", metavar="C=KIND", action="append", default=[], help="the kind of a column, instead of the inferred one"
+        "--use", metavar="C,C,…", type=_names, help="the columns to learn from (all that can teach something)"
+    )
+    roles.add_argument(
+        "--kind",
+        metavar="C=KIND",
+        action="append",
+        default=[],
+        help="the kind of a column, instead of the inferred one",
     )
     roles.add_argument(
         "--describe", metavar="C", help="describes the class, not the sample: words, values, a vector"

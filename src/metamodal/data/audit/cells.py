@@ -101,6 +101,8 @@ class _Maker:
         self.widths = np.zeros(n, np.int32)
         self.looks = np.zeros((n, LOOK * LOOK), np.uint8) if self.kind in ("image", "audio") else None
         self.infinite: list[int] = []
+        # Lists of labels are looked at where labels are.
+        self.listed = column.role == "target" and dataset.schema.target_kind == "labels"
         # A label 024e7871 is a word, though it reads as a number beyond all bounds.
         self.words = self.kind == "tabular" and (column.kind is None or not self._numeric())
 
@@ -127,8 +129,8 @@ class _Maker:
             return None
         if not self.opened:
             return Signature(1)
-        if self.words and isinstance(cell, str):
-            return signature("word", cell)
+        if self.words and (isinstance(cell, str) or self.listed):
+            return signature("word", cell if isinstance(cell, str) else repr(cell))
         if self.kind == "tabular" and _infinite(cell):
             self.infinite.append(position)
             return Signature(2)

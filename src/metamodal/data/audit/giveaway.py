@@ -12,8 +12,9 @@ from scipy import stats
 
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.findings import Finding, some
-from metamodal.data.cells import number_of
+from metamodal.data.cells import is_absent, number_of
 from metamodal.data.dataset import Dataset
+from metamodal.data.doubts import counts_along
 
 __all__ = ["giveaway_findings"]
 
@@ -21,14 +22,68 @@ _FEWEST = 20  # labelled rows, below which columns tell the classes apart by rig
 _CHANCE = 1e-4  # that a column be there in one class only, over all columns
 _SURE = 0.97  # of held-out rows whose class one column names
 _GAIN = 0.5  # of the way from the commonest class to all right
+_EASY = 0.01  # that a column is no better than the others together
 _FOLDS = 5
 _NEARLY = 0.9  # of a word's rows that are of one class
 _FEW_LEVELS = 100
 _LEVELS = 0.5  # of rows; a column with more values than that names rows, not classes
 
 
-def giveaway_findings(dataset: Dataset, columns: dict[str, ColumnCells], seed: int) -> Iterator[Finding]:
-    """Columns that are there in one class only, or whose value alone names the class of unseen rows."""
+def giveaway_findings(dataset: Dataset, columns: dict[str, ColumnCells], seed: int) -> list[Finding]:
+    """Columns that are there in one class only, or whose value alone names the class of unseen rows.
+
+    A number that does so is nothing to beware of where the other numbers together do as well: then the
+    classes are easy, as two irises of three are.
+    """
+    found = list(_suspected(dataset, columns, seed))
+    away = {f.column for f in found}
+    errors = {f.column: (1 - f.facts["accuracy"]) * len(dataset) for f in found if f.facts.get("number")}
+    others = _others_wrong(dataset, columns, away, seed) if errors else None
+    if others is None:
+        return found
+    easy = {
+        name
+        for name, wrong in errors.items()
+        if stats.binom.cdf(round(wrong), round(wrong) + round(others), 0.5) > _EASY
+    }
+    return [f for f in found if f.column not in easy]
+
+
+def _others_wrong(
+    dataset: Dataset, columns: dict[str, ColumnCells], away: set[str | None], seed: int
+) -> float | None:
+    """How many rows all numbers but some call wrongly, in a linear model held apart from them."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    parts = []
+    for name, cells in columns.items():
+        known = cells.column.role == "modality" and cells.kind == "tabular" and not cells.column.warning
+        if not known or name in away or counts_along(column := dataset.frame[name].tolist()):
+            continue
+        there = cells.states == PRESENT
+        numbers = _numbers([c for c, t in zip(column, there) if t])
+        if numbers is not None and len(numbers) and np.isfinite(numbers).all():
+            part = np.full(len(column), numbers.mean())
+            part[there] = numbers
+            parts.append(part)
+    if not parts:
+        return None
+    labels = dataset.labels()
+    at = np.array([label is not None for label in labels])
+    x, given, folds = np.stack(parts, axis=1)[at], labels[at].astype(str), _folds(dataset.groups()[at], seed)
+    right = 0
+    for fold in np.unique(folds):
+        train = folds != fold
+        if len(np.unique(given[train])) < 2:
+            return None
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        right += int((model.fit(x[train], given[train]).predict(x[~train]) == given[~train]).sum())
+    return len(dataset) * (1 - right / len(given))
+
+
+def _suspected(dataset: Dataset, columns: dict[str, ColumnCells], seed: int) -> Iterator[Finding]:
     labels = dataset.labels()
     labelled = np.array([label is not None for label in labels])
     names, which = np.unique(labels[labelled].astype(str), return_inverse=True)
@@ -54,7 +109,9 @@ def giveaway_findings(dataset: Dataset, columns: dict[str, ColumnCells], seed: i
                     f"{name} alone names the label of {100 * share:.0f} % of held-out rows. Leave it out if it is not "
                     "known beforehand, or give it a role: --task, --group or --describe"
                 )
-                yield Finding("gives_label_away", name, text, (), {"how": "value", "accuracy": share})
+                number = _numbers([c for c in dataset.frame[name] if not is_absent(c)]) is not None
+                facts = {"how": "value", "accuracy": share, "number": number}
+                yield Finding("gives_label_away", name, text, (), facts)
             elif cells.kind == "tabular":
                 levels = _telling_levels(
                     dataset, cells, np.flatnonzero(labelled)[there], which[there], rows / rows.sum()
@@ -65,10 +122,10 @@ def giveaway_findings(dataset: Dataset, columns: dict[str, ColumnCells], seed: i
                         f"some values of {name} all but name the label: {told}. "
                         "A score with it may say no more: compare without it, or name it with --task or --group"
                     )
-                    facts = {
+                    told_of = {
                         level: {"class": str(names[k]), "of_it": n, "rows": m} for level, k, n, m in levels
                     }
-                    yield Finding("value_tells_label", name, text, (), facts)
+                    yield Finding("value_tells_label", name, text, (), told_of)
 
 
 def _by_presence(

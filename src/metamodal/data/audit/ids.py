@@ -21,6 +21,7 @@ __all__ = ["constant_findings", "counting_findings", "limit_findings", "repeated
 
 _DISTINCT = 0.9  # of an id's values; a column that repeats more often means to (a patient's rows)
 _RUN = 1.1  # times as many numbers as rows between the least and the greatest of those that enumerate
+_COUNTED = 20  # rows, in fewer of which a column may count by chance
 _JUDGED = 10  # rows below which nothing is told from a column's content
 _NAMED = re.compile(r"(?:.*[\W_])?(?:id|ids|uid|uuid|guid)|index|key", re.IGNORECASE)
 _CAMEL = re.compile(r".*[a-z](?:Id|ID|Uid|UID|Uuid|UUID|Guid|GUID)")
@@ -95,9 +96,11 @@ def _enumerates(values: list[Any]) -> bool:
 def counting_findings(dataset: Dataset, columns: dict[str, ColumnCells]) -> Iterator[Finding]:
     """Columns that say where a row stood in the table: a saved index, or whatever counts along the rows."""
     for name, cells in columns.items():
-        if cells.column.role not in ("modality", "ignored") or len(dataset) < _JUDGED:
+        if cells.column.role not in ("modality", "ignored"):
             continue
-        if cells.column.evidence == ROW_NUMBERS or counts_along(dataset.frame[name].tolist()):
+        alone = dataset.pooled and dataset.schema.modalities.keys() == {name}  # a trend over the years
+        counts = len(dataset) > _COUNTED and not alone and counts_along(dataset.frame[name].tolist())
+        if cells.column.evidence == ROW_NUMBERS or counts:
             text = f"{name} counts along the rows: it says where a row stood, nothing of a new sample. Leave it out"
             yield Finding("counts_along", name, text)
 
