@@ -13,6 +13,7 @@ import pandas as pd
 
 from metamodal.data.about import About
 from metamodal.data.cells import is_absent, moment_of
+from metamodal.data.conventions import Convention
 from metamodal.data.identity import name_of
 from metamodal.data.label_type import LabelType
 from metamodal.data.problems import short
@@ -114,7 +115,8 @@ class Dataset:
 
     def _times(self) -> np.ndarray:
         column = str(self.schema.role("time"))
-        times = [moment_of(None if is_absent(cell) else cell) for cell in self.frame[column]]
+        written = self.schema.conventions.get(column)
+        times = [_moment(cell, written) for cell in self.frame[column]]
         for number, cell, time in zip(self.numbers, self.frame[column], times):
             if time is None:
                 raise DataError(
@@ -270,6 +272,12 @@ def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles
         triples=known.triples if "graph" in kinds.values() else None,
         apart=known.apart if known.apart in columns else None,
     )
+
+
+def _moment(cell: Any, written: Convention | None) -> float | None:
+    if written and isinstance(cell, str):
+        cell = written.parse(cell) or cell
+    return moment_of(None if is_absent(cell) else cell)
 
 
 def _named(cell: Any) -> str:

@@ -26,6 +26,8 @@ def repeated_ids(dataset: Dataset, columns: dict[str, ColumnCells], report: Repo
     for cells in columns.values():
         if cells.kind not in ("tabular", "text") or cells.column.role not in ("modality", "ignored"):
             continue
+        if cells.column.convention is not None:  # an amount or a date, which may stand twice
+            continue
         values = [
             (i, c) for i, c in enumerate(dataset.frame[cells.column.name]) if cells.states[i] == PRESENT
         ]
