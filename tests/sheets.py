@@ -25,7 +25,11 @@ def _excel(path: Path, rows: list[list[Any]], far: str) -> None:
         f'<row r="{i}">{"".join(_excel_cell(c, f"{chr(65 + j)}{i}") for j, c in enumerate(row))}</row>'
         for i, row in enumerate(rows, start=1)
     ]
-    lines += [f'<row r="{far.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")}"><c r="{far}"><v>1</v></c></row>'] if far else []
+    lines += (
+        [f'<row r="{far.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")}"><c r="{far}"><v>1</v></c></row>']
+        if far
+        else []
+    )
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
     parts = {
         "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types"><Default Extension="rels" '
@@ -90,7 +94,9 @@ def _open_cell(cell: Any) -> str:
         said = f'"float" office:value="{cell}"'
     else:
         said = '"string"'
-    return f"<table:table-cell office:value-type={said}><text:p>{escape(str(cell))}</text:p></table:table-cell>"
+    return (
+        f"<table:table-cell office:value-type={said}><text:p>{escape(str(cell))}</text:p></table:table-cell>"
+    )
 
 
 def _write(path: Path, parts: dict[str, str]) -> None:

@@ -56,7 +56,14 @@ def test_the_whole_column_says_how_its_cells_are_written(cells: list[str], meant
 
 @pytest.mark.parametrize(
     "cells",
-    [["AB12", "AB13"], ["007", "012"], ["192.168.1.1", "10.0.0.1"], ["1-2", "2-3"], ["5th", "3rd"], ["a,5", "b"]],
+    [
+        ["AB12", "AB13"],
+        ["007", "012"],
+        ["192.168.1.1", "10.0.0.1"],
+        ["1-2", "2-3"],
+        ["5th", "3rd"],
+        ["a,5", "b"],
+    ],
 )
 def test_ids_and_words_with_digits_are_no_numbers(cells: list[str]):
     assert convention_of(Counter(cells)) is None
@@ -74,15 +81,24 @@ def test_what_python_formats_is_read_again(numbers: list[float]):
         assert found is not None and [found.convention.parse(c) for c in cells] == numbers
 
 
-@given(st.lists(st.dates(min_value=pd.Timestamp("1970-01-01").date(), max_value=pd.Timestamp("2068-12-31").date())))
+@given(
+    st.lists(
+        st.dates(min_value=pd.Timestamp("1970-01-01").date(), max_value=pd.Timestamp("2068-12-31").date())
+    )
+)
 def test_a_date_in_any_order_is_read_again(dates: list):
     for order, form in (("dmy", "%d/%m/%Y"), ("mdy", "%m/%d/%y"), ("ymd", "%Y.%m.%d"), ("named", "%d-%b-%Y")):
-        assert [Convention(order=order).parse(d.strftime(form)) for d in dates] == [d.isoformat() for d in dates]
+        assert [Convention(order=order).parse(d.strftime(form)) for d in dates] == [
+            d.isoformat() for d in dates
+        ]
 
 
 def test_what_could_mean_two_things_is_warned_of_by_column_and_remedy():
     y = ["a", "b"] * 30
-    doubtful = {"x": [f"{i},{i + 100}" for i in range(1, 61)], "d": [f"0{i % 9 + 1}/0{i % 7 + 1}/2024" for i in range(60)]}
+    doubtful = {
+        "x": [f"{i},{i + 100}" for i in range(1, 61)],
+        "d": [f"0{i % 9 + 1}/0{i % 7 + 1}/2024" for i in range(60)],
+    }
     warnings = read_table(pd.DataFrame({**doubtful, "y": y}), target="y").schema.warnings
     assert any("column 'x': in numbers such as '1,101'" in w and "pass --decimal ," in w for w in warnings)
     assert any("column 'd': its dates fit day/month/year and month/day/year" in w for w in warnings)
@@ -90,10 +106,15 @@ def test_what_could_mean_two_things_is_warned_of_by_column_and_remedy():
 
 def _table(rows: int = 80) -> tuple[pd.DataFrame, pd.DataFrame]:
     rng = np.random.default_rng(0)
-    x, when = rng.normal(2000, 900, rows).round(2), pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 900, rows), "D")
+    x, when = (
+        rng.normal(2000, 900, rows).round(2),
+        pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 900, rows), "D"),
+    )
     y = np.where(x > 2000, "hi", "lo")
     plain = pd.DataFrame({"x": x, "when": when.strftime("%Y-%m-%d"), "y": y})
-    written = plain.assign(x=[f"{v:,.2f} €".translate(str.maketrans(",.", ".,")) for v in x], when=when.strftime("%d.%m.%Y"))
+    written = plain.assign(
+        x=[f"{v:,.2f} €".translate(str.maketrans(",.", ".,")) for v in x], when=when.strftime("%d.%m.%Y")
+    )
     return plain, written
 
 
@@ -114,9 +135,13 @@ def test_later_rows_are_read_as_the_training_rows_were():
     _, frame = _table()
     data = read_table(frame, target="y")
     modality = Preprocessor.fit(read_cells(data)).fitted["tabular"]
-    known, same = modality.tensor([{"x": "1.045,16 €", "when": "01.02.2025"}, {"x": 1045.16, "when": "2025-02-01"}])
+    known, same = modality.tensor(
+        [{"x": "1.045,16 €", "when": "01.02.2025"}, {"x": 1045.16, "when": "2025-02-01"}]
+    )
     assert known.tolist() == same.tolist()
-    with pytest.raises(CellError, match="x is '1,045.16' where the training rows have numbers with decimal comma"):
+    with pytest.raises(
+        CellError, match="x is '1,045.16' where the training rows have numbers with decimal comma"
+    ):
         modality.tensor([{"x": "1,045.16", "when": None}])
     with pytest.raises(CellError, match="x is 'n/a' .* Pass --na n/a if the cell is empty"):
         modality.tensor([{"x": "n/a", "when": None}])

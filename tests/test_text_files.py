@@ -119,7 +119,11 @@ def test_a_gzipped_table_is_read_up_to_the_cap_of_bytes(tmp_path: Path):
 
 @pytest.mark.parametrize("ending", [".xlsx", ".ods"])
 def test_the_first_sheet_of_a_workbook_is_a_table_with_types(tmp_path: Path, ending: str):
-    rows = [["n", "share", "when", "ok", "word"], [1, 0.5, date(2024, 5, 31), True, "a"], [2, None, None, False, "b"]]
+    rows = [
+        ["n", "share", "when", "ok", "word"],
+        [1, 0.5, date(2024, 5, 31), True, "a"],
+        [2, None, None, False, "b"],
+    ]
     frame = read_table(write_sheet(tmp_path / f"t{ending}", rows)).frame
     assert frame.columns.tolist() == rows[0]
     assert [list(row) for row in frame.itertuples(index=False)] == rows[1:]
@@ -144,7 +148,9 @@ def test_a_workbook_without_the_extra_names_it(tmp_path: Path, monkeypatch: pyte
 
 
 def test_how_a_table_is_written_is_said_on_every_command_and_kept_in_a_schema(cli, tmp_path: Path):
-    rows = "".join(f"{i},{i % 7};NA;{'ab'[i % 2]}\n" if i % 3 else f"{i},0;{i};{'ab'[i % 2]}\n" for i in range(12))
+    rows = "".join(
+        f"{i},{i % 7};NA;{'ab'[i % 2]}\n" if i % 3 else f"{i},0;{i};{'ab'[i % 2]}\n" for i in range(12)
+    )
     path = written(tmp_path, f"x;z;y\n{rows}".encode())
     flags = ["--sep", ";", "--decimal", ",", "--na", "NA"]
     said = tmp_path / "s.yaml"

@@ -416,9 +416,15 @@ def _root(options: argparse._ActionsContainer) -> None:
 
 def _format(command: argparse.ArgumentParser) -> None:
     options = command.add_argument_group("how the table is written")
-    options.add_argument("--sep", metavar="MARK", help="between the cells of CSV, or tab (told from the file)")
-    options.add_argument("--decimal", choices=(".", ","), help="the decimal mark of numbers (told by the column)")
-    options.add_argument("--encoding", metavar="NAME", help="of a text file, such as cp1252 (UTF-8 or UTF-16)")
+    options.add_argument(
+        "--sep", metavar="MARK", help="between the cells of CSV, or tab (told from the file)"
+    )
+    options.add_argument(
+        "--decimal", choices=(".", ","), help="the decimal mark of numbers (told by the column)"
+    )
+    options.add_argument(
+        "--encoding", metavar="NAME", help="of a text file, such as cp1252 (UTF-8 or UTF-16)"
+    )
     options.add_argument(
         "--na", metavar="WORD,WORD,…", type=_names, help="words that stand for an empty cell, such as NA"
     )

@@ -261,7 +261,9 @@ def predict(options: Options) -> None:
         raise ArtifactError(
             f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
         )
-    work = Predicting(predictor, open_source(options.table, options.root, said_format(options)), options.unreadable)
+    work = Predicting(
+        predictor, open_source(options.table, options.root, said_format(options)), options.unreadable
+    )
     if options.json:
         print_json({"labels": names_in_json(predictor), "rows": work.document()})
     if options.out != "-" or not options.json:

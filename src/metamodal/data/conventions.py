@@ -18,16 +18,33 @@ from metamodal.data.cells import date_of
 __all__ = ["MISSING_WORDS", "Convention", "Finding", "convention_of", "respelled"]
 
 MISSING_WORDS = frozenset(
-    "na n/a #n/a #na null none missing - -- – — ? . #value! #div/0! #ref! #null! #num!".split()
+    [
+        "na",
+        "n/a",
+        "#n/a",
+        "#na",
+        "null",
+        "none",
+        "missing",
+        "-",
+        "--",
+        "–",
+        "—",
+        "?",
+        ".",
+        "#value!",
+        "#div/0!",
+        "#ref!",
+        "#null!",
+        "#num!",
+    ]
 )
 """What programs write into an empty cell, in small letters."""
 
 _MOST = 0.8  # of a column's cells that one convention has to fit
 _LONGEST = 48  # characters of a number or a date
 _SYMBOLS = "€$£¥₹₽₩₺₪"
-_CODES = (
-    "EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|RON|CAD|AUD|NZD|BRL|MXN|ZAR|RUB|TRY|KRW|SGD|HKD"
-)
+_CODES = "EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|RON|CAD|AUD|NZD|BRL|MXN|ZAR|RUB|TRY|KRW|SGD|HKD"
 _MONEY = re.compile(rf"(?:[A-Z]{{0,3}}[{_SYMBOLS}]|{_CODES})")
 _BLANK = " \u00a0\u2009\u202f"
 _CELL = re.compile(
@@ -40,7 +57,12 @@ _CELL = re.compile(
     re.X,
 )
 _MARKS = {",": ",", ".": r"\.", "'": "['’]", " ": f"[{_BLANK}]", "": "(?!)"}
-_MONTHS = {m: i for i, m in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
+_MONTHS = {
+    m: i
+    for i, m in enumerate(
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], start=1
+    )
+}
 _CLOCK = r"(?:[T ,]+(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.\d+)?)?\s?(?P<half>[AaPp]\.?[Mm]\.?)?)?"
 _DATE = re.compile(r"(?P<first>\d{1,4})(?P<mark>[./-])(?P<next>\d{1,2})(?P=mark)(?P<last>\d{1,4})" + _CLOCK)
 _NAMED = re.compile(
@@ -131,7 +153,11 @@ def _dates(cells: Counter[str], needed: float) -> Finding | None:
     if fits[best] < needed or all(date_of(c) for c in cells):
         return None
     rival = min(fits["dmy"], fits["mdy"])
-    doubtful = best in ("dmy", "mdy") and rival >= needed and (rival == fits[best] or fits[best] < sum(cells.values()))
+    doubtful = (
+        best in ("dmy", "mdy")
+        and rival >= needed
+        and (rival == fits[best] or fits[best] < sum(cells.values()))
+    )
     if doubtful and not all("." in c.split(" ")[0] for c in cells):
         other = "mdy" if best == "dmy" else "dmy"
         return Finding(
@@ -235,15 +261,33 @@ def _date(text: str, order: str) -> str | None:
         month = _month(match["month"] or match["month2"])
         return _iso(match, match["year"], month, int(match["day"] or match["day2"]))
     fields = dict(zip(order, (match["first"], match["next"], match["last"])))
-    if len(fields["y"]) not in ((4,) if order == "ymd" else (2, 4)) or max(map(len, (fields["d"], fields["m"]))) > 2:
+    if (
+        len(fields["y"]) not in ((4,) if order == "ymd" else (2, 4))
+        or max(map(len, (fields["d"], fields["m"]))) > 2
+    ):
         return None
     return _iso(match, fields["y"], int(fields["m"]), int(fields["d"]))
 
 
 def _month(name: str) -> int:
     """The number of a month that is named in English, whole or cut short; 0 for another word."""
-    whole = "january february march april may june july august september october november december".split()
-    known = [i for i, month in enumerate(whole, start=1) if month.startswith(name.lower().replace("sept", "sep"))]
+    whole = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ]
+    known = [
+        i for i, month in enumerate(whole, start=1) if month.startswith(name.lower().replace("sept", "sep"))
+    ]
     return known[0] if known and name.lower()[:3] in _MONTHS else 0
 
 

@@ -113,9 +113,7 @@ def roles_beside(folder: Path) -> Roles | None:
     return Roles(**said | {"use": tuple(said["use"])})
 
 
-def read_shards(
-    files: dict[str, list[Path]], rows: int, report: Report, text: TextFormat
-) -> Iterator[Chunk]:
+def read_shards(files: dict[str, list[Path]], rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
     """Files one after another as one table; a split's name becomes a cell of the column `split`."""
     first = 0
     for split, paths in files.items():

@@ -289,7 +289,8 @@ class _Unpacked(io.RawIOBase):
     """A gzip file as it unpacks, up to the cap of bytes."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._stream, self._left = path, gzip.open(path), limits().bytes
+        self._path, self._left = path, limits().bytes
+        self._stream = gzip.open(path)  # noqa: SIM115, closed with this
 
     def readable(self) -> bool:
         return True

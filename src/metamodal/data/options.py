@@ -55,8 +55,12 @@ class DataOptions(Options):
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
     root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
     triples: str | None = Field(None, description="a table of head, relation, tail for entities in graphs")
-    sep: str | None = Field(None, description="what stands between the cells of a CSV file; by default told from it")
-    decimal: Literal[".", ","] | None = Field(None, description="the decimal mark of numbers that are strings")
+    sep: str | None = Field(
+        None, description="what stands between the cells of a CSV file; by default told from it"
+    )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="the decimal mark of numbers that are strings"
+    )
     encoding: str | None = Field(None, description="of a text file that is neither UTF-8 nor UTF-16")
     na: list[str] = Field([], description="words that stand for an empty cell")
     limits: Limits = Field(Limits(), description="caps on what one cell may decode to")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from metamodal.data.cells import form
-from metamodal.data.conventions import Convention, Finding
 from metamodal.data.column_kinds import RECORDS, kind_of_column, quiet_kind
+from metamodal.data.conventions import Convention, Finding
 from metamodal.data.doubts import beyond_limits, printed_lists, row_numbers, worthless
 from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
@@ -163,10 +163,12 @@ def infer(
     given = {column: role for role in SINGLE for column in roles.columns(role)}
     targets, told = roles.columns("target"), Told("classes", "")
     raws = [RawColumn(column, tuple(frame[column]), name, report) for column in map(str, frame.columns)]
-    conventions = {r.name: r.convention for r in raws if r.convention and given.get(r.name) in ("target", "time")}
+    conventions = {
+        r.name: r.convention for r in raws if r.convention and given.get(r.name) in ("target", "time")
+    }
     if targets:
-        written = {c: found.convention for c, found in conventions.items() if not found.convention.order}
-        told = kind_of_target(frame, targets, roles.target_kind, name, written)
+        by_column = {c: found.convention for c, found in conventions.items() if not found.convention.order}
+        told = kind_of_target(frame, targets, roles.target_kind, name, by_column)
     target_kind = told.kind
     labels = tuple(frame[targets[0]]) if targets and target_kind == "classes" else None
     wanted = None if roles.use is None else frozenset(roles.use)
@@ -184,7 +186,14 @@ def infer(
                 evidence += f", {written.convention}"
             warning = "; ".join(filter(None, doubt)) or None
             columns.append(
-                Column(raw.name, role, kind, evidence, warning, convention=written and written.convention)
+                Column(
+                    raw.name,
+                    role,
+                    kind,
+                    evidence,
+                    warning,
+                    convention=written.convention if written else None,
+                )
             )
         elif raw.name not in (wanted or ()) and raw.name not in roles.kinds and row_numbers(raw, index):
             columns.append(Column(raw.name, "ignored", None, ROW_NUMBERS, _LEFT_OUT))
@@ -228,9 +237,10 @@ def _inferred(
     if reason and roles.use is None and len(column.cells) >= _JUDGED_ROWS:
         return Column(name, "ignored", kind, f"{evidence}; left out because {reason}", reason)
     printed = printed_lists(column) if name not in roles.kinds or kind == "tabular" else None
-    warning = "; ".join(filter(None, [note, reason, printed, written and written.warning])) or None
+    doubts = [note, reason, printed, written.warning if written else None]
+    warning = "; ".join(filter(None, doubts)) or None
     evidence = f"{evidence}, {note.partition(':')[0]}" if note and evidence != RECORDS else evidence
-    return Column(name, "modality", kind, evidence, warning, limits, written and written.convention)
+    return Column(name, "modality", kind, evidence, warning, limits, written.convention if written else None)
 
 
 def _written(column: RawColumn, kind: str | None, evidence: str) -> Finding | None:
@@ -239,7 +249,11 @@ def _written(column: RawColumn, kind: str | None, evidence: str) -> Finding | No
     if found is None or evidence == str(found.convention):
         return found
     words = [c for c in column.present if isinstance(c, str)]
-    return found if evidence in ("", _CALLER) and all(found.convention.parse(c) is not None for c in words) else None
+    return (
+        found
+        if evidence in ("", _CALLER) and all(found.convention.parse(c) is not None for c in words)
+        else None
+    )
 
 
 def _describing(column: RawColumn, roles: Roles) -> str:

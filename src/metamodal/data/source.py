@@ -131,10 +131,14 @@ def open_source(source: Any, root: str | Path | None = None, text: TextFormat | 
 def _separated(source: Any) -> bool:
     """Whether a separator may part the cells of a table."""
     path = Path(source) if isinstance(source, (str, Path)) else None
-    return path is not None and (str(path) == "-" or path.is_dir() or any(e in path.name.lower() for e in (".csv", ".tsv")))
+    return path is not None and (
+        str(path) == "-" or path.is_dir() or any(e in path.name.lower() for e in (".csv", ".tsv"))
+    )
 
 
-def _respelled(read: Callable[[int, Report], Iterator[Chunk]], text: TextFormat) -> Callable[[int, Report], Iterator[Chunk]]:
+def _respelled(
+    read: Callable[[int, Report], Iterator[Chunk]], text: TextFormat
+) -> Callable[[int, Report], Iterator[Chunk]]:
     def meant(rows: int, report: Report) -> Iterator[Chunk]:
         for frame, numbers in read(rows, report):
             yield Chunk(text.frame(frame), numbers)
@@ -186,7 +190,9 @@ def _of_folder(folder: Path, text: TextFormat) -> Source:
     if any(shards.values()):
         about = of_file(next(file for files in shards.values() for file in files))
         known = roles_beside(folder) or (Roles(split="split") if all(map(part_of, shards)) else None)
-        return Source(name, folder, lambda rows, report: read_shards(shards, rows, report, text), known, about)
+        return Source(
+            name, folder, lambda rows, report: read_shards(shards, rows, report, text), known, about
+        )
     records, roles = class_folders(folder)
     return Source(name, folder, lambda rows, report: chunked(enumerate(records, 1), [], rows), roles)
 

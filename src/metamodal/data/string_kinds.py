@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from metamodal.data.cells import date_of, media_kind, number_of, unread_ending
-from metamodal.data.conventions import MISSING_WORDS
 from metamodal.data.column_words import sounds_like_points, sounds_like_text
+from metamodal.data.conventions import MISSING_WORDS
 from metamodal.data.identity import flag_word
 from metamodal.data.raw_column import RawColumn
 
@@ -63,7 +63,9 @@ def _numbers_or_dates(column: RawColumn, counts: Counter[str]) -> str | None:
     if column.convention:
         convention = column.convention.convention
         readings[str(convention)] = lambda c: convention.parse(c) is not None
-    told, fitting = max(readings.items(), key=lambda reading: sum(n for c, n in meant.items() if reading[1](c)))
+    told, fitting = max(
+        readings.items(), key=lambda reading: sum(n for c, n in meant.items() if reading[1](c))
+    )
     fits = {c: c in meant and bool(fitting(c)) for c in counts}
     if not meant or sum(n for c, n in meant.items() if fits[c]) < _MOST * meant.total():
         return None

@@ -21,7 +21,10 @@ __all__ = ["TextFormat", "check_text", "encoding_of", "hint", "separator_of"]
 _SEPARATORS = (";", "\t", "|", ",")
 
 _NO_TEXT = (
-    (b"PK\x03\x04", "an Excel or OpenDocument workbook, or another ZIP archive. Let its name end in .xlsx or .ods, or save it as CSV"),
+    (
+        b"PK\x03\x04",
+        "an Excel or OpenDocument workbook, or another ZIP archive. Let its name end in .xlsx or .ods, or save it as CSV",
+    ),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook of before 2007. Save it as CSV"),
     (b"\x1f\x8b", "compressed by gzip. Unpack it, or let its name end in .csv.gz"),
     (b"BZh", "compressed by bzip2. Unpack it"),
@@ -111,7 +114,9 @@ def separator_of(sample: str, usual: str) -> str:
 def _width(sample: str, separator: str) -> int:
     """The number of cells in every row of some text, 0 where rows differ."""
     try:
-        widths = {len(row) for row in csv.reader(io.StringIO(sample), delimiter=separator, strict=True) if row}
+        widths = {
+            len(row) for row in csv.reader(io.StringIO(sample), delimiter=separator, strict=True) if row
+        }
     except csv.Error:
         return 0
     return widths.pop() if len(widths) == 1 else 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import xml.etree.ElementTree as ElementTree
 import zipfile
 import zlib
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,14 @@ def read_workbook(file: Path | bytes, name: str) -> tuple[list[str], Iterator[tu
         _check_size(data, name)
         with load_workbook(data) as book:
             rows: list[list[Any]] = book.get_sheet_by_index(0).to_python(skip_empty_area=True)
-    except (CalamineError, ElementTree.ParseError, zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+    except (
+        CalamineError,
+        ElementTree.ParseError,
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        EOFError,
+    ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(f"{name}: not a readable workbook ({reason}). Save it again, or as CSV.") from None
     if not rows:

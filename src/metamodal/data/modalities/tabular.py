@@ -185,7 +185,9 @@ class Tabular:
             if number is None and isinstance(cell, str) and name in self.flags:
                 number = flag_word(cell)
             if cell is not None and number is None:
-                raise CellError(f"{name} is {cell!r} where the training rows have numbers. {_remedy(cell, 'Give a number')}")
+                raise CellError(
+                    f"{name} is {cell!r} where the training rows have numbers. {_remedy(cell, 'Give a number')}"
+                )
             if number is None:
                 row += [0.0, 0.0]
                 continue
@@ -223,7 +225,9 @@ def _in_convention(
         if isinstance(cell, str):
             found[name] = convention.parse(cell)
             if found[name] is None:
-                raise CellError(f"{name} is {cell!r} where the training rows have {convention}. {_remedy(cell, 'Write it so')}")
+                raise CellError(
+                    f"{name} is {cell!r} where the training rows have {convention}. {_remedy(cell, 'Write it so')}"
+                )
     return found
 
 
