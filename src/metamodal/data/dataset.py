@@ -18,7 +18,6 @@ from metamodal.data.conventions import Convention
 from metamodal.data.identity import name_of
 from metamodal.data.label_type import LabelType
 from metamodal.data.limits import Limits, within
-from metamodal.data.limits import limits as current_limits
 from metamodal.data.problems import short
 from metamodal.data.roles import SINGLE, Roles
 from metamodal.data.schema import Schema, infer
@@ -39,7 +38,8 @@ class Dataset:
 
     `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
     reports an error where the user can find it. `triples` say how the entities of graph columns are
-    related. `label_type` is the dtype of the labels, `caps` what one cell may decode to.
+    related. `label_type` is the dtype of the labels, `caps` what one cell may decode to,
+    by default what holds where it is read.
     """
 
     frame: pd.DataFrame
@@ -50,7 +50,7 @@ class Dataset:
     triples: Triples | None = None
     plan: Plan = field(default_factory=Plan)
     label_type: LabelType = field(default_factory=LabelType)
-    caps: Limits = field(default_factory=Limits)
+    caps: Limits | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -224,7 +224,7 @@ def read_table(
         apart=apart,
     )
     text = TextFormat.said(sep, decimal, encoding, na)
-    caps = limits if isinstance(limits, Limits) else parse(Limits, dict(limits or {}))
+    caps = parse(Limits, dict(limits)) if isinstance(limits, Mapping) else limits
     return open_table(source, said, root=root, plan=plan, text=text, caps=caps)
 
 
@@ -243,7 +243,6 @@ def open_table(
     What is said must be there. What is known (the roles a model was trained with) holds where the
     table has the column, and gives way to what is said.
     """
-    caps = caps or current_limits()
     with within(caps):
         opened = source if isinstance(source, Source) else open_source(source, root, text)
         frame, numbers = opened.whole()
