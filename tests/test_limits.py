@@ -112,7 +112,9 @@ def test_a_picture_of_16_bits_is_reduced_in_strips(tmp_path: Path):
 def test_a_palette_with_alpha_is_reduced_in_strips(tmp_path: Path):
     picture = PIL.Image.new("P", (7000, 7000), 1)
     picture.putpalette([0, 0, 0, 90, 90, 90])
-    result, mib = measured("image", encoded(picture, compress_level=1, transparency=bytes([0, 128])), tmp_path)
+    result, mib = measured(
+        "image", encoded(picture, compress_level=1, transparency=bytes([0, 128])), tmp_path
+    )
     assert result == "read" and mib < 250
 
 
