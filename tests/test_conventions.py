@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -180,8 +180,47 @@ def test_one_odd_cell_among_numbers_in_a_convention_is_named_by_its_row():
 
 
 def test_a_convention_is_no_id_and_no_category():
-    frame = replace(read_table(_table()[1], target="y"))
-    assert {c.name: (c.role, c.kind) for c in frame.schema.columns if c.name != "y"} == {
+    data = read_table(_table()[1], target="y")
+    assert {c.name: (c.role, c.kind) for c in data.schema.columns if c.name != "y"} == {
         "x": ("modality", "tabular"),
         "when": ("modality", "tabular"),
     }
+
+
+def test_a_saved_predictor_reads_cells_as_its_training_rows_were_written(cli, tmp_path: Path):
+    plain, written = _table()
+    for name, frame in (("plain", plain), ("written", written)):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        frame.tail(3).drop(columns="y").to_csv(tmp_path / f"{name}_rows.csv", index=False)
+        assert (
+            cli("adapt", "none", tmp_path / f"{name}.csv", "--target", "y", "--out", tmp_path / name).code
+            == 0
+        )
+    expected, *answers = (
+        cli("predict", tmp_path / model, tmp_path / f"{rows}_rows.csv").out
+        for model, rows in (("plain", "plain"), ("written", "written"))
+    )
+    assert expected.count("\n") == 4 and answers == [expected]
+
+
+@pytest.mark.parametrize("command", ["schema", "adapt", "evaluate"])
+def test_each_command_warns_of_columns_that_mean_two_things_or_are_not_read(
+    cli, tmp_path: Path, command: str
+):
+    frame = pd.DataFrame(
+        {
+            "x": [f"{i},{i + 100}" for i in range(1, 61)],
+            "photo": [f"{i}.heic" for i in range(60)],
+            "n": range(60),
+            "y": ["a", "b"] * 30,
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    model = [] if command == "schema" else ["none"]
+    more = {
+        "adapt": ["--out", tmp_path / "p"],
+        "evaluate": ["--episodes", 5, "--way", 2, "--split-by", "row"],
+    }
+    done = cli(command, *model, tmp_path / "t.csv", "--target", "y", *more.get(command, []))
+    said = [line for line in done.err.splitlines() if line.startswith("warning: column")]
+    assert done.code == 0 and [line.split("'")[1] for line in said] == ["x", "photo"]
