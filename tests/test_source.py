@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -22,6 +23,7 @@ from metamodal.data.problems import Problem
 from metamodal.data.reading import read_cells
 from metamodal.data.source import open_source
 from metamodal.errors import DataError, MetamodalError
+from sheets import write_sheet
 
 ROWS = [{"n": i, "word": f"w{i % 3}", "v": [float(i), i / 2]} for i in range(25)]
 PICTURES = [png(np.full((4, 5), 10 * i, np.uint8)) for i in range(6)]
@@ -42,8 +44,12 @@ def written(folder: Path, suffix: str) -> Path:
         with tarfile.open(path, "w") as archive:
             for row in ROWS:
                 _add(archive, f"{row['n']:03}.json", json.dumps(row).encode())
+    elif suffix == ".jsonl.gz":
+        path.write_bytes(gzip.compress("\n".join(map(json.dumps, ROWS)).encode()))
+    elif suffix in (".xlsx", ".ods"):
+        write_sheet(path, [list(ROWS[0]), *([r["n"], r["word"], json.dumps(r["v"])] for r in ROWS)])
     else:
-        separator = "\t" if suffix == ".tsv" else ","
+        separator = "\t" if suffix.startswith(".tsv") else ","
         pd.DataFrame(ROWS).to_csv(path, index=False, sep=separator)
     return path
 

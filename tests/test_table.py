@@ -85,11 +85,16 @@ def test_csv_cells_that_spell_lists_are_lists(tmp_path: Path):
         ("t.csv", "a,a\n1,2\n", "two columns are named 'a'. Rename one."),
         ("t.csv", "a,b\n", "the table has no rows"),
         ("t.csv", "", "the file is empty"),
-        ("t.csv", b"a\n\xff\xfe\n", "not UTF-8. Save the file as UTF-8."),
+        (
+            "t.csv",
+            b"a\n\xff\xfe\n",
+            "byte 2 is not UTF-8. Save the file as UTF-8, or pass --encoding cp1252.",
+        ),
         ("t.jsonl", '{"a": 1}\n{"a": \n', "t.jsonl row 2: not JSON"),
         ("t.jsonl", "[1]\n", "row 1: list where an object is needed"),
         ("t.parquet", "nonsense", "not a readable Parquet file"),
-        ("t.xlsx", "x", "cannot read .xlsx"),
+        ("t.xls", "x", "cannot read .xls"),
+        ("t.xlsx", "x", "not a readable workbook"),
     ],
 )
 def test_a_broken_file_is_named_with_its_remedy(tmp_path: Path, name: str, text, message: str):

@@ -117,7 +117,7 @@ def test_a_bad_number_is_an_error_that_names_row_column_and_remedy():
     frame = pd.DataFrame({"x": range(6), "y": [0.5, 1.5, "n/a", 2, 3, float("inf")]})
     data = read_table(frame, target="y", target_kind="numbers")
     with pytest.raises(
-        DataError, match=r"row 3, column y: 'n/a' is no number. Fix the cell or leave it empty"
+        DataError, match=r"row 3, column y: 'n/a' is no number. Pass --na n/a if the cells are empty"
     ):
         Targets.fit(data, np.arange(6))
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import json
+import sys
+from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 
 from metamodal.data.dataset import read_table
-from metamodal.errors import DataError
+from metamodal.errors import DataError, MetamodalWarning, OptionError
+from sheets import write_sheet
 
 
 def written(folder: Path, data: bytes) -> Path:
@@ -20,8 +26,8 @@ def written(folder: Path, data: bytes) -> Path:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"x;y\n1,5;a\n", "in which ; separates 2. Save the file with commas"),
-        (b"x\ty\n1\ta\n", "in which a tab separates 2. Let its name end in .tsv"),
+        (b"x;y\n1,5;a;b\n", "in which ; separates 2. Pass --sep ';'"),
+        (b"x\ty\n1\n", "in which a tab separates 2. Pass --sep tab"),
         (b"PK\x03\x04" + bytes(100), "an Excel or OpenDocument workbook"),
         (gzip.compress(b"x,y\n1,a\n"), "compressed by gzip. Unpack it"),
     ],
@@ -42,3 +48,117 @@ def test_what_is_no_csv_is_named(tmp_path: Path, data: bytes, message: str):
 def test_the_line_of_excel_and_byte_order_marks_are_no_part_of_the_header(tmp_path: Path, data: bytes):
     frame = read_table(written(tmp_path, data)).frame
     assert list(frame.columns) == ["x", "y"] and list(frame["y"]) == ["a", "b"]
+
+
+SEMICOLONS = b"x;y\n1,5;a\n2,5;b\n3,5;a\n"
+
+
+def test_a_table_that_semicolons_part_alike_is_read_so_and_said(tmp_path: Path):
+    with pytest.warns(MetamodalWarning, match="t.csv: read with ; between the cells"):
+        frame = read_table(written(tmp_path, SEMICOLONS)).frame
+    assert list(frame["x"]) == ["1,5", "2,5", "3,5"] and list(frame["y"]) == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize(("mark", "sep"), [(";", ";"), ("\t", "tab"), ("|", "|")])
+def test_a_separator_that_is_given_is_used_without_a_word(tmp_path: Path, mark: str, sep: str):
+    path = written(tmp_path, SEMICOLONS.replace(b";", mark.encode()))
+    assert list(read_table(path, sep=sep).frame.columns) == ["x", "y"]
+
+
+def test_a_table_of_one_column_with_semicolons_in_its_words_stays_one_column(tmp_path: Path):
+    frame = read_table(written(tmp_path, b"note\nso; so\nwell\n")).frame
+    assert list(frame["note"]) == ["so; so", "well"]
+
+
+def test_an_empty_column_that_every_line_ends_in_is_dropped(tmp_path: Path):
+    for data in (b"x,y,\n1,a,\n2,b,\n", b"x,y\n1,a,\n2,b,\n", b"x,y,\n1,a\n2,b\n"):
+        assert list(read_table(written(tmp_path, data)).frame.columns) == ["x", "y"]
+    kept = read_table(written(tmp_path, b"x,y,\n1,a,\n2,b,3\n")).frame
+    assert list(kept[""]) == [None, "3"]
+
+
+def test_an_encoding_that_is_given_is_used_and_one_that_is_needed_named(tmp_path: Path):
+    path = written(tmp_path, "x,y\n1,naïve\n2,Zoë\n".encode("cp1252"))
+    assert list(read_table(path, encoding="cp1252").frame["y"]) == ["naïve", "Zoë"]
+    with pytest.raises(DataError, match=r"t.csv: byte 8 is not UTF-8.*--encoding cp1252"):
+        read_table(path)
+    with pytest.raises(OptionError, match="--encoding cp0: no such encoding"):
+        read_table(path, encoding="cp0")
+
+
+def test_words_for_nothing_and_decimal_commas_hold_in_any_format(tmp_path: Path):
+    rows = [{"x": "1.045,5", "y": "n/a"}, {"x": "NA", "y": "2"}, {"x": "3,5", "y": "4"}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
+    for source in (pd.DataFrame(rows), tmp_path / "t.jsonl", tmp_path / "t.parquet"):
+        frame = read_table(source, decimal=",", na=["NA", "n/a"]).frame
+        assert list(frame["x"]) == ["1045.5", None, "3.5"] and list(frame["y"]) == [None, "2", "4"]
+
+
+def test_nan_among_the_words_means_the_number_too(tmp_path: Path):
+    (tmp_path / "t.jsonl").write_text('{"x": NaN}\n{"x": 1.5}\n')
+    assert list(read_table(tmp_path / "t.jsonl", na="nan").frame["x"]) == [None, 1.5]
+
+
+def test_a_separator_for_a_table_that_has_none_is_refused(tmp_path: Path):
+    with pytest.raises(OptionError, match="only CSV and TSV have a separator"):
+        read_table(pd.DataFrame({"x": [1]}), sep=";")
+
+
+def test_a_gzipped_table_is_read_up_to_the_cap_of_bytes(tmp_path: Path):
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"x,y\n1,a\n2,b\n"))
+    assert list(read_table(path).frame["y"]) == ["a", "b"]
+    path.write_bytes(gzip.compress(b"x,y\n" + b"1,a\n" * 100_000))
+    with pytest.raises(DataError, match=r"t.csv.gz: unpacks to more than the cap of 1000 bytes"):
+        read_table(path, limits={"bytes": 1000})
+    path.write_bytes(gzip.compress(b"x,y\n1,a\n")[:-6])
+    with pytest.raises(DataError, match=r"t.csv.gz: not readable as gzip"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("ending", [".xlsx", ".ods"])
+def test_the_first_sheet_of_a_workbook_is_a_table_with_types(tmp_path: Path, ending: str):
+    rows = [
+        ["n", "share", "when", "ok", "word"],
+        [1, 0.5, date(2024, 5, 31), True, "a"],
+        [2, None, None, False, "b"],
+    ]
+    frame = read_table(write_sheet(tmp_path / f"t{ending}", rows)).frame
+    assert frame.columns.tolist() == rows[0]
+    assert [list(row) for row in frame.itertuples(index=False)] == rows[1:]
+
+
+def test_a_sheet_that_spans_more_than_the_cap_is_refused_before_it_is_read(tmp_path: Path):
+    path = write_sheet(tmp_path / "t.xlsx", [["x"], [1]], far="XFD1048576")
+    with pytest.raises(DataError, match="spans 1048576 rows × 16384 columns, above the cap"):
+        read_table(path)
+    repeated = [["x"], *[[1]] * 3]
+    path = write_sheet(tmp_path / "t.ods", repeated, far="1000000")
+    with pytest.raises(DataError, match="spans 1000004 rows × 16384 columns, above the cap"):
+        read_table(path)
+    with pytest.raises(DataError, match="unpacks to .* above the cap of 100"):
+        read_table(path, limits={"bytes": 100})
+
+
+def test_a_workbook_without_the_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+    with pytest.raises(DataError, match=r"pip install 'metamodal\[excel\]'"):
+        read_table(write_sheet(tmp_path / "t.xlsx", [["x"], [1]]))
+
+
+def test_how_a_table_is_written_is_said_on_every_command_and_kept_in_a_schema(cli, tmp_path: Path):
+    rows = "".join(
+        f"{i},{i % 7};NA;{'ab'[i % 2]}\n" if i % 3 else f"{i},0;{i};{'ab'[i % 2]}\n" for i in range(12)
+    )
+    path = written(tmp_path, f"x;z;y\n{rows}".encode())
+    flags = ["--sep", ";", "--decimal", ",", "--na", "NA"]
+    said = tmp_path / "s.yaml"
+    assert cli("schema", path, "--target", "y", *flags, "--out", said).code == 0
+    assert {"sep": ";", "decimal": ",", "na": ["NA"]}.items() <= yaml.safe_load(said.read_text()).items()
+    known = json.loads(cli("schema", path, "--schema", said, "--json").out)
+    assert [c["kind"] for c in known["columns"]] == ["tabular", "tabular", None]
+    assert cli("adapt", "none", path, "--target", "y", *flags, "--out", tmp_path / "p").code == 0
+    assert cli("predict", tmp_path / "p", path, *flags).code == 0
+    failed = cli("predict", tmp_path / "p", path, "--sep", ";", "--decimal", ",")
+    assert failed.code == 3 and "Pass --na NA" in failed.err

@@ -17,6 +17,7 @@ from metamodal.data.identity import name_of
 from metamodal.data.roles import SINGLE, Roles
 from metamodal.data.source import open_source
 from metamodal.data.splits import Plan
+from metamodal.data.text_files import TextFormat
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.experiment import Experiment
 from metamodal.storage import write_text
@@ -25,11 +26,15 @@ __all__ = [
     "said_classes",
     "said_encoders",
     "said_experiment",
+    "said_format",
     "said_roles",
     "said_specs",
     "said_table",
     "write_roles",
 ]
+
+
+_FORMAT = ("sep", "decimal", "encoding", "na")
 
 
 def said_roles(options: argparse.Namespace) -> Roles:
@@ -51,19 +56,39 @@ def said_roles(options: argparse.Namespace) -> Roles:
 
 
 def _read_roles(path: Path) -> Roles:
-    record = _yaml(path)
-    known = (*SINGLE, "target_kind", "apart", "use", "kinds", "triples")
-    for name in record:
-        if name not in known:
-            raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")
+    record = _schema(path)
+    for name in _FORMAT:
+        record.pop(name, None)
     use = record.pop("use", None)
     if use is not None and not (isinstance(use, list) and all(isinstance(c, (str, int)) for c in use)):
         raise OptionError(f"{path}: use must be a list of column names.")
     return Roles.said(**record, use=use)
 
 
-def write_roles(roles: Roles, path: Path) -> None:
-    record = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(roles).items() if v}
+def said_format(options: argparse.Namespace) -> TextFormat:
+    """How the table is written: what the command line says, over `--schema`."""
+    path = getattr(options, "schema", None)
+    record = _schema(Path(path)) if isinstance(path, str) else {}
+    known = {name: getattr(options, name) or record.get(name) for name in _FORMAT}
+    for name in _FORMAT[:3]:
+        if not isinstance(known[name], (str, type(None))):
+            raise OptionError(f"{path}: {name} must be a string.")
+    return TextFormat.said(**known)
+
+
+def _schema(path: Path) -> dict[str, Any]:
+    record = _yaml(path)
+    known = (*SINGLE, "target_kind", "apart", "use", "kinds", "triples", *_FORMAT)
+    for name in record:
+        if name not in known:
+            raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")
+    return record
+
+
+def write_roles(roles: Roles, path: Path, text: TextFormat) -> None:
+    """Roles, and how the table is written, as YAML for `--schema`."""
+    said = asdict(roles) | asdict(text)
+    record = {k: list(v) if isinstance(v, tuple) else v for k, v in said.items() if v}
     write_text(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
 
@@ -94,7 +119,8 @@ def said_experiment(options: argparse.Namespace) -> Experiment:
             record["data"]["table"] = str(path.parent / table)
     else:
         record = {"data": {"table": options.table}, "train": {}}
-    roles = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(said_roles(options)).items() if v}
+    said = asdict(said_roles(options)) | asdict(said_format(options))
+    roles = {k: list(v) if isinstance(v, tuple) else v for k, v in said.items() if v}
     record["data"] |= roles
     if options.split_by != "auto":
         record["data"]["split_by"] = options.split_by
@@ -126,7 +152,8 @@ def assigned(assignments: list[str], option: str, form: str, *, last: bool = Fal
 def said_table(options: argparse.Namespace, known: Roles | None = None) -> Dataset:
     """The table of a command under the roles it says."""
     plan = Plan(options.split_by)
-    return open_table(options.table, said_roles(options), known, root=options.root, plan=plan)
+    text = said_format(options)
+    return open_table(options.table, said_roles(options), known, root=options.root, plan=plan, text=text)
 
 
 def said_classes(options: argparse.Namespace, known: Roles) -> dict[str, Any]:
@@ -135,7 +162,7 @@ def said_classes(options: argparse.Namespace, known: Roles) -> dict[str, Any]:
     Raises:
         DataError: a column is missing, or a label stands twice with different descriptions.
     """
-    frame, _ = open_source(options.classes, None).whole()
+    frame, _ = open_source(options.classes, None, said_format(options)).whole()
     said = said_roles(options).among(frame.columns)
     label = next(iter(said.columns("target") or known.columns("target")), None)
     told = options.describe or known.describe

@@ -7,7 +7,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from metamodal.app.arguments import said_roles
+from metamodal.app.arguments import said_format, said_roles
 from metamodal.app.speech import print_json, speaker
 from metamodal.data.audit import audited
 from metamodal.data.source import open_source
@@ -24,7 +24,7 @@ def audit(options: argparse.Namespace) -> int:
     """Every cell opened; what is wrong and what to beware of."""
     if options.html:
         check_file(options.html)
-    source = open_source(options.table, options.root)
+    source = open_source(options.table, options.root, said_format(options))
     with closing(_Bar(options)) as bar:
         found = audited(source, said_roles(options), Plan(options.split_by), options.seed, bar.show)
     say = speaker(options)

@@ -25,7 +25,7 @@ from metamodal.errors import DataError, MetamodalError, MetamodalWarning, Option
 __all__ = ["main", "parsed", "parser"]
 
 _TABLE = (
-    "a Parquet, Arrow, CSV, TSV, JSONL or WebDataset file; a folder of them, of files sorted by class, or that "
+    "a Parquet, Arrow, CSV, TSV, JSONL, Excel, OpenDocument or WebDataset file; a folder of them, of files sorted by class, or that "
     "the datasets library saved; - for standard input; or the word glyphs (embedded data)"
 )
 _MODEL = "a folder that train wrote, or the word none: generic features, no training"
@@ -305,6 +305,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _encoder(predict)
     _root(predict)
+    _format(predict)
     _unreadable(predict)
     _strict(predict)
 
@@ -335,6 +336,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
     )
     _encoder(translate)
+    _format(translate)
 
     _command(
         commands,
@@ -408,8 +410,9 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
     roles.add_argument(
         "--triples", metavar="FILE", help="head, relation and tail of entities that graph columns name"
     )
-    roles.add_argument("--schema", metavar="FILE", help="all of these, as YAML")
+    roles.add_argument("--schema", metavar="FILE", help="all of these, and how the table is written, as YAML")
     _root(roles)
+    _format(command)
     if not model:
         return
     _encoder(roles)
@@ -419,6 +422,22 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
 def _root(options: argparse._ActionsContainer) -> None:
     options.add_argument(
         "--root", metavar="DIR", help="the folder that paths in the table start from (the table's own)"
+    )
+
+
+def _format(command: argparse.ArgumentParser) -> None:
+    options = command.add_argument_group("how the table is written")
+    options.add_argument(
+        "--sep", metavar="MARK", help="between the cells of CSV, or tab (told from the file)"
+    )
+    options.add_argument(
+        "--decimal", choices=(".", ","), help="the decimal mark of numbers (told by the column)"
+    )
+    options.add_argument(
+        "--encoding", metavar="NAME", help="of a text file, such as cp1252 (UTF-8 or UTF-16)"
+    )
+    options.add_argument(
+        "--na", metavar="WORD,WORD,…", type=_names, help="words that stand for an empty cell, such as NA"
     )
 
 

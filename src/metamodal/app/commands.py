@@ -9,7 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from metamodal.app.arguments import said_classes, said_encoders, said_experiment, said_specs, said_table
+from metamodal.app.arguments import (
+    said_classes,
+    said_encoders,
+    said_experiment,
+    said_format,
+    said_specs,
+    said_table,
+)
 from metamodal.app.auditing import audit
 from metamodal.app.predicting import Predicting, names_in_json
 from metamodal.app.resuming import resumed
@@ -21,8 +28,8 @@ from metamodal.config import component, parse
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.encoders import open_encoders
 from metamodal.data.roles import Roles
-from metamodal.data.schema import ROW_NUMBERS
 from metamodal.data.source import open_source
+from metamodal.data.text_files import TextFormat
 from metamodal.data.writing import check_target, write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError, OutputError, one_line
 from metamodal.evaluation.evaluating import evaluate as evaluations
@@ -254,7 +261,9 @@ def predict(options: Options) -> None:
         raise ArtifactError(
             f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
         )
-    work = Predicting(predictor, open_source(options.table, options.root), options.unreadable)
+    work = Predicting(
+        predictor, open_source(options.table, options.root, said_format(options)), options.unreadable
+    )
     if options.json:
         print_json({"labels": names_in_json(predictor), "rows": work.document()})
     if options.out != "-" or not options.json:
@@ -274,8 +283,9 @@ def translate(options: Options) -> None:
     check_target(options.out)
     model = _loaded_model(options)
     say = speaker(options)
-    table = _unlabelled(options.table, model)
-    among = _unlabelled(options.against, model) if options.against else None
+    text = said_format(options)
+    table = _unlabelled(options.table, model, text)
+    among = _unlabelled(options.against, model, text) if options.against else None
     found = model.translate(table, options.source, options.target, against=among, top=options.top)
     if "decoded" in found.how and not model.record.get("train", {}).get("translate"):
         say("warning: nothing trained this model to translate; train with train.translate=1")
@@ -407,9 +417,9 @@ def _loaded_model(options: Options, folder: str | None = None) -> MetaModel:
     return item
 
 
-def _unlabelled(table: str, model: MetaModel) -> Dataset:
+def _unlabelled(table: str, model: MetaModel, text: TextFormat) -> Dataset:
     """A table of which only the modalities are looked at."""
-    return open_table(table, Roles(), model.roles.of_modalities())
+    return open_table(table, Roles(), model.roles.of_modalities(), text=text)
 
 
 def _word(predictor: Predictor) -> str:
@@ -421,7 +431,7 @@ def _default_learner() -> Any:
 
 
 def _warn(table: Dataset, say: Callable[[str], None]) -> None:
+    """What to beware of in the table's columns, whatever they are for, but those that `--use` leaves out."""
     for column in table.schema.columns:
-        told = column.role in ("modality", "target") or column.evidence == ROW_NUMBERS
-        if column.warning and told:
+        if column.warning and column.name not in table.schema.unused:
             say(one_line(f"warning: column {column.name!r}: {column.warning}"))

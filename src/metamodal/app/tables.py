@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from metamodal.app.arguments import said_roles, said_specs, said_table, write_roles
+from metamodal.app.arguments import said_format, said_roles, said_specs, said_table, write_roles
 from metamodal.app.speech import one_task_hint, print_json, speaker
 from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
@@ -31,7 +31,7 @@ def schema(options: Options) -> None:
     table = said_table(options)
     found = table.schema
     if options.out:
-        write_roles(found.to_roles(), Path(options.out))
+        write_roles(found.to_roles(), Path(options.out), said_format(options))
     if options.json:
         kind = found.target_kind if found.targets else None
         print_json({"columns": [asdict(c) for c in found.columns], "target_kind": kind})
@@ -52,7 +52,7 @@ def encode(options: Options) -> None:
     """Feature shards of a table of any size."""
     began = time.perf_counter()
     say = speaker(options)
-    source = open_source(options.table, options.root)
+    source = open_source(options.table, options.root, said_format(options))
     settings = ShardOptions(
         said_specs(options), ModelOptions().by_kind(), options.unreadable, options.rows, options.seed
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["About", "of_arrow_table", "of_dataframe", "of_file"]
 
-_TEXT = (".csv", ".tsv")
+_TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 
 def _unknown(column: str) -> Any:
@@ -50,7 +50,7 @@ def of_file(path: Path) -> About:
     from pyarrow import feather
 
     suffix = path.suffix.lower()
-    if suffix in _TEXT:
+    if path.name.lower().endswith(_TEXT):
         return About(typed=False)
     try:
         if suffix == ".parquet":

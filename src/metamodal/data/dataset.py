@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metamodal.config import parse
 from metamodal.data.about import About
 from metamodal.data.cells import is_absent, moment_of
+from metamodal.data.conventions import Convention
 from metamodal.data.identity import name_of
 from metamodal.data.label_type import LabelType
+from metamodal.data.limits import Limits, within
 from metamodal.data.problems import short
 from metamodal.data.roles import SINGLE, Roles
 from metamodal.data.schema import Schema, infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Keys, Plan, Split, split_rows
 from metamodal.data.target_kinds import SEPARATOR, is_empty, labels_of
+from metamodal.data.text_files import TextFormat
 from metamodal.data.triples import Triples, read_triples
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
@@ -35,7 +39,8 @@ class Dataset:
 
     `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
     reports an error where the user can find it. `triples` say how the entities of graph columns are
-    related. `label_type` is the dtype of the labels.
+    related. `label_type` is the dtype of the labels, `caps` what one cell may decode to,
+    by default what holds where it is read.
     """
 
     frame: pd.DataFrame
@@ -46,6 +51,7 @@ class Dataset:
     triples: Triples | None = None
     plan: Plan = field(default_factory=Plan)
     label_type: LabelType = field(default_factory=LabelType)
+    caps: Limits | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -131,7 +137,8 @@ class Dataset:
 
     def _times(self) -> np.ndarray:
         column = str(self.schema.role("time"))
-        times = [moment_of(None if is_absent(cell) else cell) for cell in self.frame[column]]
+        written = self.schema.conventions.get(column)
+        times = [_moment(cell, written) for cell in self.frame[column]]
         for number, cell, time in zip(self.numbers, self.frame[column], times):
             if time is None:
                 raise DataError(
@@ -177,12 +184,17 @@ def read_table(
     triples: str | None = None,
     root: str | Path | None = None,
     plan: Plan | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    na: str | Sequence[str] | None = None,
+    limits: Limits | Mapping[str, int] | None = None,
 ) -> Dataset:
     """A data set from a table: a file, a folder, a frame in memory, or the embedded ``"glyphs"``.
 
     Args:
-        source: what `open_source` takes: a Parquet, Arrow, CSV, TSV, JSONL or WebDataset file, a folder of
-            them, a folder that `datasets` saved, a folder of files sorted by class, `-` for standard
+        source: what `open_source` takes: a Parquet, Arrow, CSV, TSV, JSONL, Excel, OpenDocument or WebDataset
+            file, a folder of them, a folder that `datasets` saved, a folder of files sorted by class, `-` for standard
             input, a DataFrame, an Arrow table.
         target: the column with the label, or a list of several with labels or numbers. A column that a
             frame names by a number or a tuple is named by the same, or by its text.
@@ -198,6 +210,11 @@ def read_table(
         root: the folder that paths in the table start from; by default the table's own.
         triples: a table with columns head, relation and tail, for columns of kind graph that name entities.
         plan: how rows are shared out over training, validation and test where no column says.
+        sep: what stands between the cells of a CSV file, where it is not told from the file; `tab` for a tab.
+        decimal: the decimal mark of numbers that are strings, `.` or `,`.
+        encoding: of a CSV or JSONL file that is neither UTF-8 nor UTF-16, such as `cp1252`.
+        na: a word, or several, that stand for an empty cell.
+        limits: caps on what one cell may decode to, as `Limits` or by name: `{"seconds": 3600}`.
 
     >>> import pandas as pd
     >>> pets = pd.DataFrame(
@@ -223,7 +240,9 @@ def read_table(
         target_kind=target_kind,
         apart=apart,
     )
-    return open_table(source, said, root=root, plan=plan)
+    text = TextFormat.said(sep, decimal, encoding, na)
+    caps = parse(Limits, dict(limits)) if isinstance(limits, Mapping) else limits
+    return open_table(source, said, root=root, plan=plan, text=text, caps=caps)
 
 
 def open_table(
@@ -233,14 +252,17 @@ def open_table(
     *,
     root: str | Path | None = None,
     plan: Plan | None = None,
+    text: TextFormat | None = None,
+    caps: Limits | None = None,
 ) -> Dataset:
     """A table under the roles that a caller said, and those `known` beforehand as far as they fit.
 
     What is said must be there. What is known (the roles a model was trained with) holds where the
     table has the column, and gives way to what is said.
     """
-    opened = source if isinstance(source, Source) else open_source(source, root)
-    frame, numbers = opened.whole()
+    with within(caps):
+        opened = source if isinstance(source, Source) else open_source(source, root, text)
+        frame, numbers = opened.whole()
     said = said.among(frame.columns)
     known = known or opened.roles
     told = said.describe is not None
@@ -256,6 +278,7 @@ def open_table(
         triples,
         plan or Plan(),
         _label_type(frame, schema, opened.about),
+        caps,
     )
 
 
@@ -287,6 +310,12 @@ def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles
         triples=known.triples if "graph" in kinds.values() else None,
         apart=known.apart if known.apart in columns else None,
     )
+
+
+def _moment(cell: Any, written: Convention | None) -> float | None:
+    if written and isinstance(cell, str):
+        cell = written.parse(cell) or cell
+    return moment_of(None if is_absent(cell) else cell)
 
 
 def _named(cell: Any) -> str:

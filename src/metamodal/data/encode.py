@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -220,8 +220,9 @@ def fit_options(
     dataset: Dataset, options: Mapping[str, Mapping[str, Any]] | None
 ) -> dict[str, dict[str, Any]]:
     """Options of each kind's `fit`, with what the schema says of the whole columns."""
-    limits = {"limits": tuple(sorted(dataset.schema.limits))}
-    return {kind: dict(said) for kind, said in (options or {}).items()} | {"tabular": limits}
+    written = tuple((name, *astuple(c)) for name, c in dataset.schema.conventions.items())
+    tabular = {"limits": tuple(sorted(dataset.schema.limits)), "conventions": written}
+    return {kind: dict(said) for kind, said in (options or {}).items()} | {"tabular": tabular}
 
 
 def fitted_from(kind: str, record: dict[str, Any]) -> Modality:

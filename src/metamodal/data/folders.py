@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from metamodal.data.cells import media_kind
-from metamodal.data.formats import FORMATS, Chunk
+from metamodal.data.formats import FORMATS, Chunk, ending_of
 from metamodal.data.problems import Problem, Report
 from metamodal.data.roles import Roles
 from metamodal.data.splits import part_of
+from metamodal.data.text_files import TextFormat
 from metamodal.errors import DataError
 
 __all__ = [
@@ -92,8 +93,8 @@ def shards_of(folder: Path) -> list[Path]:
             if not path.is_file():
                 raise DataError(f"{path}: missing, though {ABOUT} names it. Encode the table again.")
         return named
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in FORMATS and not p.name.startswith("."))
-    endings = sorted({p.suffix.lower() for p in files})
+    files = sorted(p for p in folder.iterdir() if ending_of(p) in FORMATS and not p.name.startswith("."))
+    endings = sorted({ending_of(p) for p in files})
     if len(endings) > 1:
         raise DataError(
             f"{folder}: holds tables of two formats ({', '.join(endings)}). Name one file, or sort them out."
@@ -112,7 +113,7 @@ def roles_beside(folder: Path) -> Roles | None:
     return Roles(**said | {"use": tuple(said["use"])})
 
 
-def read_shards(files: dict[str, list[Path]], rows: int, report: Report) -> Iterator[Chunk]:
+def read_shards(files: dict[str, list[Path]], rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
     """Files one after another as one table; a split's name becomes a cell of the column `split`."""
     first = 0
     for split, paths in files.items():
@@ -123,8 +124,7 @@ def read_shards(files: dict[str, list[Path]], rows: int, report: Report) -> Iter
                 row = None if problem.row is None else first + problem.row
                 report(Problem(row, problem.column, problem.value, f"in {path.name}, {problem.reason}"))
 
-            suffix = path.suffix.lower()
-            for frame, numbers in FORMATS[suffix](path, str(path), rows, at):
+            for frame, numbers in FORMATS[ending_of(path)](path, str(path), rows, at, text):
                 if split and "split" not in frame.columns:
                     frame["split"] = [split] * len(frame)
                 last = first + int(numbers[-1])

@@ -8,8 +8,11 @@ is in memory at a time, whatever the size of the file.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,14 +23,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metamodal.data.cells import parsed
+from metamodal.data.limits import limits
 from metamodal.data.parquet import affordable, parquet_frames
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.table import check_names, frame_of, frame_of_cells
-from metamodal.data.text_files import check_text, encoding_of, hint
+from metamodal.data.text_files import TextFormat, check_text, encoding_of, hint, separator_of
 from metamodal.data.webdataset import read_tar
-from metamodal.errors import DataError
+from metamodal.data.workbooks import read_workbook
+from metamodal.errors import DataError, MetamodalWarning
 
-__all__ = ["FORMATS", "Chunk", "chunked", "of_arrow", "sniffed"]
+__all__ = ["FORMATS", "Chunk", "chunked", "ending_of", "of_arrow", "sniffed"]
 
 CHUNK_BYTES = 64 << 20
 """Chunks have fewer rows where rows are large, so that one stays about this small."""
@@ -41,7 +46,13 @@ class Chunk(NamedTuple):
     numbers: np.ndarray
 
 
-Format = Callable[[Path | bytes, str, int, Report], Iterator[Chunk]]
+Format = Callable[[Path | bytes, str, int, Report, TextFormat], Iterator[Chunk]]
+_SAMPLE = 1 << 16  # characters by which the separator is told
+
+
+def ending_of(path: Path) -> str:
+    """The ending by which a file's format is known, in small letters: `.csv`, `.csv.gz`."""
+    return "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
 
 
 def sniffed(data: bytes) -> str:
@@ -53,7 +64,7 @@ def sniffed(data: bytes) -> str:
     return ".jsonl" if data.lstrip()[:1] == b"{" else ".csv"
 
 
-def _parquet(file: Path | bytes, name: str, rows: int, report: Report) -> Iterator[Chunk]:
+def _parquet(file: Path | bytes, name: str, rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
     try:
         source = pa.BufferReader(file) if isinstance(file, bytes) else str(file)
         table = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
@@ -64,7 +75,7 @@ def _parquet(file: Path | bytes, name: str, rows: int, report: Report) -> Iterat
         ) from None
 
 
-def _arrow(file: Path | bytes, name: str, rows: int, report: Report) -> Iterator[Chunk]:
+def _arrow(file: Path | bytes, name: str, rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
     """Arrow's file format (Feather) or its stream format (what `datasets` keeps on disk)."""
     try:
         source = pa.BufferReader(file) if isinstance(file, bytes) else pa.memory_map(str(file))
@@ -126,13 +137,15 @@ def _level(code: Any, names: list[str]) -> Any:
 
 
 def _delimited(separator: str) -> Format:
-    def read(file: Path | bytes, name: str, rows: int, report: Report) -> Iterator[Chunk]:
+    def read(file: Path | bytes, name: str, rows: int, report: Report, said: TextFormat) -> Iterator[Chunk]:
         csv.field_size_limit(_LONGEST_CELL)
         with _opened(file) as stream:
             start = stream.read(8)
         check_text(start, name)
-        with _opened(file) as stream, io.TextIOWrapper(stream, encoding_of(start), newline="") as text:
-            lines = csv.reader(text, delimiter=separator, strict=True)
+        encoding = said.encoding or encoding_of(start)
+        used = said.sep or _separator(file, name, encoding, separator)
+        with _opened(file) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
+            lines = csv.reader(text, delimiter=used, strict=True)
             try:
                 header = next(lines, None)
                 if not header:
@@ -140,19 +153,40 @@ def _delimited(separator: str) -> Format:
                         f"{name}: the file has no header. Write the column names in its first line."
                     )
                 if header[0][:4].lower() == "sep=":  # as Excel writes it: the separator, and not the header
-                    said = header[0][4:5] or separator
-                    lines = csv.reader(text, delimiter=said, strict=True)
+                    lines = csv.reader(text, delimiter=said.sep or header[0][4:5] or used, strict=True)
                     header = next(lines, None) or [""]
-                elif found := hint(header, separator):
+                elif not said.sep and (found := hint(header, used)):
                     raise DataError(f"{name}: {found}.")
                 check_names(header, name)
-                yield from chunked(_records(lines, header, report), header, rows)
+                columns = header if header[-1] else header[:-1]
+                yield from chunked(_records(lines, header, report), columns, rows)
             except csv.Error as error:
                 raise DataError(f"{name}: the header is not readable as CSV ({error}). Fix it.") from None
-            except UnicodeDecodeError:
-                raise _not_utf8(file, name) from None
+            except UnicodeDecodeError as error:
+                raise _undecoded(file, name, encoding, error) from None
 
     return read
+
+
+def _separator(file: Path | bytes, name: str, encoding: str, usual: str) -> str:
+    """What separates the cells, told from the first rows; a warning where it is not what the ending says."""
+    with _opened(file) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
+        try:
+            sample = text.read(_SAMPLE)
+        except UnicodeDecodeError:
+            return usual  # reading the table says where
+    if len(sample) == _SAMPLE:
+        sample = sample[: sample.rfind("\n") + 1]
+    found = separator_of(sample, usual)
+    if found != usual:
+        shown, option = ("tabs", "tab") if found == "\t" else (found, f"'{found}'")
+        warnings.warn(
+            f"{name}: read with {shown} between the cells, which give every row as many as the header. "
+            f"Pass --sep {option} to say so.",
+            MetamodalWarning,
+            stacklevel=2,
+        )
+    return found
 
 
 def _records(lines: Any, header: list[str], report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -173,19 +207,25 @@ def _records(lines: Any, header: list[str], report: Report) -> Iterator[tuple[in
         if not row:
             continue
         number += 1
+        if len(row) == len(header) + 1 and not row[-1]:
+            del row[-1]  # a separator that ends each line
+        elif len(row) == len(header) - 1 and not header[-1]:
+            row.append("")
         if len(row) != len(header):
             counts = f"{len(row)} cells where the header has {len(header)}"
             report(Problem(number, None, short(row), f"{counts}. Quote cells that hold the separator"))
             continue
-        yield number, {c: parsed(cell) if cell != "" else None for c, cell in zip(header, row)}
+        filled = zip(header, row) if header[-1] or row[-1] else zip(header[:-1], row)
+        yield number, {c: parsed(cell) if cell != "" else None for c, cell in filled}
 
 
-def _jsonl(file: Path | bytes, name: str, rows: int, report: Report) -> Iterator[Chunk]:
+def _jsonl(file: Path | bytes, name: str, rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
+    encoding = text.encoding or "utf-8-sig"
+
     def records() -> Iterator[tuple[int, dict[str, Any]]]:
         number = 0
-        with _opened(file) as stream:
-            for raw in stream:
-                line = raw.decode("utf-8-sig" if not number else "utf-8").strip()
+        with _opened(file) as stream, io.TextIOWrapper(stream, encoding, newline="\n") as lines:
+            for line in map(str.strip, lines):
                 if not line:
                     continue
                 number += 1
@@ -202,11 +242,17 @@ def _jsonl(file: Path | bytes, name: str, rows: int, report: Report) -> Iterator
 
     try:
         yield from chunked(records(), [], rows)
-    except UnicodeDecodeError:
-        raise _not_utf8(file, name) from None
+    except UnicodeDecodeError as error:
+        raise _undecoded(file, name, encoding, error) from None
 
 
-def _tar(file: Path | bytes, name: str, rows: int, report: Report) -> Iterator[Chunk]:
+def _workbook(file: Path | bytes, name: str, rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
+    header, records = read_workbook(file, name)
+    check_names(header, name)
+    yield from chunked(records, header, rows)
+
+
+def _tar(file: Path | bytes, name: str, rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
     with _opened(file) as stream:
         yield from chunked(read_tar(stream, name, report), [], rows)
 
@@ -232,18 +278,56 @@ def _chunk(held: list[tuple[int, dict[str, Any]]], columns: list[str]) -> Chunk:
 
 
 def _opened(file: Path | bytes) -> io.BytesIO | io.BufferedReader:
-    return io.BytesIO(file) if isinstance(file, bytes) else file.open("rb")
+    if isinstance(file, bytes):
+        return io.BytesIO(file)
+    if file.suffix.lower() == ".gz":
+        return io.BufferedReader(_Unpacked(file))
+    return file.open("rb")
 
 
-def _not_utf8(file: Path | bytes, name: str) -> DataError:
+class _Unpacked(io.RawIOBase):
+    """A gzip file as it unpacks, up to the cap of bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._left = path, limits().bytes
+        self._stream = gzip.open(path)  # noqa: SIM115, closed with this
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._stream.read(min(len(buffer), 1 << 16))
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{self._path.name}: not readable as gzip ({_first_line(error)}). Write it again."
+            ) from None
+        self._left -= len(data)
+        if self._left < 0:
+            raise DataError(
+                f"{self._path.name}: unpacks to more than the cap of {limits().bytes} bytes. Unpack it first, or raise "
+                "the cap (data.limits.bytes)."
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _undecoded(file: Path | bytes, name: str, encoding: str, found: UnicodeDecodeError) -> DataError:
     with _opened(file) as stream:
         data = stream.read()
+    at = found.start
     try:
-        data.decode("utf-8")
-        at = 0
+        data.decode(encoding)
     except UnicodeDecodeError as error:
-        at = error.start
-    return DataError(f"{name}: byte {at} is not UTF-8. Save the file as UTF-8.")
+        at = error.start + (3 if encoding == "utf-8-sig" and data[:3] == b"\xef\xbb\xbf" else 0)
+    if encoding not in ("utf-8-sig", "utf-16"):
+        return DataError(f"{name}: byte {at} is not {encoding}. Pass another --encoding.")
+    known = "UTF-8" if encoding == "utf-8-sig" else "UTF-16"
+    return DataError(f"{name}: byte {at} is not {known}. Save the file as UTF-8, or pass --encoding cp1252.")
 
 
 def _first_line(error: BaseException) -> str:
@@ -258,6 +342,11 @@ FORMATS: dict[str, Format] = {
     ".tsv": _delimited("\t"),
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
+    ".csv.gz": _delimited(","),
+    ".tsv.gz": _delimited("\t"),
+    ".jsonl.gz": _jsonl,
+    ".xlsx": _workbook,
+    ".ods": _workbook,
     ".tar": _tar,
 }
 """How a table file is read, by its ending."""

@@ -55,14 +55,14 @@ def limits() -> Limits:
 
 
 @contextmanager
-def within(caps: Limits) -> Iterator[None]:
-    """Other caps inside the block, in this thread and in those that read cells for it.
+def within(caps: Limits | None) -> Iterator[None]:
+    """Other caps inside the block, in this thread and in those that read cells for it; `None` changes none.
 
     >>> with within(Limits(seconds=3600)):
     ...     limits().seconds
     3600
     """
-    token = _CURRENT.set(caps)
+    token = _CURRENT.set(caps or limits())
     try:
         yield
     finally:

@@ -8,12 +8,14 @@ from pydantic import Field, field_validator
 
 from metamodal.config import Options
 from metamodal.data.dataset import Dataset, read_table
+from metamodal.data.limits import Limits
 from metamodal.data.roles import Roles
 from metamodal.data.splits import Plan
 from metamodal.errors import DataError
 
 __all__ = ["DataOptions", "roles_of"]
 
+_WRITTEN = ("sep", "decimal", "encoding", "na", "limits")
 _PLAN = ("split_by", "shares", "folds", "fold", "inner", "names")
 
 
@@ -53,9 +55,23 @@ class DataOptions(Options):
     kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
     root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
     triples: str | None = Field(None, description="a table of head, relation, tail for entities in graphs")
+    sep: str | None = Field(
+        None, description="what stands between the cells of a CSV file; by default told from it"
+    )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="the decimal mark of numbers that are strings"
+    )
+    encoding: str | None = Field(None, description="of a text file that is neither UTF-8 nor UTF-16")
+    na: list[str] = Field([], description="words that stand for an empty cell")
+    limits: Limits = Field(Limits(), description="caps on what one cell may decode to")
     unreadable: Literal["error", "absent"] = Field(
         "error", description="what a cell that cannot be read is: an error, or absent"
     )
+
+    @field_validator("na", mode="before")
+    @classmethod
+    def _words(cls, said: Any) -> Any:
+        return [said] if isinstance(said, str) else said
 
     @field_validator("target", "task", "group", "split", "time", "describe", "apart", "use", mode="before")
     @classmethod
@@ -69,8 +85,8 @@ class DataOptions(Options):
         """The table with its roles."""
         if self.table is None:
             raise DataError("no table is named. Give a table file, or the word glyphs.")
-        said = self.model_dump(exclude={"table", "unreadable", *_PLAN})
-        return read_table(self.table, **said, plan=self.plan)
+        said = self.model_dump(exclude={"table", "unreadable", "limits", *_PLAN})
+        return read_table(self.table, **said, plan=self.plan, limits=self.limits)
 
     @property
     def plan(self) -> Plan:
@@ -80,5 +96,5 @@ class DataOptions(Options):
 
 def roles_of(options: DataOptions) -> Roles:
     """The roles that data options name."""
-    said = options.model_dump(exclude={"table", "root", "unreadable", *_PLAN})
+    said = options.model_dump(exclude={"table", "root", "unreadable", *_WRITTEN, *_PLAN})
     return Roles(**said | {"use": tuple(options.use) if options.use else None})

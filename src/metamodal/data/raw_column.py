@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from metamodal.data.cells import is_absent
+from metamodal.data.cells import date_of, is_absent, number_of
+from metamodal.data.conventions import MISSING_WORDS, Finding, convention_of
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError
@@ -31,6 +33,14 @@ class RawColumn:
     def present(self) -> list[Any]:
         """The cells that are neither absent nor unreadable."""
         return [cell for _, cell in self.numbered()]
+
+    @cached_property
+    def convention(self) -> Finding | None:
+        """How its strings write numbers or dates, where they are not all plain or in ISO 8601."""
+        counts = Counter(c for c in self.present if isinstance(c, str))
+        meant = {c: n for c, n in counts.items() if c.strip().lower() not in MISSING_WORDS}
+        plain = all(number_of(c) is not None for c in meant) or all(map(date_of, meant))
+        return None if plain else convention_of(meant)
 
     def numbered(self) -> Iterator[tuple[int, Any]]:
         """The cells that are neither absent nor unreadable, with their rows as a file counts them, from 1."""

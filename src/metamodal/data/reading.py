@@ -16,6 +16,7 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders
 from metamodal.data.extraction import Features
 from metamodal.data.extractors import Extractor
+from metamodal.data.limits import within
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.opening import opener
@@ -70,7 +71,19 @@ def read_cells(
         DataError: a cell cannot be read, naming its file, row, column and the remedy.
     """
     if unreadable not in ("error", "absent"):
-        raise OptionError(f"unreadable={unreadable!r}: no such choice. Choose error or absent.")
+        raise OptionError(f"unreadable={unreadable!r}: no such choice. Pass error or absent.")
+    with within(dataset.caps):
+        return _read_cells(dataset, wanted, unreadable, encoders, limits, faults)
+
+
+def _read_cells(
+    dataset: Dataset,
+    wanted: dict[str, tuple[str, tuple[str, ...]]] | None,
+    unreadable: str,
+    encoders: Encoders | None,
+    limits: frozenset[str],
+    faults: dict[int, str] | None,
+) -> Cells:
     values, kinds = {}, {}
     unused = dataset.schema.unused
     for name, (kind, columns) in (dataset.schema.modalities if wanted is None else wanted).items():

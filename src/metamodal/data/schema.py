@@ -8,6 +8,7 @@ import pandas as pd
 
 from metamodal.data.cells import form
 from metamodal.data.column_kinds import RECORDS, kind_of_column, quiet_kind
+from metamodal.data.conventions import Convention, Finding
 from metamodal.data.doubts import beyond_limits, printed_lists, row_numbers, worthless
 from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
@@ -23,6 +24,7 @@ _JUDGED_ROWS = 50  # in fewer rows a column is constant, or tells the classes ap
 _ROLE_EVIDENCE = "named so by the caller"
 ROW_NUMBERS = "the index that pandas saved, or the number of the row"
 """The evidence for a column that says where a row stood, not what it is."""
+_CALLER = "kind given by the caller"
 _LEFT_OUT = (
     "it is the row's number (a saved index), which says nothing of a new sample and is left out; "
     "name it in --use to use it"
@@ -34,7 +36,8 @@ class Column:
     """One column: its role, its kind, why, and what to beware of.
 
     `limits` are the numbers in it, by name, whose infinities stand for values beyond the limits of
-    detection: two or more of its cells are infinite.
+    detection: two or more of its cells are infinite. `convention` is how its numbers or dates are written, where
+    they are not plain.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Column:
     evidence: str
     warning: str | None = None
     limits: tuple[str, ...] = ()
+    convention: Convention | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,11 @@ class Schema:
         return frozenset(name for c in self.columns for name in c.limits)
 
     @property
+    def conventions(self) -> dict[str, Convention]:
+        """How numbers and dates are written in those columns where they are not plain."""
+        return {c.name: c.convention for c in self.columns if c.convention}
+
+    @property
     def warnings(self) -> list[str]:
         return [one_line(f"column {c.name!r}: {c.warning}") for c in self.columns if c.warning]
 
@@ -153,20 +162,39 @@ def infer(
     check_roles(roles, frame.columns, name)
     given = {column: role for role in SINGLE for column in roles.columns(role)}
     targets, told = roles.columns("target"), Told("classes", "")
+    raws = [RawColumn(column, tuple(frame[column]), name, report) for column in map(str, frame.columns)]
+    conventions = {
+        r.name: r.convention for r in raws if r.convention and given.get(r.name) in ("target", "time")
+    }
     if targets:
-        told = kind_of_target(frame, targets, roles.target_kind, name)
+        by_column = {c: found.convention for c, found in conventions.items() if not found.convention.order}
+        told = kind_of_target(frame, targets, roles.target_kind, name, by_column)
     target_kind = told.kind
     labels = tuple(frame[targets[0]]) if targets and target_kind == "classes" else None
     wanted = None if roles.use is None else frozenset(roles.use)
     columns = []
-    for raw in (RawColumn(column, tuple(frame[column]), name, report) for column in map(str, frame.columns)):
+    for raw in raws:
         if role := given.get(raw.name):
             kind = _describing(raw, roles) if role == "describe" and raw.present else None
             evidence = (
                 f"{_ROLE_EVIDENCE}; {target_kind} ({told.evidence})" if role == "target" else _ROLE_EVIDENCE
             )
             doubt = [told.warning, printed_lists(raw)] if role == "target" else []
-            columns.append(Column(raw.name, role, kind, evidence, "; ".join(filter(None, doubt)) or None))
+            written = conventions.get(raw.name) if role == "time" or target_kind == "numbers" else None
+            if written:
+                doubt.append(written.warning)
+                evidence += f", {written.convention}"
+            warning = "; ".join(filter(None, doubt)) or None
+            columns.append(
+                Column(
+                    raw.name,
+                    role,
+                    kind,
+                    evidence,
+                    warning,
+                    convention=written.convention if written else None,
+                )
+            )
         elif raw.name not in (wanted or ()) and raw.name not in roles.kinds and row_numbers(raw, index):
             columns.append(Column(raw.name, "ignored", None, ROW_NUMBERS, _LEFT_OUT))
         else:
@@ -200,7 +228,7 @@ def _inferred(
     if name in roles.kinds:
         kind = roles.kinds[name]
         records = kind == "tabular" and form(column.present[0]) == "record"
-        evidence = RECORDS if records else "kind given by the caller"
+        evidence = RECORDS if records else _CALLER
     elif used:
         kind, evidence = kind_of_column(column)
         if kind is None:
@@ -208,15 +236,30 @@ def _inferred(
     else:
         kind, evidence = quiet_kind(column), ""
     limits, note = beyond_limits(column) if kind == "tabular" else ((), None)
-    reason = worthless(column, labels, kind)
+    written = _written(column, kind, evidence)
+    reason = worthless(column, labels, None if written else kind)
     if not used:
         return Column(name, "ignored", kind, _NOT_USED, reason)
     if reason and roles.use is None and len(column.cells) >= _JUDGED_ROWS:
         return Column(name, "ignored", kind, f"{evidence}; left out because {reason}", reason)
-    written = printed_lists(column) if name not in roles.kinds or kind == "tabular" else None
-    warning = "; ".join(filter(None, [note, reason, written])) or None
+    printed = printed_lists(column) if name not in roles.kinds or kind == "tabular" else None
+    doubts = [note, reason, printed, written.warning if written else None]
+    warning = "; ".join(filter(None, doubts)) or None
     evidence = f"{evidence}, {note.partition(':')[0]}" if note and evidence != RECORDS else evidence
-    return Column(name, "modality", kind, evidence, warning, limits)
+    return Column(name, "modality", kind, evidence, warning, limits, written.convention if written else None)
+
+
+def _written(column: RawColumn, kind: str | None, evidence: str) -> Finding | None:
+    """The convention in which a column of scalars is read: the one that was inferred, or that all its cells fit."""
+    found = column.convention if kind == "tabular" else None
+    if found is None or evidence == str(found.convention):
+        return found
+    words = [c for c in column.present if isinstance(c, str)]
+    return (
+        found
+        if evidence in ("", _CALLER) and all(found.convention.parse(c) is not None for c in words)
+        else None
+    )
 
 
 def _describing(column: RawColumn, roles: Roles) -> str:

@@ -13,13 +13,14 @@ import pandas as pd
 
 from metamodal.data.about import About, of_arrow_table, of_dataframe, of_file
 from metamodal.data.folders import class_folders, read_shards, roles_beside, saved_splits, shards_of
-from metamodal.data.formats import FORMATS, Chunk, chunked, of_arrow, sniffed
+from metamodal.data.formats import FORMATS, Chunk, chunked, ending_of, of_arrow, sniffed
 from metamodal.data.limits import limits
 from metamodal.data.problems import Problem, Report
 from metamodal.data.roles import Roles
 from metamodal.data.splits import part_of
 from metamodal.data.table import frame_of_cells, from_dataframe
-from metamodal.errors import DataError, suggestion
+from metamodal.data.text_files import TextFormat
+from metamodal.errors import DataError, OptionError, suggestion
 
 __all__ = ["Source", "open_source"]
 
@@ -89,7 +90,7 @@ class Source:
         return Chunk(frame_of_cells(cells), np.concatenate([numbers for _, numbers in chunks]))
 
 
-def open_source(source: Any, root: str | Path | None = None) -> Source:
+def open_source(source: Any, root: str | Path | None = None, text: TextFormat | None = None) -> Source:
     """What a caller names as a table: a path, `-`, `glyphs`, a DataFrame, an Arrow table.
 
     Args:
@@ -98,12 +99,18 @@ def open_source(source: Any, root: str | Path | None = None) -> Source:
             `glyphs`; a DataFrame; an Arrow table, or whatever holds one (a `datasets.Dataset`, a
             polars frame).
         root: the folder that paths in the table start from; by default the table's own.
+        text: how the table is written, where the file does not tell. Words for an empty cell and the decimal
+            mark hold for the strings of any table, the rest for text files.
 
     Raises:
+        OptionError: a separator of a table that has none.
         DataError: there is no such file, or nothing in it that can be read.
     """
+    text = text or TextFormat()
+    if text.sep and not _separated(source):
+        raise OptionError(f"--sep {text.sep!r}: only CSV and TSV have a separator. Leave it out.")
     if isinstance(source, (str, Path)):
-        opened = _named(str(source))
+        opened = _named(str(source), text)
     elif isinstance(source, pd.DataFrame):
         opened = replace(_of_frame(from_dataframe(source), "DataFrame"), about=of_dataframe(source))
     elif isinstance(source, pd.Series):
@@ -112,6 +119,8 @@ def open_source(source: Any, root: str | Path | None = None) -> Source:
         )
     else:
         opened = _of_arrow(source)
+    if text.respells:
+        opened = replace(opened, read=_respelled(opened.read, text))
     if root is None:
         return opened
     if not Path(root).is_dir():
@@ -119,7 +128,25 @@ def open_source(source: Any, root: str | Path | None = None) -> Source:
     return replace(opened, base=Path(root))
 
 
-def _named(source: str) -> Source:
+def _separated(source: Any) -> bool:
+    """Whether a separator may part the cells of a table."""
+    path = Path(source) if isinstance(source, (str, Path)) else None
+    return path is not None and (
+        str(path) == "-" or path.is_dir() or any(e in path.name.lower() for e in (".csv", ".tsv"))
+    )
+
+
+def _respelled(
+    read: Callable[[int, Report], Iterator[Chunk]], text: TextFormat
+) -> Callable[[int, Report], Iterator[Chunk]]:
+    def meant(rows: int, report: Report) -> Iterator[Chunk]:
+        for frame, numbers in read(rows, report):
+            yield Chunk(text.frame(frame), numbers)
+
+    return meant
+
+
+def _named(source: str, text: TextFormat) -> Source:
     if source == "-":
         data = sys.stdin.buffer.read()
         read = FORMATS[sniffed(data)]
@@ -127,7 +154,7 @@ def _named(source: str) -> Source:
         return Source(
             "standard input",
             Path.cwd(),
-            lambda rows, report: read(data, "standard input", rows, report),
+            lambda rows, report: read(data, "standard input", rows, report, text),
             about=About(typed=ending != ".csv"),
         )
     if source == "glyphs":
@@ -137,12 +164,12 @@ def _named(source: str) -> Source:
         return Source(glyphs.name, glyphs.base, glyphs.read, Roles(**GLYPHS_ROLES))
     path = Path(source)
     if path.is_dir():
-        return _of_folder(path)
+        return _of_folder(path, text)
     if not path.exists():
         raise DataError(
             f"{path}: no such file. Give a table ({', '.join(FORMATS)}), a folder or the word glyphs."
         )
-    suffix, name = path.suffix.lower(), path.name
+    suffix, name = ending_of(path), path.name
     if suffix not in FORMATS:
         raise DataError(
             f"{name}: cannot read {suffix or 'a file without ending'}. {suggestion(suffix, FORMATS)}"
@@ -152,18 +179,20 @@ def _named(source: str) -> Source:
     return Source(
         name,
         path.parent,
-        lambda rows, report: FORMATS[suffix](path, name, rows, report),
+        lambda rows, report: FORMATS[suffix](path, name, rows, report, text),
         about=of_file(path),
     )
 
 
-def _of_folder(folder: Path) -> Source:
+def _of_folder(folder: Path, text: TextFormat) -> Source:
     name = folder.resolve().name
     shards = saved_splits(folder) or {"": shards_of(folder)}
     if any(shards.values()):
         about = of_file(next(file for files in shards.values() for file in files))
         known = roles_beside(folder) or (Roles(split="split") if all(map(part_of, shards)) else None)
-        return Source(name, folder, lambda rows, report: read_shards(shards, rows, report), known, about)
+        return Source(
+            name, folder, lambda rows, report: read_shards(shards, rows, report, text), known, about
+        )
     records, roles = class_folders(folder)
     return Source(name, folder, lambda rows, report: chunked(enumerate(records, 1), [], rows), roles)
 

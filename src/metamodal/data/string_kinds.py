@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 from metamodal.data.cells import date_of, media_kind, number_of, unread_ending
 from metamodal.data.column_words import sounds_like_points, sounds_like_text
+from metamodal.data.conventions import MISSING_WORDS
 from metamodal.data.identity import flag_word
 from metamodal.data.raw_column import RawColumn
 
-__all__ = ["NUMBERS_AS_TEXT", "is_word", "kind_of_strings"]
+__all__ = ["NUMBERS_AS_TEXT", "is_word", "kind_of_strings", "na_remedy"]
 
 NUMBERS_AS_TEXT = "numbers written as text"
 """The evidence for a column of them."""
@@ -41,11 +44,8 @@ def kind_of_strings(column: RawColumn, cells: list[str]) -> tuple[str | None, st
             f"holds paths to {ending} files, which are not read: convert them to PNG, WAV, MP4 or text, or pass "
             f"--kind {column.name}=text if the names are meant"
         )
-    for told, fitting in (("numbers", _is_number), ("dates", _is_date)):
-        fits = {c: fitting(c) for c in counts}
-        if sum(n for c, n in counts.items() if fits[c]) >= _MOST * len(cells):
-            _part_odd(column, fits, told)
-            return "tabular", NUMBERS_AS_TEXT if told == "numbers" else told
+    if told := _numbers_or_dates(column, counts):
+        return "tabular", told
     if all(flag_word(c) is not None for c in counts):
         return "tabular", "booleans written as text"
     return _category_or_text(column.name, counts)
@@ -54,6 +54,25 @@ def kind_of_strings(column: RawColumn, cells: list[str]) -> tuple[str | None, st
 def is_word(text: str) -> bool:
     """Whether a string is a single word, and neither number nor date."""
     return len(text.split()) == 1 and not _is_number(text) and not date_of(text)
+
+
+def _numbers_or_dates(column: RawColumn, counts: Counter[str]) -> str | None:
+    """The evidence of numbers or dates, plain or in a convention, if most strings are such."""
+    meant = Counter({c: n for c, n in counts.items() if c.strip().lower() not in MISSING_WORDS})
+    readings: dict[str, Callable[[str], Any]] = {"numbers": _is_number, "dates": _is_date}
+    if column.convention:
+        convention = column.convention.convention
+        readings[str(convention)] = lambda c: convention.parse(c) is not None
+    told, fitting = max(
+        readings.items(), key=lambda reading: sum(n for c, n in meant.items() if reading[1](c))
+    )
+    fits = {c: c in meant and bool(fitting(c)) for c in counts}
+    if not meant or sum(n for c, n in meant.items() if fits[c]) < _MOST * meant.total():
+        return None
+    if len(meant) == 1 and len(counts) > 1:  # one number among words for nothing is a word, too
+        return None
+    _part_odd(column, fits, told)
+    return NUMBERS_AS_TEXT if told == "numbers" else told
 
 
 def _category_or_text(name: str, counts: Counter[str]) -> tuple[str, str]:
@@ -81,14 +100,28 @@ def _part_odd(column: RawColumn, fits: dict[str, bool], usual: str) -> None:
     """Report each string that does not look like most of its column, or raise for the first."""
     if all(fits.values()):
         return
-    mend = f"Fix the cell, or pass --kind {column.name}=text"
     there = [(row, c) for row, c in column.numbered() if isinstance(c, str)]
     odd = [row for row, c in there if not fits[c]]
     some = len(there) - len(odd)
+    words = list(dict.fromkeys(c.strip() for _, c in there if not fits[c]))
+    if all(word.lower() in MISSING_WORDS for word in words):
+        mend = f"{na_remedy(words)}, or --kind {column.name}=tabular if they are values of their own"
+    else:
+        mend = f"Fix the cell, or pass --kind {column.name}=text"
     if column.report is None:
         raise column.mixed(odd[0], f"{some} {usual} and {len(odd)} words", mend)
     reason = f"a word where {some} cells are {usual}. {mend}"
     column.tell(column.report, lambda c: reason if isinstance(c, str) and not fits[c] else None)
+
+
+def na_remedy(words: list[str]) -> str:
+    """How to say that words mean an empty cell.
+
+    >>> na_remedy(["NA", "-"])
+    'Pass --na NA,- if the cells are empty'
+    """
+    listed = ",".join(words)
+    return f"Pass --na{'=' if listed.startswith('-') else ' '}{listed} if the cells are empty"
 
 
 def _is_date(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.cells import is_absent, number_of
+from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.problems import short
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.outputs import outputs
@@ -25,6 +26,7 @@ __all__ = [
     "is_empty",
     "kind_of_target",
     "labels_of",
+    "number_in",
     "target_number",
     "whole_numbers",
 ]
@@ -55,11 +57,18 @@ class Told:
     warning: str | None = None
 
 
-def kind_of_target(frame: pd.DataFrame, columns: Sequence[str], said: str | None, name: str) -> Told:
+def kind_of_target(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    said: str | None,
+    name: str,
+    conventions: Mapping[str, Convention] | None = None,
+) -> Told:
     """The kind of the target in `columns`, as it was said or as the cells tell, with the evidence.
 
     Lists of strings are labels. Numbers of which one has a fraction are numbers; whole ones are numbers
     or names of classes by how they are spread (`whole_numbers`), and all else are names of classes.
+    Numbers may be written in the `conventions` of their columns, and words for a missing one be among them.
     Several columns are labels if all cells are true, false, 0 or 1, and numbers if all are numbers.
 
     Raises:
@@ -75,11 +84,13 @@ def kind_of_target(frame: pd.DataFrame, columns: Sequence[str], said: str | None
     if said is not None:
         return Told(said, "kind given by the caller")
     if len(columns) > 1:
-        return _kind_of_several(frame, columns, name)
+        return _kind_of_several(frame, columns, name, conventions or {})
     cells = [c for c in frame[columns[0]] if not is_empty(c)]
     if cells and all(isinstance(c, _LISTS) and all(isinstance(x, str) for x in c) for c in cells):
         return Told("labels", "lists of strings")
-    found = [number for c in cells if (number := target_number(c)) is not None]
+    written = (conventions or {}).get(columns[0])
+    cells = [c for c in cells if not _means_none(c)] or cells
+    found = [number for c in cells if (number := number_in(c, written)) is not None]
     if len(found) >= _MOST * max(1, len(cells)) and any(x != round(x) for x in found):
         return Told("numbers", "numbers with fractions")
     padded = any(isinstance(c, str) and _PADDED.match(c.strip()) for c in cells)
@@ -130,6 +141,17 @@ def is_empty(cell: Any) -> bool:
     return is_absent(cell) or (isinstance(cell, float) and math.isnan(cell))
 
 
+def number_in(cell: Any, convention: Convention | None) -> float | None:
+    """The number that a cell holds, or spells in the convention of its column; else `None`."""
+    if convention is not None and isinstance(cell, str):
+        cell = convention.parse(cell)
+    return target_number(cell)
+
+
+def _means_none(cell: Any) -> bool:
+    return isinstance(cell, str) and cell.strip().lower() in MISSING_WORDS
+
+
 def target_number(cell: Any) -> float | None:
     """The finite number that a cell holds or spells, else `None`; true and false are none."""
     if isinstance(cell, str):
@@ -166,14 +188,20 @@ def labels_of(cell: Any) -> list[str] | None:
     return list(dict.fromkeys(map(str, sorted(cell) if isinstance(cell, (set, frozenset)) else cell)))
 
 
-def _kind_of_several(frame: pd.DataFrame, columns: Sequence[str], name: str) -> Told:
+def _kind_of_several(
+    frame: pd.DataFrame, columns: Sequence[str], name: str, conventions: Mapping[str, Convention]
+) -> Told:
+    def number(column: str, cell: Any) -> float | None:
+        return number_in(cell, conventions.get(column))
+
     cells = [(column, c) for column in columns for c in frame[column] if not is_empty(c)]
+    cells = [(column, c) for column, c in cells if not _means_none(c)] or cells
     if cells and all(flag_of(c) is not None for _, c in cells):
         return Told("labels", "0 or 1 in several columns")
-    numeric = sum(target_number(c) is not None for _, c in cells)
+    numeric = sum(number(column, c) is not None for column, c in cells)
     if cells and numeric >= _MOST * len(cells):
         return Told("numbers", "numbers in several columns")
-    odd = next(((column, c) for column, c in cells if target_number(c) is None), (columns[0], None))
+    odd = next(((column, c) for column, c in cells if number(column, c) is None), (columns[0], None))
     raise DataError(
         f"{name}, column {odd[0]}: {short(odd[1])} is no number and neither 0 nor 1. Several target columns are all "
         "numbers, or all 0 and 1. Name other columns, or pass --target-kind."

@@ -10,10 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from metamodal.data.conventions import MISSING_WORDS
 from metamodal.data.dataset import Dataset
 from metamodal.data.label_type import LabelType
 from metamodal.data.problems import short
-from metamodal.data.target_kinds import LARGEST_TARGET, SEPARATOR, flag_of, is_empty, labels_of, target_number
+from metamodal.data.string_kinds import na_remedy
+from metamodal.data.target_kinds import LARGEST_TARGET, SEPARATOR, flag_of, is_empty, labels_of, number_in
 from metamodal.errors import DataError, suggestion
 from metamodal.outputs import Output, outputs
 
@@ -88,18 +90,20 @@ class Targets:
         if self.listed:
             return self._listed(dataset)
         columns = self._columns(dataset)
-        read, what = (flag_of, "neither 0 nor 1") if self.kind == "labels" else (target_number, "no number")
+        numbers = self.kind != "labels"
+        what = "no number" if numbers else "neither 0 nor 1"
         found = np.full((len(dataset), len(columns)), np.nan)
         for k, column in enumerate(columns):
+            written = dataset.schema.conventions.get(column or "")
             for i, cell in enumerate(dataset.frame[column] if column else ()):
                 if not is_empty(cell):
-                    value = read(cell)
+                    value = number_in(cell, written) if numbers else flag_of(cell)
                     if value is None:
-                        huge = read is target_number and isinstance(cell, (int, float))
+                        huge = numbers and isinstance(cell, (int, float))
                         what = f"no finite number within ±{LARGEST_TARGET:g}" if huge else what
                         raise DataError(
                             f"{dataset.name} row {dataset.numbers[i]}, column {column}: {short(cell)} is {what}. "
-                            "Fix the cell or leave it empty; or pass another --target-kind."
+                            f"{_remedy(cell)}."
                         )
                     found[i, k] = value
         return found
@@ -166,6 +170,12 @@ class Targets:
                     )
                 found[i, place[label]] = 1
         return found
+
+
+def _remedy(cell: Any) -> str:
+    if isinstance(cell, str) and cell.strip().lower() in MISSING_WORDS:
+        return na_remedy([cell.strip()])
+    return "Fix the cell or leave it empty; or pass another --target-kind"
 
 
 def _flags(dataset: Dataset, column: str) -> bool:

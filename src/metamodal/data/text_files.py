@@ -1,23 +1,125 @@
-"""What a text table is written in, told from its first bytes: separator, encoding, or no text at all."""
+"""How a table is written as text: separator, decimal mark, encoding, words for an empty cell, said or told."""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from metamodal.errors import DataError
+import pandas as pd
 
-__all__ = ["check_text", "encoding_of", "hint"]
+from metamodal.data.conventions import respelled
+from metamodal.data.table import frame_of_cells
+from metamodal.errors import DataError, OptionError
+
+__all__ = ["TextFormat", "check_text", "encoding_of", "hint", "separator_of"]
+
+_SEPARATORS = (";", "\t", "|", ",")
 
 _NO_TEXT = (
-    (b"PK\x03\x04", "an Excel or OpenDocument workbook, or another ZIP archive. Save it as CSV"),
+    (
+        b"PK\x03\x04",
+        "an Excel or OpenDocument workbook, or another ZIP archive. Let its name end in .xlsx or .ods, or save it as CSV",
+    ),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook of before 2007. Save it as CSV"),
-    (b"\x1f\x8b", "compressed by gzip. Unpack it"),
+    (b"\x1f\x8b", "compressed by gzip. Unpack it, or let its name end in .csv.gz"),
     (b"BZh", "compressed by bzip2. Unpack it"),
     (b"\xfd7zXZ", "compressed by xz. Unpack it"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd. Unpack it"),
     (b"PAR1", "Parquet. Let its name end in .parquet"),
     (b"ARROW1", "Arrow. Let its name end in .arrow"),
 )
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How a table is written; what is not said is told from the file.
+
+    Args:
+        sep: what stands between the cells of a CSV file; `tab` for a tab.
+        decimal: the decimal mark, `.` or `,`; the other one, a blank or an apostrophe may mark thousands.
+        encoding: of a text file, as Python names it.
+        na: words that stand for an empty cell. `nan` also means the number NaN.
+    """
+
+    sep: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    na: tuple[str, ...] = ()
+
+    @classmethod
+    def said(
+        cls,
+        sep: str | None = None,
+        decimal: str | None = None,
+        encoding: str | None = None,
+        na: str | Sequence[str] | None = None,
+    ) -> TextFormat:
+        """A format as callers say it: one word for an empty cell, or several.
+
+        Raises:
+            OptionError: a separator or decimal mark of other than one character, an unknown encoding.
+        """
+        sep = {"tab": "\t", "\\t": "\t"}.get(sep or "", sep)
+        if sep is not None and (len(sep) != 1 or sep in '"\r\n'):
+            raise OptionError(f"--sep {sep!r}: no separator. Give one character, or tab.")
+        if decimal not in (None, ".", ","):
+            raise OptionError(f"--decimal {decimal!r}: no decimal mark. Give . or a comma.")
+        if encoding is not None:
+            try:
+                "".encode(codecs.lookup(encoding).name)
+            except LookupError:
+                raise OptionError(
+                    f"--encoding {encoding}: no such encoding. Give one that Python knows, such as cp1252 or latin-1."
+                ) from None
+        words = (na,) if isinstance(na, str) else tuple(map(str, na or ()))
+        return cls(sep, decimal, encoding, words)
+
+    @property
+    def respells(self) -> bool:
+        """Whether cells have to be looked at, whatever the file."""
+        return bool(self.na or self.decimal)
+
+    def frame(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A frame of raw cells in which words for nothing are empty, and numbers have a decimal point."""
+        return frame_of_cells({str(name): list(map(self._cell, cells)) for name, cells in frame.items()})
+
+    def _cell(self, cell: Any) -> Any:
+        if isinstance(cell, float):
+            return None if math.isnan(cell) and "nan" in self.na else cell
+        if not isinstance(cell, str):
+            return cell
+        if cell in self.na or cell.strip() in self.na:
+            return None
+        return cell if self.decimal is None else respelled(cell, self.decimal)
+
+
+def separator_of(sample: str, usual: str) -> str:
+    """The separator of a text table: the usual one, unless another alone parts all rows alike.
+
+    >>> separator_of("x;y\\n1,5;2\\n2,5;3\\n", ","), separator_of("x,y\\n1,a;b\\n", ",")
+    (';', ',')
+    """
+    if _width(sample, usual) > 1 or sample[:4].lower() == "sep=":
+        return usual
+    widths = {s: _width(sample, s) for s in _SEPARATORS if s != usual}
+    best = max(widths, key=widths.__getitem__)
+    return best if widths[best] > 1 else usual
+
+
+def _width(sample: str, separator: str) -> int:
+    """The number of cells in every row of some text, 0 where rows differ."""
+    try:
+        widths = {
+            len(row) for row in csv.reader(io.StringIO(sample), delimiter=separator, strict=True) if row
+        }
+    except csv.Error:
+        return 0
+    return widths.pop() if len(widths) == 1 else 0
 
 
 def check_text(start: bytes, name: str) -> None:
@@ -36,7 +138,7 @@ def hint(header: list[str], separator: str) -> str | None:
     """What to do about a header in one cell that another separator would part.
 
     >>> hint(["x;y;z"], ",")
-    "the header is one cell, 'x;y;z', in which ; separates 3. Save the file with commas"
+    "the header is one cell, 'x;y;z', in which ; separates 3. Pass --sep ';'"
     """
     if len(header) != 1:
         return None
@@ -48,5 +150,5 @@ def hint(header: list[str], separator: str) -> str | None:
     if counts[best] < 2:
         return None
     shown = "a tab" if best == "\t" else best
-    remedy = "Let its name end in .tsv" if best == "\t" else "Save the file with commas"
+    remedy = "Pass --sep tab" if best == "\t" else f"Pass --sep '{best}'"
     return f"the header is one cell, {cell[:40]!r}, in which {shown} separates {counts[best]}. {remedy}"

@@ -31,6 +31,7 @@ from metamodal.data.schema import infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import PARTS, Plan, part_of
 from metamodal.data.table import frame_of_cells
+from metamodal.data.text_files import TextFormat
 from metamodal.data.triples import read_triples
 from metamodal.data.unreadable import without_unreadable
 from metamodal.errors import MetamodalError
@@ -53,6 +54,10 @@ def audit(
     triples: str | None = None,
     root: str | Path | None = None,
     plan: Plan | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    na: str | Sequence[str] | None = None,
     seed: int = 0,
 ) -> Audit:
     """All that is wrong with a table, and all to beware of; takes what `read_table` takes.
@@ -82,7 +87,8 @@ def audit(
         time=time,
         target_kind=target_kind,
     )
-    return audited(open_source(source, root), said, plan or Plan(), seed)
+    text = TextFormat.said(sep, decimal, encoding, na)
+    return audited(open_source(source, root, text), said, plan or Plan(), seed)
 
 
 def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch | None = None) -> Audit:

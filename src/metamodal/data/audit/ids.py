@@ -45,6 +45,8 @@ def repeated_ids(dataset: Dataset, columns: dict[str, ColumnCells], report: Repo
     for name, cells in columns.items():
         if cells.kind not in ("tabular", "text") or cells.column.role not in ("modality", "ignored"):
             continue
+        if cells.column.convention is not None:  # an amount or a date, which may stand twice
+            continue
         at = np.flatnonzero(cells.states == PRESENT).tolist()
         column = dataset.frame[name].tolist()
         values = [_id(column[i]) for i in at]

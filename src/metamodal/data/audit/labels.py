@@ -13,7 +13,7 @@ from metamodal.data.audit.cells import ABSENT, PRESENT, ColumnCells
 from metamodal.data.audit.findings import Balance, Coverage, Finding, some
 from metamodal.data.dataset import Dataset
 from metamodal.data.problems import Problem, Report, short
-from metamodal.data.target_kinds import flag_of, is_empty, labels_of, target_number
+from metamodal.data.target_kinds import flag_of, is_empty, labels_of, number_in
 
 __all__ = [
     "balance",
@@ -54,8 +54,9 @@ def odd_targets(dataset: Dataset, report: Report) -> None:
     """Reports cells of labels or numbers that are neither."""
     numbers = dataset.schema.target_kind == "numbers"
     for column in dataset.schema.targets:
+        written = dataset.schema.conventions.get(column)
         for number, cell in zip(dataset.numbers, dataset.frame[column]):
-            known = target_number(cell) is not None if numbers else _is_label(cell)
+            known = number_in(cell, written) is not None if numbers else _is_label(cell)
             if not known and not is_empty(cell):
                 what = "no number" if numbers else "no label: neither a list of strings nor 0 or 1"
                 report(

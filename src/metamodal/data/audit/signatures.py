@@ -16,6 +16,7 @@ __all__ = ["LOOK", "Signature", "grid", "signature", "text_key"]
 LOOK = 16
 """Side of the thumbnail by which pictures and sounds are compared."""
 _SIDE = 32
+_STRIP = 4096  # frames that are transformed at a time
 _FRAME = 256  # samples of a spectrogram's window
 
 
@@ -78,13 +79,21 @@ def _wave(value: Any) -> np.ndarray | None:
 
 
 def _spectrogram(wave: np.ndarray) -> np.ndarray:
-    """Loudness over time and frequency, 60 decibels down from the loudest, as bytes."""
-    wave = wave.astype(np.float32)
+    """Loudness over time and frequency, 60 decibels down from the loudest, as bytes.
+
+    A long sound is transformed in strips: its windows overlap, and together take many times its memory.
+    """
+    wave = wave.astype(np.float32, copy=False)
     steps = np.lib.stride_tricks.sliding_window_view(wave, _FRAME)[:: _FRAME // 2]
-    power = np.abs(np.fft.rfft(steps * _window(), axis=1)) ** 2
-    decibels = 10 * np.log10(np.maximum(power, 1e-12))
-    loud = (decibels - decibels.max()) / 60 + 1
-    return (255 * loud.clip(0, 1)).astype(np.uint8).T
+    decibels = np.empty((len(steps), _FRAME // 2 + 1), np.float32)
+    strips = [slice(at, at + _STRIP) for at in range(0, len(steps), _STRIP)]
+    for strip in strips:
+        power = np.abs(np.fft.rfft(steps[strip] * _window(), axis=1)) ** 2
+        decibels[strip] = 10 * np.log10(np.maximum(power, 1e-12))
+    loudest, loud = decibels.max(), np.empty(decibels.shape, np.uint8)
+    for strip in strips:
+        loud[strip] = 255 * ((decibels[strip] - loudest) / 60 + 1).clip(0, 1)
+    return loud.T
 
 
 @cache

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from metamodal.data.cells import date_of, is_absent, number_of
+from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.identity import flag_word, name_of
 from metamodal.data.modalities.dates import DateColumn
 from metamodal.data.modalities.protocol import CellError, modalities
@@ -39,7 +40,8 @@ class Tabular:
     be measured, and is ±4. True and false are the numbers 1 and 0, however they are written: `flags`
     are the columns that hold nothing else, and `words` those of them in which some cell is written as a
     word. A date column is described by `DateColumn`; its record is
-    (name, centre, scale, cycles). A category is one-hot over the training levels; an unseen level
+    (name, centre, scale, cycles). Strings in a column of `conventions`, by records (name, decimal, group, unit,
+    order), are read as numbers or dates in its `Convention`. A category is one-hot over the training levels; an unseen level
     and an absent one are both all zeros.
     """
 
@@ -49,6 +51,7 @@ class Tabular:
     limits: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    conventions: tuple[tuple[str, str, str, str, str], ...] = ()
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> dict[str, float | str | None]:
@@ -61,12 +64,22 @@ class Tabular:
         return {str(name): _scalar(str(name), value) for name, value in record.items()}
 
     @classmethod
-    def fit(cls, values: Sequence[dict[str, float | str | None]], limits: tuple[str, ...] = ()) -> Tabular:
+    def fit(
+        cls,
+        values: Sequence[dict[str, float | str | None]],
+        limits: tuple[str, ...] = (),
+        conventions: tuple[tuple[str, str, str, str, str], ...] = (),
+    ) -> Tabular:
         """Which columns are numbers, dates and categories, and their scales and levels.
 
         Args:
             limits: the columns whose infinities stand for values beyond the limits of detection.
+            conventions: how numbers and dates are written in columns where they are not plain.
         """
+        there = {name for value in values for name in value}
+        conventions = tuple(record for record in conventions if record[0] in there)
+        written = _by_name(conventions)
+        values = [_in_convention(value, written) for value in values]
         numbers, dates, categories, flags, words_ = [], [], [], [], []
         for name in dict.fromkeys(name for value in values for name in value):
             cells = [value.get(name) for value in values]
@@ -92,9 +105,10 @@ class Tabular:
                 counted = Counter(words)
                 levels = sorted(counted, key=lambda level: (-counted[level], level))
                 categories.append((name, tuple(levels[:_MAX_LEVELS])))
-        there = {name for value in values for name in value}
         beyond = tuple(c for c in limits if c in there)
-        return cls(tuple(numbers), tuple(categories), tuple(dates), beyond, tuple(flags), tuple(words_))
+        return cls(
+            tuple(numbers), tuple(categories), tuple(dates), beyond, tuple(flags), tuple(words_), conventions
+        )
 
     def unknown(self, values: Sequence[dict[str, float | str | None]]) -> dict[str, str]:
         """The categories of which these rows have values and none that training knew, each with one value."""
@@ -111,7 +125,9 @@ class Tabular:
         return (width + sum(len(levels) for _, levels in self.categories),)
 
     def tensor(self, values: Sequence[dict[str, float | str | None]]) -> Float[Tensor, "n f"]:
-        return torch.tensor([self._row(value) for value in values]).reshape(len(values), *self.shape)
+        written = _by_name(self.conventions)
+        rows = [self._row(_in_convention(value, written)) for value in values]
+        return torch.tensor(rows).reshape(len(values), *self.shape)
 
     def cells(self, x: Float[Tensor, "n f"]) -> list[dict[str, float | str | None]]:
         """Records in their own units: `None` where an entry is likelier absent, or of a level unseen."""
@@ -169,7 +185,9 @@ class Tabular:
             if number is None and isinstance(cell, str) and name in self.flags:
                 number = flag_word(cell)
             if cell is not None and number is None:
-                raise CellError(f"{name} is {cell!r} where the training rows have numbers. Give a number")
+                raise CellError(
+                    f"{name} is {cell!r} where the training rows have numbers. {_remedy(cell, 'Give a number')}"
+                )
             if number is None:
                 row += [0.0, 0.0]
                 continue
@@ -189,6 +207,34 @@ class Tabular:
             word = None if cell is None else _word(cell)
             row += [float(level == word) for level in levels]
         return row
+
+
+def _by_name(records: Sequence[tuple[str, str, str, str, str]]) -> dict[str, Convention]:
+    return {name: Convention(*fields) for name, *fields in records}
+
+
+def _in_convention(
+    value: dict[str, float | str | None], written: dict[str, Convention]
+) -> dict[str, float | str | None]:
+    """A record whose strings in columns with a convention are numbers, or dates in ISO 8601."""
+    if not written:
+        return value
+    found = dict(value)
+    for name, convention in written.items():
+        cell = value.get(name)
+        if isinstance(cell, str):
+            found[name] = convention.parse(cell)
+            if found[name] is None:
+                raise CellError(
+                    f"{name} is {cell!r} where the training rows have {convention}. {_remedy(cell, 'Write it so')}"
+                )
+    return found
+
+
+def _remedy(cell: float | str, otherwise: str) -> str:
+    if isinstance(cell, str) and cell.strip().lower() in MISSING_WORDS:
+        return f"Pass --na {cell.strip()} if the cell is empty"
+    return otherwise
 
 
 def _difference(a: float, b: float) -> float:
@@ -219,7 +265,8 @@ def _if_there(value: float, there: float) -> float:
 
 def infinite(name: str, value: float) -> CellError:
     """The error of a lone infinity."""
-    return CellError(f"{name} is {value}. Give a finite number, or leave the cell empty")
+    empty = " (or pass --na nan, which reads it as empty)" if math.isnan(value) else ""
+    return CellError(f"{name} is {value}. Give a finite number, or leave the cell empty{empty}")
 
 
 def _scalar(name: str, value: Any) -> float | str | None:
