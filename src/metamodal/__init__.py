@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metamodal.data.audit import audit
     from metamodal.data.dataset import Dataset, read_table
-    from metamodal.errors import ArtifactError, DataError, MetamodalError, OptionError
+    from metamodal.errors import (
+        ArtifactError,
+        DataError,
+        MetamodalError,
+        MetamodalWarning,
+        OptionError,
+        OutputError,
+    )
     from metamodal.estimator import MetaLearner, load
     from metamodal.predictor import Predictor
 
@@ -26,7 +33,9 @@ __all__ = [
     "Dataset",
     "MetaLearner",
     "MetamodalError",
+    "MetamodalWarning",
     "OptionError",
+    "OutputError",
     "Predictor",
     "audit",
     "load",
@@ -39,7 +48,9 @@ _HOMES = {
     "Dataset": "data.dataset",
     "MetaLearner": "estimator",
     "MetamodalError": "errors",
+    "MetamodalWarning": "errors",
     "OptionError": "errors",
+    "OutputError": "errors",
     "Predictor": "predictor",
     "audit": "data.audit",
     "load": "estimator",

@@ -470,7 +470,8 @@ def _encoder(options: argparse._ActionsContainer) -> None:
 
 def _names(text: str) -> list[str]:
     """A list of names as a line of CSV: quotes hold a comma; which spaces belong to names, the table decides."""
-    return next(csv.reader([text.replace(', "', ',"')]), []) if text.strip() else []
+    names = next(csv.reader([text.replace(', "', ',"')]), []) if text.strip() else []
+    return [name for name in names if name.strip()]
 
 
 def _seconds(text: str) -> float:

@@ -288,7 +288,8 @@ def _about(
     single = {r: schema.role(r) for r in ("target", "task", "group", "split", "time")}
     return {
         "source": source.name,
-        "roles": {role: column for role, column in single.items() if column} | {"use": list(features)},
+        "roles": {role: column for role, column in single.items() if column}
+        | {"use": list(features), "kinds": dict.fromkeys(features, "embedding")},
         "modalities": {
             name: {
                 "kind": schema.modalities[name][0],

@@ -137,7 +137,7 @@ def _evaluated(
         tuple(found),
         tuple(rivals),
         Counter() if pooled else confusions(trial),
-        tuple(showcase(trial, e, ground.part, ground.rows) for e in range(3)),
+        tuple(showcase(trial, e, ground.part, ground.rows) for e in range(min(3, protocol.episodes))),
         str(component_record(learners, model.engine.learner)["kind"]),
         bool(model.record) or not model.generic,
         (*notes, *ground.told.notes, *_said_of_retrieval(ground, protocol)),
