@@ -89,7 +89,10 @@ def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, A
             ).engine
     params = {k: v for k, v in tensors.items() if not k.startswith("state")}
     expected = {k: (v.shape, v.dtype) for k, v in engine.initial().items()}
-    if expected != {k: (v.shape, v.dtype) for k, v in without_bridges(params).items()}:
+    held = {k: (v.shape, v.dtype) for k, v in without_bridges(params).items()}
+    if manifest.generic:  # the width of generic features, and so of the population's answer, is the table's
+        held = {k: v for k, v in held.items() if k in expected or ".population." not in k}
+    if expected != held:
         raise ValueError("the tensors do not fit the configuration")
     seen = Seen(**{k: frozenset(v) for k, v in manifest.seen.model_dump().items()})
     return MetaModel(
