@@ -211,7 +211,7 @@ def test_each_command_warns_of_columns_that_mean_two_things_or_are_not_read(
         {
             "x": [f"{i},{i + 100}" for i in range(1, 61)],
             "photo": [f"{i}.heic" for i in range(60)],
-            "n": range(60),
+            "n": [7 * i % 60 for i in range(60)],
             "y": ["a", "b"] * 30,
         }
     )

@@ -152,7 +152,7 @@ def test_the_command_measures_a_model_beside_baselines(cli, trained, shapes_file
     assert all(set(r["recall"]) == {"1", "5", "10"} for r in found)
     assert all(r["recall"]["10"] == {"mean": 1.0, "ci95": 0.0} for r in found)
     page = (tmp_path / "r.html").read_text()
-    assert page.count('class="balance retrieval"') == 1 and "cca: photo → note" in page
+    assert page.count('class="balance retrieval') == 1 and "cca: photo → note" in page
     shown = cli("evaluate", folder, shapes_file, *words)
     assert "retrieval among test rows, 5 draws" in shown.err
     assert sum(" → " in line for line in shown.err.splitlines()) == 60
