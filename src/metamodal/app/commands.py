@@ -69,6 +69,7 @@ def demo(options: Options) -> None:
     """Meta-train on the glyphs of Latin and Greek, evaluate on Georgian and Armenian, report."""
 
     out = Path(options.out)
+    check_artifact_folder(out / "model")
     say = speaker(options)
     say(
         "Drawing the glyphs: Latin and Greek to train on, Cyrillic to choose by, Georgian and Armenian to test."

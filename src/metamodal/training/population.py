@@ -36,9 +36,10 @@ def populated(material: Material, params: Params) -> tuple[Params, float | None]
     """The parameters with a regression of the training rows in them where validation tasks gain by it, and its
     penalty."""
     engine = material.engine
-    if not engine.output.fixed or not _able(engine) or not judges(material.judged_by(_EPISODES)):
+    able = judges(material.judged_by(_EPISODES)) if engine.output.fixed and _able(engine) else []
+    if not able:
         return params, None
-    (judge,) = judges(material.judged_by(_EPISODES))
+    (judge,) = able
     rows = _rows(material, params, material.tasks.train)
     best, chosen = params, None
     score = float(judge(params)[0])
