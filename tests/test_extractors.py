@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from metamodal.data import cache
 from metamodal.data.cache import FeatureStore, feature_store
 from metamodal.data.dataset import read_table
 from metamodal.data.digests import digest
@@ -156,6 +157,27 @@ def test_threads_share_a_store(tmp_path: Path):
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(40)))
+
+
+def test_what_is_merged_away_while_it_is_read_is_found_where_it_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Another thread or process merges segments between the look-up of a vector and its opening."""
+    store, other = FeatureStore("x", tmp_path), FeatureStore("x", tmp_path)
+    for n in range(16):
+        store.add([digest(n)], np.full((1, 2), n, np.float32))
+    loaded = cache._loaded
+
+    def merging(path: Path, *, mapped: bool):
+        if mapped:
+            monkeypatch.setattr(cache, "_loaded", loaded)
+            other.add([digest(99)], np.full((1, 2), 99, np.float32))
+        return loaded(path, mapped=mapped)
+
+    monkeypatch.setattr(cache, "_loaded", merging)
+    got = store.get([digest(n) for n in range(16)])
+    assert cache._loaded is loaded  # a merge came in between
+    assert [v[0] for v in got if v is not None] == list(range(16))
 
 
 def test_a_store_is_one_object_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -19,6 +19,7 @@ __all__ = ["FeatureStore", "cache_folder", "feature_store"]
 _ENTRY = np.dtype([("digest", DIGEST), ("check", "<u8")])
 _SMALL = 4096  # vectors; segments of fewer are merged when there are many
 _MOST_SMALL = 16
+_TRIES = 8  # to read what another is merging
 
 
 def cache_folder() -> Path:
@@ -50,25 +51,37 @@ class FeatureStore:
 
     def get(self, digests: Sequence[bytes]) -> list[np.ndarray | None]:
         """The vector kept for each digest, `None` where there is none that can be trusted."""
+        found: list[np.ndarray | None] = [None] * len(digests)
+        rest = list(range(len(digests)))
+        for _ in range(_TRIES):
+            rest = self._read(digests, rest, found)
+            if not rest:
+                break
+        return found
+
+    def _read(self, digests: Sequence[bytes], rest: list[int], found: list[np.ndarray | None]) -> list[int]:
+        """Fill in what is `found`; where a segment was merged away before it was opened: ask again."""
         with self._lock:
             self._refresh()
-            places = [self._places.get(_key(digest)) for digest in digests]
+            places = {i: self._places.get(_key(digests[i])) for i in rest}
+            index = dict(self._index)
         opened: dict[Path, np.ndarray | None] = {}
-        found: list[np.ndarray | None] = []
-        for digest, place in zip(digests, places):
+        again = []
+        for i, place in places.items():
             if place is None:
-                found.append(None)
                 continue
             path, row = place
             if path not in opened:
                 opened[path] = _loaded(_vectors_of(path), mapped=True)
-            held, index = opened[path], self._index.get(path)
-            good = held is not None and index is not None and _is_sound(held, row, index[row])
-            found.append(np.array(held[row]) if good and held is not None else None)
-            if not good:
+            held = opened[path]
+            if held is not None and _is_sound(held, row, index[path][row]):
+                found[i] = np.array(held[row])
+            elif not path.exists():
+                again.append(i)
+            else:
                 with self._lock:
-                    self._places.pop(_key(digest), None)
-        return found
+                    self._places.pop(_key(digests[i]), None)
+        return again
 
     def add(self, digests: Sequence[bytes], vectors: np.ndarray) -> None:
         """Keep these vectors `(n, width)` on disk."""
