@@ -18,7 +18,7 @@ from conftest import hidden_table
 from metamodal.artifact import load_artifact
 from metamodal.config import parse
 from metamodal.data.dataset import read_table
-from metamodal.errors import ArtifactError
+from metamodal.errors import ArtifactError, OutputError
 from metamodal.experiment import Experiment, run
 from metamodal.manifest import is_artifact
 from metamodal.predictor import MetaModel
@@ -182,3 +182,35 @@ def test_an_option_that_contradicts_the_weights_is_refused_and_the_model_stays(
 def test_resuming_without_a_model_says_so(rows: Path, tmp_path: Path, cli):
     done = cli("train", rows, "--target", "label", "--out", tmp_path / "run", "--resume")
     assert done.code == ArtifactError.exit_code and "no artifact" in done.err
+
+
+@pytest.mark.parametrize("name", ["report.html", "metrics.jsonl"])
+def test_a_folder_with_others_files_of_a_runs_names_is_left_as_it_is(
+    rows: Path, tmp_path: Path, cli, name: str
+):
+    (tmp_path / name).write_text('{"theirs": 1}\n')
+    done = cli("train", rows, "--target", "label", "--out", tmp_path, *BRIEF, "train.steps=2")
+    assert done.code == OutputError.exit_code, done.err
+    assert f"holds {name} and no model" in done.err
+    assert (tmp_path / name).read_text() == '{"theirs": 1}\n' and not (tmp_path / "model").exists()
+
+
+def test_a_run_killed_before_its_first_model_can_be_made_again(rows: Path, tmp_path: Path, cli):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "elapsed": 0.1, "loss": 2.0}\n')
+    done = cli("train", rows, "--target", "label", "--out", tmp_path, *BRIEF, "train.steps=2")
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("command", ["predict", "schema", "encode", "audit", "evaluate"])
+def test_a_table_is_never_replaced_by_what_is_made_of_it(tmp_path: Path, cli, command: str):
+    table = tmp_path / "pets.csv"
+    table.write_text("size,pet\n1,cat\n2,cat\n8,dog\n9,dog\n")
+    predictor = tmp_path / "predictor"
+    assert cli("adapt", "none", table, "--target", "pet", "--out", predictor).code == 0
+    before = table.read_bytes()
+    flag = {"audit": "--html", "evaluate": "--report"}.get(command, "--out")
+    first = {"predict": [predictor], "evaluate": ["none"]}.get(command, [])
+    again = tmp_path / "." / "pets.csv"
+    done = cli(command, *first, table, flag, f"{again.parent}/./pets.csv")
+    assert done.code in (2, 3) and table.read_bytes() == before
+    assert "is the table that is read. Name another file" in done.err

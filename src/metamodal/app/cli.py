@@ -126,7 +126,24 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         )
     if assignments:
         options.overrides += assignments
+    _check_outputs(options)
     return options
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """OptionError where what is read would be overwritten."""
+    for flag in ("out", "report", "html"):
+        output = getattr(options, flag, None)
+        for name in ("table", "against", "classes", "triples"):
+            source = getattr(options, name, None)
+            if isinstance(output, str) and isinstance(source, str) and _are_one_file(output, source):
+                raise OptionError(f"--{flag} {output}: is the {name} that is read. Name another file.")
+
+
+def _are_one_file(one: str, other: str) -> bool:
+    with suppress(OSError, ValueError):
+        return os.path.samefile(one, other)
+    return False
 
 
 class _Parser(argparse.ArgumentParser):

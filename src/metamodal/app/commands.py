@@ -19,7 +19,7 @@ from metamodal.app.arguments import (
 )
 from metamodal.app.auditing import audit
 from metamodal.app.predicting import Predicting, names_in_json
-from metamodal.app.resuming import resumed
+from metamodal.app.resuming import check_run_folder, resumed
 from metamodal.app.speech import one_task_hint, print_json, results_bar, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.app.translating import translated_document, translated_frame
@@ -69,7 +69,7 @@ def demo(options: Options) -> None:
     """Meta-train on the glyphs of Latin and Greek, evaluate on Georgian and Armenian, report."""
 
     out = Path(options.out)
-    check_artifact_folder(out / "model")
+    check_run_folder(out)
     say = speaker(options)
     say(
         "Drawing the glyphs: Latin and Greek to train on, Cyrillic to choose by, Georgian and Armenian to test."
@@ -111,9 +111,7 @@ def train(options: Options) -> int:
     """Meta-train; leaves DIR/model, DIR/report.html and DIR/metrics.jsonl."""
     out = Path(options.out)
     experiment = said_experiment(options)
-    check_artifact_folder(out / "model")
-    for name in ("report.html", "metrics.jsonl"):
-        check_file(out / name)
+    check_run_folder(out)
     say, start = speaker(options), None
     if options.resume:
         start = _loaded_model(options, str(out / "model"))

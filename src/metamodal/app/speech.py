@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,11 +29,11 @@ def speaker(options: argparse.Namespace) -> Callable[[str], None]:
 
 def one_task_hint(name: str, table: Dataset) -> str:
     """What to do with a table that is one task."""
-    targets = ",".join(table.schema.targets)
+    said = shlex.join([name, "--target", ",".join(table.schema.targets)])
     return (
-        f"this table is one task (no task column): metamodal adapt none {name} --target {targets} --out PREDICTOR learns "
-        f"from all of its rows, and metamodal evaluate none {name} --target {targets} --full measures that. Training learns "
-        "how to learn other tasks like it, and its scores are of few rows"
+        f"this table is one task (no task column): metamodal adapt none {said} --out PREDICTOR learns from all of its "
+        f"rows, and metamodal evaluate none {said} --full measures that. Training learns how to learn other tasks like "
+        "it, and its scores are of few rows"
     )
 
 
