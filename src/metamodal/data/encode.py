@@ -108,10 +108,8 @@ class Preprocessor:
         """A warning of the columns that were read in training and that a table lacks, with the nearest it has."""
         there = dict.fromkeys(map(str, dataset.frame.columns))
         wanted = {column for _, columns in self.wanted.values() for column in columns}
-        roles = {
-            column.name for column in dataset.schema.columns if column.role not in ("modality", "ignored")
-        }
-        others = [name for name in there if name not in wanted | roles]
+        taken = wanted | {c.name for c in dataset.schema.columns if c.role not in ("modality", "ignored")}
+        others = [name for name in there if name not in taken]
         gone = sorted(wanted - set(there))
         if gone:
             more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""

@@ -115,15 +115,20 @@ class Roles:
 
 def _columns_of(pieces: tuple[str, ...], known: set[str]) -> tuple[str, ...]:
     """The columns that pieces of a comma-separated list name, put together again where a name has commas."""
-    rest: dict[int, tuple[str, ...]] = {len(pieces): ()}  # what the pieces from a place on name
-    for at in reversed(range(len(pieces))):
-        for end in range(at + 1, min(len(pieces), at + _PIECES) + 1):
+    after: dict[int, tuple[str | None, int]] = {}  # the column that starts at a piece, and the next one's piece
+    last = len(pieces)
+    for at in reversed(range(last)):
+        for end in range(at + 1, min(last, at + _PIECES) + 1):
             text = ",".join(pieces[at:end])
             name = next((n for n in (text, text.strip()) if n in known), None)
-            if end in rest and (name is not None or not text.strip()):
-                rest[at] = (name, *rest[end]) if name is not None else rest[end]
+            if (end == last or end in after) and (name is not None or not text.strip()):
+                after[at] = (name, end)
                 break
-    return rest.get(0) or tuple(piece.strip() if piece not in known else piece for piece in pieces)
+    names, at = [], 0
+    while at in after:
+        name, at = after[at]
+        names += [] if name is None else [name]
+    return tuple(names) or tuple(piece.strip() if piece not in known else piece for piece in pieces)
 
 
 def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:

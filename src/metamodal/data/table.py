@@ -36,7 +36,7 @@ def from_dataframe(frame: pd.DataFrame) -> pd.DataFrame:
     names = [str(c) for c in frame.columns]
     check_names(names, "DataFrame", frame.columns)
     return frame_of_cells(
-        {name: [canonical(cell) for cell in frame.iloc[:, at]] for at, name in enumerate(names)}
+        {name: [canonical(cell) for cell in column] for name, (_, column) in zip(names, frame.items())}
     )
 
 
@@ -77,7 +77,7 @@ def frame_of_cells(columns: dict[str, list[Any]]) -> pd.DataFrame:
         for i, cell in enumerate(cells):
             array[i] = checked(cell)
         arrays[name] = array
-    return pd.DataFrame({n: pd.Series(a, dtype=object) for n, a in arrays.items()})
+    return pd.DataFrame(arrays, dtype=object)
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:
