@@ -214,3 +214,16 @@ def test_a_table_is_never_replaced_by_what_is_made_of_it(tmp_path: Path, cli, co
     done = cli(command, *first, table, flag, f"{again.parent}/./pets.csv")
     assert done.code in (2, 3) and table.read_bytes() == before
     assert "is the table that is read. Name another file" in done.err
+
+
+def test_a_reader_that_has_read_enough_ends_the_command_in_silence(tmp_path: Path, cli):
+    table, predictor = tmp_path / "pets.csv", tmp_path / "predictor"
+    table.write_text("size,pet\n" + "1,cat\n9,dog\n" * 20_000)
+    (tmp_path / "few.csv").write_text("size,pet\n1,cat\n2,cat\n8,dog\n9,dog\n")
+    assert cli("adapt", "none", tmp_path / "few.csv", "--target", "pet", "--out", predictor).code == 0
+    command = [sys.executable, "-m", "metamodal", "predict", str(predictor), str(table)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 1

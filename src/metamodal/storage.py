@@ -53,6 +53,8 @@ def explained(path: Path | str) -> Iterator[None]:
     """An error of the file system as one that names the path and the remedy."""
     try:
         yield
+    except BrokenPipeError:  # nobody reads on: no fault of a place
+        raise
     except OSError as error:
         reason = _REMEDIES.get(error.errno or 0)
         if reason is None:
