@@ -222,8 +222,8 @@ def test_a_reader_that_has_read_enough_ends_the_command_in_silence(tmp_path: Pat
     (tmp_path / "few.csv").write_text("size,pet\n1,cat\n2,cat\n8,dog\n9,dog\n")
     assert cli("adapt", "none", tmp_path / "few.csv", "--target", "pet", "--out", predictor).code == 0
     command = [sys.executable, "-m", "metamodal", "predict", str(predictor), str(table)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None and process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.stderr.read() == b"" and process.wait() == 1
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 1

@@ -115,7 +115,9 @@ class Roles:
 
 def _columns_of(pieces: tuple[str, ...], known: set[str]) -> tuple[str, ...]:
     """The columns that pieces of a comma-separated list name, put together again where a name has commas."""
-    after: dict[int, tuple[str | None, int]] = {}  # the column that starts at a piece, and the next one's piece
+    after: dict[
+        int, tuple[str | None, int]
+    ] = {}  # the column that starts at a piece, and the next one's piece
     last = len(pieces)
     for at in reversed(range(last)):
         for end in range(at + 1, min(last, at + _PIECES) + 1):
