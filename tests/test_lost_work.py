@@ -33,7 +33,7 @@ BRIEF = [
     "train.patience=1000",
     "learner=ridge",
 ]
-KILLS = 3  # of each signal; the moments are drawn anew from the process number
+KILLS = int(os.environ.get("METAMODAL_TEST_KILLS", "3"))  # of each signal; the moments are drawn anew
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,8 @@ def written(folder: Path, suffix: str) -> Path:
             sink.write_table(table, max_chunksize=9)
     elif suffix in (".jsonl", ".ndjson"):
         path.write_text("\n".join(map(json.dumps, ROWS)))
+    elif suffix == ".json":
+        path.write_text(json.dumps(ROWS, indent=1))
     elif suffix == ".tar":
         with tarfile.open(path, "w") as archive:
             for row in ROWS:
@@ -246,3 +248,26 @@ def test_damaged_files_and_noise_raise_only_the_project_s_own_errors(
                 assert len(frame) == len(numbers) > 0
         except MetamodalError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[{"n": 1}, 2]', r"t.json row 2: int where an object is needed. Write \{\"column\": value\}"),
+        ('[{"n": 1}, {', "t.json: not JSON .*. Write it again"),
+        ("[]", "t.json: the table has no rows"),
+        ("[" * 3000, "t.json"),
+    ],
+)
+def test_an_array_that_is_no_table_is_refused(tmp_path: Path, text: str, words: str):
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(DataError, match=words):
+        open_source(tmp_path / "t.json").whole()
+
+
+def test_a_json_file_of_one_object_a_line_is_read_so_and_in_a_folder_it_is_no_table(tmp_path: Path):
+    (tmp_path / "t.json").write_text("\n".join(map(json.dumps, ROWS)))
+    assert plain(open_source(tmp_path / "t.json").whole().frame) == ROWS
+    (tmp_path / "t.json").write_text("{}")
+    written(tmp_path, ".csv")
+    assert len(open_source(tmp_path).whole().numbers) == len(ROWS)

@@ -124,6 +124,7 @@ class MetaLearner:
         support: pd.DataFrame | Dataset | None = None,
         describe: Mapping[str, Any] | None = None,
         prior: str = "auto",
+        unreadable: str = "error",
     ) -> Predictor:
         """A predictor from a handful of labelled rows, and from descriptions of classes by label.
 
@@ -132,13 +133,14 @@ class MetaLearner:
         Args:
             prior: how frequent classes are: `balanced`, `support` (as in the support rows), or `auto`: as in the
                 support where it is a sample of 20 rows or more with unequal counts, else balanced.
+            unreadable: whether a cell that cannot be read is an `error` or counts as `absent`.
         """
         if self.model is not None:
-            return self.model.adapt(support, describe=describe, prior=prior)
+            return self.model.adapt(support, unreadable, describe=describe, prior=prior)
         if describe or support is None:
             raise OptionError("MetaLearner: descriptions are of use to a trained model. Call fit first.")
         data = self._labelled(support)
-        return self._untrained(data).adapt(data, prior=prior)
+        return self._untrained(data, unreadable).adapt(data, unreadable, prior=prior)
 
     def score(self, data: Dataset, *, episodes: int = 600, way: int = 5, shot: int = 1) -> float:
         """The mean score of few-shot episodes drawn from all rows of `data`, e.g. `table.test`.
@@ -196,10 +198,10 @@ class MetaLearner:
         learner.model = model
         return learner
 
-    def _untrained(self, data: Dataset) -> MetaModel:
+    def _untrained(self, data: Dataset, unreadable: str = "error") -> MetaModel:
         network = self.experiment.model
         encoders = open_encoders(network.encoders, [], data.schema)
-        return untrained(data, self.experiment.build_learner(), encoders=encoders)
+        return untrained(data, self.experiment.build_learner(), unreadable, encoders)
 
     def _trained(self, purpose: str) -> MetaModel:
         if self.model is None:

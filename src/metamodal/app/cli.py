@@ -25,7 +25,7 @@ from metamodal.errors import DataError, MetamodalError, MetamodalWarning, Option
 __all__ = ["main", "parsed", "parser"]
 
 _TABLE = (
-    "a Parquet, Arrow, CSV, TSV, JSONL, Excel, OpenDocument or WebDataset file; a folder of them, of files sorted by class, or that "
+    "a Parquet, Arrow, CSV, TSV, JSON, JSONL, Excel, OpenDocument or WebDataset file; a folder of them, of files sorted by class, or that "
     "the datasets library saved; - for standard input; or the word glyphs (embedded data)"
 )
 _MODEL = "a folder that train wrote, or the word none: generic features, no training"

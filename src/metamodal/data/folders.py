@@ -93,7 +93,9 @@ def shards_of(folder: Path) -> list[Path]:
             if not path.is_file():
                 raise DataError(f"{path}: missing, though {ABOUT} names it. Encode the table again.")
         return named
-    files = sorted(p for p in folder.iterdir() if ending_of(p) in FORMATS and not p.name.startswith("."))
+    # A .json in a folder is more often what somebody noted about the tables than one of them.
+    endings = FORMATS.keys() - {".json"}
+    files = sorted(p for p in folder.iterdir() if ending_of(p) in endings and not p.name.startswith("."))
     endings = sorted({ending_of(p) for p in files})
     if len(endings) > 1:
         raise DataError(

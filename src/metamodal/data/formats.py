@@ -61,7 +61,10 @@ def sniffed(data: bytes) -> str:
         return ".parquet"
     if data[:6] == b"ARROW1" or data[:4] == b"\xff\xff\xff\xff":
         return ".arrow"
-    return ".jsonl" if data.lstrip()[:1] == b"{" else ".csv"
+    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start[:1] == b"[" and start[1:].lstrip()[:1] in (b"{", b"]"):
+        return ".json"
+    return ".jsonl" if start[:1] == b"{" else ".csv"
 
 
 def _parquet(file: Path | bytes, name: str, rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
@@ -234,16 +237,51 @@ def _jsonl(file: Path | bytes, name: str, rows: int, report: Report, text: TextF
                 except (ValueError, RecursionError) as error:
                     report(Problem(number, None, short(line), f"not JSON ({error}). Fix the line"))
                     continue
-                if not isinstance(record, dict):
-                    found = f"{type(record).__name__} where an object is needed"
-                    report(Problem(number, None, short(line), f'{found}. Write {{"column": value}}'))
-                    continue
-                yield number, record
+                if isinstance(record, dict):
+                    yield number, record
+                else:
+                    report(_no_object(number, record))
 
     try:
         yield from chunked(records(), [], rows)
     except UnicodeDecodeError as error:
         raise _undecoded(file, name, encoding, error) from None
+
+
+def _json(file: Path | bytes, name: str, rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
+    """An array of objects; a file of one object a line, as many tools end it so, too."""
+    with _opened(file) as stream:
+        if sniffed(stream.read(1 << 12)) != ".json":
+            yield from _jsonl(file, name, rows, report, text)
+            return
+    encoding = text.encoding or "utf-8-sig"
+    with _opened(file) as stream:
+        data = stream.read(limits().bytes + 1)
+    if len(data) > limits().bytes:
+        raise DataError(
+            f"{name}: larger than the cap of {limits().bytes} bytes. Write one object a line (.jsonl), which is read "
+            "in parts, or raise the cap (data.limits.bytes)."
+        )
+    try:
+        found = json.loads(data.decode(encoding))
+    except UnicodeDecodeError as error:
+        raise _undecoded(file, name, encoding, error) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name}: not JSON ({_first_line(error)}). Write it again.") from None
+
+    def records() -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, record in enumerate(found, 1):
+            if isinstance(record, dict):
+                yield number, record
+            else:
+                report(_no_object(number, record))
+
+    yield from chunked(records(), [], rows)
+
+
+def _no_object(number: int, record: Any) -> Problem:
+    found = f"{type(record).__name__} where an object is needed"
+    return Problem(number, None, short(json.dumps(record)), f'{found}. Write {{"column": value}}')
 
 
 def _workbook(file: Path | bytes, name: str, rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
@@ -340,6 +378,7 @@ FORMATS: dict[str, Format] = {
     ".feather": _arrow,
     ".csv": _delimited(","),
     ".tsv": _delimited("\t"),
+    ".json": _json,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".csv.gz": _delimited(","),
