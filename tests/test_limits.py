@@ -28,6 +28,7 @@ from metamodal.data.modalities.hashing import hashed_counts
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.modalities.series import _nearest
 from metamodal.data.reading import read_cells
+from metamodal.data.source import open_source
 from metamodal.errors import DataError, OptionError
 from metamodal.experiment import Experiment
 
@@ -276,3 +277,51 @@ def test_caps_are_an_option_of_a_table_and_of_training(tmp_path: Path):
     assert options.limits.seconds == 3 and len(read_cells(options.read()).values["sound"]) == 2
     with pytest.raises(OptionError, match="limits.second: no such option"):
         parse(Experiment, override({}, ["data.limits.second=3"]))
+
+
+def _views_of_one(size: int, rows: int) -> pa.Array:
+    """Texts of which every row is the first, held once."""
+    views = pa.array(["a" * size] + ["b"] * (rows - 1), pa.string_view())
+    _, entries, *rest = views.buffers()
+    copied = np.frombuffer(entries, np.uint8).reshape(-1, 16).copy()
+    copied[:] = copied[0]
+    return pa.Array.from_buffers(pa.string_view(), rows, [None, pa.py_buffer(copied), *rest])
+
+
+def _shared_lists(numbers: int, rows: int) -> pa.Array:
+    zeros = pa.array(np.zeros(rows, np.int32))
+    return pa.ListViewArray.from_arrays(zeros, pa.array([numbers] * rows, pa.int32()), np.zeros(numbers))
+
+
+def _coded_lists(numbers: int, rows: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([[0] * numbers]))
+
+
+@pytest.mark.parametrize("compression", [None, "zstd", "lz4"])
+@pytest.mark.parametrize("new", [pa.ipc.new_file, pa.ipc.new_stream])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pa.array(["a" * 1_000_000] * 4),
+        lambda: _views_of_one(100_000, 100),
+        lambda: _shared_lists(20_000, 100),
+        lambda: _coded_lists(20_000, 100),
+    ],
+    ids=["compressed", "views", "list views", "dictionary of lists"],
+)
+def test_an_arrow_file_that_unpacks_to_much_more_than_it_is_is_refused(make, new, compression, tmp_path):
+    table = pa.table({"t": make()})
+    with new(
+        str(tmp_path / "t.arrow"), table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)
+    ) as sink:
+        sink.write_table(table)
+    caps = Limits(bytes=3_000_000)
+    if compression is None and pa.types.is_string(table["t"].type):  # it is as large as it says
+        with within(caps):
+            assert len(open_source(tmp_path / "t.arrow").whole().numbers) == 4
+        return
+    with (
+        within(caps),
+        pytest.raises(DataError, match=r"t.arrow: \d+ bytes of it unpack to \d+, above the cap of 3000000"),
+    ):
+        open_source(tmp_path / "t.arrow").whole()

@@ -22,6 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from metamodal.data.arrow_files import arrow_batches
 from metamodal.data.cells import parsed
 from metamodal.data.limits import limits
 from metamodal.data.parquet import affordable, parquet_frames
@@ -82,16 +83,9 @@ def _arrow(file: Path | bytes, name: str, rows: int, report: Report, text: TextF
     """Arrow's file format (Feather) or its stream format (what `datasets` keeps on disk)."""
     try:
         source = pa.BufferReader(file) if isinstance(file, bytes) else pa.memory_map(str(file))
-        reader: Any
-        try:
-            reader = pa.ipc.open_file(source)
-            batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
-        except pa.ArrowInvalid:
-            source.seek(0)
-            reader = pa.ipc.open_stream(source)
-            batches = iter(reader)
+        schema, batches = arrow_batches(source, name)
         pieces = (batch.slice(at, rows) for batch in batches for at in range(0, batch.num_rows, rows))
-        yield from _of_batches(pieces, reader.schema, name)
+        yield from _of_batches(pieces, schema, name)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{name}: not a readable Arrow file ({_first_line(error)}). Write it again."
