@@ -127,11 +127,14 @@ def frame_at_random(rng: np.random.Generator) -> pd.DataFrame:
         labels = [["a", "b", "c"], [0, 1], [True, False], ["a;b", "b", "a"], [0.5, 1.25, 3.0]]
         pool = labels[int(rng.integers(len(labels)))]
         columns[names.index("y")] = [pool[int(rng.integers(len(pool)))] for _ in range(rows)]
-    cells = np.empty((rows, len(names)), dtype=object)
-    for i, values in enumerate(columns):
-        for j, value in enumerate(values):
-            cells[j, i] = value
-    return pd.DataFrame(cells, columns=pd.Index(names, dtype=object))
+    arrays = {}
+    for at, cells in enumerate(columns):
+        arrays[at] = np.empty(rows, dtype=object)
+        for row, cell in enumerate(cells):
+            arrays[at][row] = cell
+    frame = pd.DataFrame(arrays, dtype=object)
+    frame.columns = pd.Index(names, dtype=object)
+    return frame
 
 
 def written_at_random(frame: pd.DataFrame, folder: Path, rng: np.random.Generator) -> Path | None:
@@ -238,7 +241,12 @@ def artifacts(folder: Path) -> list[tuple[Path, pd.DataFrame]]:
         model.save(folder / name)
         support = rows.assign(y=targets["classes"])
         model.adapt(support).save(folder / f"{name}_adapted")
-    return [(path, rows) for path in sorted(folder.iterdir())]
+    made = [(path, rows) for path in sorted(folder.iterdir())]
+    from conftest import nine_kinds_table  # late: it has every call checked that is imported after it
+
+    every = nine_kinds_table(3, 4)
+    mm.MetaLearner(data__target="label").adapt(every).save(folder / "nine_kinds")
+    return [*made, *[(folder / "nine_kinds", every.drop(columns="label")[:2])] * 3]
 
 
 LEAVES: list[Any] = [None, True, False, 0, -1, 1, 2, 10**9, 10**400, -(10**30), 1e308, float("nan"), float("inf"), "", "x",
@@ -271,7 +279,9 @@ def damage_config(config: dict[str, Any], rng: np.random.Generator) -> None:
         try:
             parent, name = at(config, path[:-1]), path[-1]
             value = parent[name]
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, IndexError, TypeError):  # what the damage before left no place for
+            continue
+        if not isinstance(parent, (dict, list)):
             continue
         kind = int(rng.integers(6))
         if kind == 0:

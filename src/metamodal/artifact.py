@@ -105,6 +105,8 @@ def _predictor(model: MetaModel, manifest: Manifest, tensors: Mapping[str, Tenso
     assert part is not None
     state = unflattened(part.state, tensors)
     predictor = Predictor(model, state, tuple(part.labels), tuple(part.shift), tuple(part.thresholds))
+    if model.targets.outputs and predictor.labels != model.targets.names:
+        raise ValueError(f"the outputs are {model.targets.names}, the labels {predictor.labels}")
     width = predictor.outputs
     if width != len(predictor.labels):
         raise ValueError(f"{len(predictor.labels)} labels for {width} outputs")

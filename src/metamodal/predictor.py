@@ -283,11 +283,11 @@ class MetaModel:
         chances = output.link(logits[known]).double().numpy()
         return replace(predictor, thresholds=thresholds(chances, support.targets[known].numpy() > 0.5))
 
-    def blank(self) -> Batch:
-        """One row without any modality or target."""
-        inputs = {m: torch.zeros(1, *kind.shape) for m, kind in self.preprocessor.fitted.items()}
-        absent = {m: torch.zeros(1, dtype=torch.bool) for m in inputs}
-        batch = Batch(inputs, absent, torch.full((1, self.targets.outputs), torch.nan))
+    def blank(self, rows: int = 1) -> Batch:
+        """Rows without any modality or target."""
+        inputs = {m: torch.zeros(rows, *kind.shape) for m, kind in self.preprocessor.fitted.items()}
+        absent = {m: torch.zeros(rows, dtype=torch.bool) for m in inputs}
+        batch = Batch(inputs, absent, torch.full((rows, self.targets.outputs), torch.nan))
         return self.preprocessor.features(batch) if self.generic else batch
 
 
@@ -334,10 +334,18 @@ class Predictor:
 
     @property
     def outputs(self) -> int:
-        """How many outputs the adapted state answers with: one a label."""
+        """How many outputs the adapted state answers with, one a label: of a row of nothing and one of zeros.
+
+        Raises:
+            ValueError: the state does not answer each row.
+        """
+        nothing = self.model.blank(2)
+        rows = nothing._replace(present={m: torch.tensor([False, True]) for m in nothing.present})
         with torch.no_grad():
-            row = self.model.tokens(self.model.blank())
-            return self.model.engine.predict(self.model.params, self.state, row).shape[-1]
+            logits = self.model.engine.predict(self.model.params, self.state, self.model.tokens(rows))
+        if logits.ndim != 2 or len(logits) != 2:
+            raise ValueError(f"the state answers two rows with {tuple(logits.shape)} numbers")
+        return logits.shape[1]
 
     def save(self, folder: str | Path) -> Path:
         """Write the predictor, its model included, as a folder that `metamodal.load` reads.

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from metamodal.data.arrow_files import arrow_batches
+from metamodal.errors import DataError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -47,7 +50,6 @@ def of_file(path: Path) -> About:
     """What a file says of its columns; a file that cannot be read is left to the reader to refuse."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from pyarrow import feather
 
     suffix = path.suffix.lower()
     if path.name.lower().endswith(_TEXT):
@@ -59,14 +61,18 @@ def of_file(path: Path) -> About:
                 index=_index(pq.read_schema(path)),
             )
         if suffix in (".arrow", ".feather"):
-            with pa.memory_map(str(path)) as source:
-                schema = pa.ipc.open_file(source).schema
-            return About(
-                lambda column: _dtype(feather.read_table(path, columns=[column])), index=_index(schema)
-            )
-    except (pa.ArrowException, OSError):
+            schema, _ = arrow_batches(pa.memory_map(str(path)), path.name)
+            return About(lambda column: _dtype(_arrow_column(path, column)), index=_index(schema))
+    except (pa.ArrowException, OSError, DataError):
         pass
     return About()
+
+
+def _arrow_column(path: Path, column: str) -> pa.Table:
+    import pyarrow as pa
+
+    schema, batches = arrow_batches(pa.memory_map(str(path)), path.name)
+    return pa.Table.from_batches(batches, schema).select([column])
 
 
 def _dtype(column: pa.Table) -> Any:
@@ -76,7 +82,9 @@ def _dtype(column: pa.Table) -> Any:
     kind = column.schema.field(0).type
     try:
         dtype = column.to_pandas().dtypes.iloc[0]
-    except (pa.ArrowException, ValueError, IndexError):  # an index column, a date beyond pandas' range
+    except (
+        Exception
+    ):  # an index column, a date beyond pandas' range; what pandas noted may be damaged in any way
         return None
     kept = isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_extension_array_dtype(dtype)
     same = pa.types.is_integer(kind) == pd.api.types.is_integer_dtype(dtype)  # integers with gaps
@@ -84,5 +92,8 @@ def _dtype(column: pa.Table) -> Any:
 
 
 def _index(schema: pa.Schema) -> frozenset[str]:
-    said = (schema.pandas_metadata or {}).get("index_columns", [])
-    return frozenset(name for name in said if isinstance(name, str) and name in schema.names)
+    try:
+        noted = (schema.pandas_metadata or {}).get("index_columns", [])
+        return frozenset(name for name in noted if isinstance(name, str) and name in schema.names)
+    except (ValueError, AttributeError, TypeError):  # the note is damaged, which costs no cell
+        return frozenset()

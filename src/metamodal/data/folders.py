@@ -94,8 +94,8 @@ def shards_of(folder: Path) -> list[Path]:
                 raise DataError(f"{path}: missing, though {ABOUT} names it. Encode the table again.")
         return named
     # A .json in a folder is more often what somebody noted about the tables than one of them.
-    endings = FORMATS.keys() - {".json"}
-    files = sorted(p for p in folder.iterdir() if ending_of(p) in endings and not p.name.startswith("."))
+    tables = FORMATS.keys() - {".json"}
+    files = sorted(p for p in folder.iterdir() if ending_of(p) in tables and not p.name.startswith("."))
     endings = sorted({ending_of(p) for p in files})
     if len(endings) > 1:
         raise DataError(

@@ -13,6 +13,7 @@ from torch import Tensor
 from metamodal.data.conventions import MISSING_WORDS
 from metamodal.data.dataset import Dataset
 from metamodal.data.label_type import LabelType
+from metamodal.data.modalities.protocol import check_scales
 from metamodal.data.problems import short
 from metamodal.data.string_kinds import na_remedy
 from metamodal.data.target_kinds import LARGEST_TARGET, SEPARATOR, flag_of, is_empty, labels_of, number_in
@@ -36,6 +37,11 @@ class Targets:
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     labels: LabelType = field(default_factory=LabelType)
+
+    def __post_init__(self) -> None:
+        if self.mean or self.scale:
+            check_scales("targets", self.mean, self.scale, *self.scale)
+            check_scales("targets", self.names, self.scale)
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: np.ndarray) -> Targets:

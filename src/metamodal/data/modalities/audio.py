@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from metamodal.data.modalities.aac import decoded_aac
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.mel import mel_power, resampled
-from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 from metamodal.data.modalities.sound import Sound, check_finite, check_length, check_rate, decoded
 
 __all__ = ["Audio"]
@@ -50,6 +50,9 @@ class Audio:
     std: tuple[float, ...]
 
     threaded = True
+
+    def __post_init__(self) -> None:
+        check_scales("audio", self.mean, self.std, self.rate, self.seconds, len(self.mean))
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> Sound:

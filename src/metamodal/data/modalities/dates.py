@@ -33,6 +33,11 @@ class DateColumn:
     scale: float
     cycles: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        unknown = set(self.cycles) - _CYCLES.keys()
+        if unknown:
+            raise ValueError(f"{self.name}: no such cycle as {sorted(unknown)}")
+
     @classmethod
     def fit(cls, name: str, dates: Sequence[datetime]) -> DateColumn:
         days = [_days(d) for d in dates]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 
 __all__ = ["Embedding"]
 
@@ -27,6 +27,9 @@ class Embedding:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_scales("embedding", self.mean, self.std, len(self.mean))
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> np.ndarray:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from metamodal.data.limits import limits
-from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 
 __all__ = ["Graph", "Network", "hashed"]
 
@@ -62,6 +62,9 @@ class Graph:
     labels: tuple[str, ...]
     typed: bool
     weight: float
+
+    def __post_init__(self) -> None:
+        check_scales("graph", self.mean, self.std, self.nodes)
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> Network:

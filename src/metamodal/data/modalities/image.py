@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 from metamodal.data.limits import alone, limits
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
-from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 
 __all__ = ["Image", "check_pixels", "opened_picture", "pixels_of", "read_image", "refusing"]
 
@@ -58,6 +58,11 @@ class Image:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     border: float
+
+    def __post_init__(self) -> None:
+        check_scales("image", self.mean, self.std, self.size)
+        if len(self.mean) not in (1, 3):
+            raise ValueError(f"image: {len(self.mean)} channels")
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from metamodal.data.modalities.cloud import check_cloud, cloud_of_file
 from metamodal.data.modalities.files import file_bytes
-from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 
 __all__ = ["Points"]
 
@@ -44,6 +44,9 @@ class Points:
     log_radius: tuple[float, float]
 
     threaded = True
+
+    def __post_init__(self) -> None:
+        check_scales("points", self.mean, self.std, self.count, self.axes, self.log_radius[1])
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> np.ndarray:

@@ -12,11 +12,19 @@ from torch import Generator, Tensor
 from metamodal.errors import DataError
 from metamodal.registry import Registry
 
-__all__ = ["CellError", "Fitted", "Invertible", "Kind", "Modality", "modalities"]
+__all__ = ["CellError", "Fitted", "Invertible", "Kind", "Modality", "check_scales", "modalities"]
 
 
 class CellError(DataError):
     """A cell that is there but cannot be read; the caller adds file, row and column."""
+
+
+def check_scales(kind: str, centres: Sequence[Any], scales: Sequence[float], *sizes: int | float) -> None:
+    """ValueError unless each centre has a scale of its own, which is not negative, and `sizes` are above zero."""
+    if len(centres) != len(scales):
+        raise ValueError(f"{kind}: {len(centres)} centres and {len(scales)} scales")
+    if any(not scale >= 0 for scale in scales) or any(not size > 0 for size in sizes):
+        raise ValueError(f"{kind}: a scale below zero, or a size of none")
 
 
 @runtime_checkable

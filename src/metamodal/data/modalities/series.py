@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 from metamodal.data.modalities.steps import Steps, read_steps
 
 __all__ = ["Series"]
@@ -45,6 +45,9 @@ class Series:
     symbols: tuple[str, ...] = ()
     gaps: bool = False
     timed: bool = False
+
+    def __post_init__(self) -> None:
+        check_scales("series", self.centre, self.scale, self.length, self.log_steps[1], *self.scale)
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> Steps:

@@ -21,7 +21,7 @@ from metamodal.data.cells import date_of, is_absent, number_of
 from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.identity import flag_word, name_of
 from metamodal.data.modalities.dates import DateColumn
-from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 from metamodal.data.unreadable import Unreadable
 
 __all__ = ["Tabular", "infinite"]
@@ -52,6 +52,12 @@ class Tabular:
     flags: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     conventions: tuple[tuple[str, str, str, str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_scales(
+            "tabular", (), (), *(scale for _, _, scale in self.numbers), *(c.scale for c in self._dates)
+        )
+        _by_name(self.conventions)
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> dict[str, float | str | None]:

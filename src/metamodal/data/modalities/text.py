@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from metamodal.data.limits import limits
 from metamodal.data.modalities.hashing import hashed_counts
-from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 
 __all__ = ["Text"]
 
@@ -32,6 +32,9 @@ class Text:
     """
 
     rarity: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_scales("text", (), (), len(self.rarity))
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> str:

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from metamodal.data.modalities.clip import decoded_clip, picture_frames
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.image import Image
-from metamodal.data.modalities.protocol import CellError, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 
 __all__ = ["Video"]
 
@@ -40,6 +40,9 @@ class Video:
     border: float = 0.0
 
     threaded = True
+
+    def __post_init__(self) -> None:
+        check_scales("video", self.mean, self.std, self.frames, len(self.mean))
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> list[np.ndarray] | np.ndarray:
