@@ -145,14 +145,17 @@ def test_the_public_names_are_exactly_the_promised_ones():
     promised = {
         "audit",
         "ArtifactError",
+        "Classifier",
         "DataError",
         "Dataset",
+        "InputError",
         "MetaLearner",
         "MetamodalError",
         "MetamodalWarning",
         "OptionError",
         "OutputError",
         "Predictor",
+        "Regressor",
         "load",
         "read_table",
     }

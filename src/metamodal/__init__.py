@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from metamodal.errors import (
         ArtifactError,
         DataError,
+        InputError,
         MetamodalError,
         MetamodalWarning,
         OptionError,
@@ -26,17 +27,21 @@ if TYPE_CHECKING:
     )
     from metamodal.estimator import MetaLearner, load
     from metamodal.predictor import Predictor
+    from metamodal.supervised import Classifier, Regressor
 
 __all__ = [
     "ArtifactError",
+    "Classifier",
     "DataError",
     "Dataset",
+    "InputError",
     "MetaLearner",
     "MetamodalError",
     "MetamodalWarning",
     "OptionError",
     "OutputError",
     "Predictor",
+    "Regressor",
     "audit",
     "load",
     "read_table",
@@ -44,14 +49,17 @@ __all__ = [
 
 _HOMES = {
     "ArtifactError": "errors",
+    "Classifier": "supervised",
     "DataError": "errors",
     "Dataset": "data.dataset",
+    "InputError": "errors",
     "MetaLearner": "estimator",
     "MetamodalError": "errors",
     "MetamodalWarning": "errors",
     "OptionError": "errors",
     "OutputError": "errors",
     "Predictor": "predictor",
+    "Regressor": "supervised",
     "audit": "data.audit",
     "load": "estimator",
     "read_table": "data.dataset",

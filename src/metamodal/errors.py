@@ -3,6 +3,7 @@
     MetamodalError
     ├── OptionError      the caller asked for something that does not exist or does not fit   exit code 2
     ├── DataError        a table, or a cell of it, is not what it should be                   exit code 3
+    │   └── InputError   rows or labels given to an estimator of scikit-learn's manner; a ValueError, too
     ├── ArtifactError    a saved model or predictor is missing, damaged or too new            exit code 3
     └── OutputError      a file or folder cannot be written: no space, no permission, taken   exit code 3
 
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 __all__ = [
     "ArtifactError",
     "DataError",
+    "InputError",
     "MetamodalError",
     "MetamodalWarning",
     "OptionError",
@@ -45,6 +47,10 @@ class DataError(MetamodalError):
     """A table or a cell that is not what it should be; names file, row, column and value."""
 
     exit_code = 3
+
+
+class InputError(DataError, ValueError):
+    """Rows or labels that an estimator in scikit-learn's manner cannot use; its tools expect a ValueError."""
 
 
 class ArtifactError(MetamodalError):

@@ -1,0 +1,312 @@
+"""`Classifier` and `Regressor`: one table, one task, columns of any kind, in scikit-learn's manner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    assert_all_finite,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from metamodal.artifact import load_artifact
+from metamodal.config import component, component_record
+from metamodal.data.dataset import read_table
+from metamodal.data.roles import Roles
+from metamodal.errors import DataError, InputError, OptionError
+from metamodal.estimator import MetaLearner
+from metamodal.meta.learners import learners
+from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
+
+__all__ = ["Classifier", "Regressor"]
+
+_UNTRAINED = "per_modality"
+_NESTED = "learner__"
+
+
+class _Supervised(BaseEstimator):
+    """What both have in common: rows of any kind in, one adaptation, answers for rows out."""
+
+    _target_kind: str
+
+    # Any value may be set: as everywhere in scikit-learn, `fit` looks at what it is.
+    def __init__(
+        self, model: Any = "none", *, learner: Any = None, kinds: Any = None, unreadable: Any = "error"
+    ) -> None:
+        self.model = model
+        self.learner = learner
+        self.kinds = kinds
+        self.unreadable = unreadable
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.target_tags.required = True
+        return tags
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters; with `deep` also the learner's options, as `learner__penalty`."""
+        found = super().get_params(deep=False)
+        return found | (_flat(self._record(), _NESTED) if deep and self.learner is not None else {})
+
+    def set_params(self, **params: Any) -> _Supervised:
+        """Change parameters; `learner__penalty=1` changes one option of the learner."""
+        own = {name: value for name, value in params.items() if not name.startswith(_NESTED)}
+        super().set_params(**own)
+        if len(own) < len(params):
+            record = self._record()
+            for name in params.keys() - own.keys():
+                *parents, last = name.removeprefix(_NESTED).split("__")
+                node = record
+                for parent in parents:
+                    node = node.setdefault(parent, {})
+                node[last] = params[name]
+            self.learner = record
+        return self
+
+    def _record(self) -> dict[str, Any]:
+        """The learner's options as a record with its kind; as given, where they do not fit each other."""
+        said = self.learner if self.learner is not None else _UNTRAINED
+        try:
+            return component_record(learners, component(learners, said, "learner"))
+        except (OptionError, TypeError):
+            return dict(said) if isinstance(said, Mapping) else {"kind": said}
+
+    def _adapted(self, frame: pd.DataFrame, y: Any, prior: str) -> Predictor:
+        if self.unreadable not in ("error", "absent"):
+            raise OptionError(f"unreadable={self.unreadable!r}: no such choice. Set 'error' or 'absent'.")
+        if self.kinds is not None and not isinstance(self.kinds, Mapping):
+            raise OptionError(f"kinds={self.kinds!r}: no mapping. Give kinds by column: {{'price': 'text'}}.")
+        with _as_input_error():
+            model = self._trained_model()
+            target = _target_name(model, y, frame)
+            labelled = frame.assign(**{target: pd.Series(y, index=frame.index)})
+            if model is not None:
+                if self.learner is not None:
+                    raise OptionError(
+                        "learner: a trained model has its own. Leave it out, or set model='none'."
+                    )
+                return model.adapt(dataset_of(labelled, model.roles), self.unreadable, prior=prior)
+            data = read_table(
+                labelled, target=target, target_kind=self._target_kind, kinds=dict(self.kinds or {})
+            )
+            learner = component(learners, self.learner if self.learner is not None else _UNTRAINED, "learner")
+            return untrained(data, learner, self.unreadable).adapt(data, self.unreadable, prior=prior)
+
+    def _trained_model(self) -> MetaModel | None:
+        model = self.model
+        if isinstance(model, str) and model == "none":
+            return None
+        if isinstance(model, (str, Path)):
+            model = load_artifact(model)
+        if isinstance(model, MetaLearner):
+            model = model.model
+        if not isinstance(model, MetaModel):
+            raise OptionError(
+                f"model={self.model!r}: no trained model. Give 'none', a folder that train wrote, or a fitted MetaLearner."
+            )
+        return model
+
+    def _fitted_frame(self, X: Any, y: Any) -> pd.DataFrame:
+        if y is None:
+            raise InputError("requires y to be passed, but the target y is None")
+        with _as_input_error():
+            return self._frame(X, reset=True)
+
+    def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
+        if issparse(X):
+            raise InputError("sparse input is not supported. Pass X.toarray(), or a DataFrame.")
+        if _has_cells(X):
+            frame = X if isinstance(X, pd.DataFrame) else _cells(X)
+            frame = frame.reset_index(drop=True)
+            if not len(frame):
+                raise DataError("X has 0 samples (rows). A minimum of 1 is required.")
+            if reset:
+                _check_feature_names(self, frame, reset=True)
+                _check_n_features(self, frame, reset=True)
+                self._names = [str(column) for column in frame.columns]
+            elif not hasattr(self, "feature_names_in_"):
+                _check_n_features(self, frame, reset=False)
+                frame = frame.set_axis(self._names, axis=1)
+            return frame
+        array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        if reset:
+            self._names = [f"x{i}" for i in range(array.shape[1])]
+        return pd.DataFrame(array, columns=self._names)
+
+
+class Classifier(ClassifierMixin, _Supervised):
+    """Learns to tell classes apart from the rows of one table, whatever kinds its columns are of.
+
+    Images, texts, sounds, series, numbers, categories, vectors, graphs and point clouds are features as they
+    are, and any cell may be missing. With `model="none"` generic features are used that need no training; a
+    model that was meta-trained on other tasks brings its own.
+
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({"size": [20, 24, 60, None], "note": ["purrs", "meows", "barks", "barks a lot"]})
+    >>> clf = Classifier().fit(X, ["cat", "cat", "dog", "dog"])
+    >>> clf.predict([{"note": "barks"}, {"size": 22}]).tolist()
+    ['dog', 'cat']
+
+    Args:
+        model: `"none"`, a folder that `train` or `MetaLearner.save` wrote, or a fitted `MetaLearner`.
+        learner: how an untrained model learns, by name or as a record such as `{"kind": "ridge", "penalty": 1.0}`;
+            `per_modality` where it is not given.
+        kinds: the kinds of columns of which it is not to be inferred: `{"price": "text"}`.
+        unreadable: whether a cell that cannot be read is an `error` or counts as `absent`.
+        prior: how frequent classes are: `balanced`, `support` (as in the rows of `fit`), or `auto`.
+
+    Attributes:
+        classes_: the labels, sorted, in the dtype they came in.
+        predictor_: the `Predictor` that answers.
+        feature_names_in_, n_features_in_: the columns of `fit`.
+    """
+
+    _target_kind = "classes"
+
+    def __init__(
+        self,
+        model: Any = "none",
+        *,
+        learner: Any = None,
+        kinds: Any = None,
+        unreadable: Any = "error",
+        prior: Any = "auto",
+    ) -> None:
+        super().__init__(model, learner=learner, kinds=kinds, unreadable=unreadable)
+        self.prior = prior
+
+    def fit(self, X: Any, y: Any) -> Classifier:
+        """Adapt to labelled rows.
+
+        Args:
+            X: `n` rows: a DataFrame of pandas or any that Arrow can read, an array `(n, columns)`, or a list of
+                records.
+            y: `n` labels, of two classes at least.
+
+        Raises:
+            InputError: rows or labels that cannot be learned from; it is a ValueError.
+        """
+        frame = self._fitted_frame(X, y)
+        labels = _checked_target(frame, y)
+        check_classification_targets(labels)
+        self.classes_ = np.unique(np.asarray(labels))
+        if len(self.classes_) < 2:
+            raise InputError(f"y: one class only ({self.classes_[0]!r}). Give rows of at least two.")
+        self.predictor_ = self._adapted(frame, labels, self.prior)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable label of each row, `(n,)`."""
+        chances = self.predict_proba(X)
+        return self.classes_[chances.argmax(1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, `(n, classes)`, in the order of `classes_`."""
+        check_is_fitted(self, "predictor_")
+        with _as_input_error():
+            frame = self.predictor_.predict_proba(self._frame(X, reset=False), self.unreadable)
+        order = {label: at for at, label in enumerate(self.predictor_.classes)}
+        return frame.to_numpy(dtype=float)[:, [order[label] for label in self.classes_]]
+
+
+class Regressor(RegressorMixin, _Supervised):
+    """Learns a number from the rows of one table, whatever kinds its columns are of.
+
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({"rooms": [1, 2, 3, 4, 5, 6], "heating": ["gas", "oil"] * 3})
+    >>> reg = Regressor().fit(X, [300, 400, 500, 600, 700, 800])
+    >>> bool(reg.predict(pd.DataFrame({"rooms": [2], "heating": ["oil"]}))[0] < 600)
+    True
+
+    Args:
+        model, learner, kinds, unreadable: as of `Classifier`.
+
+    Attributes:
+        predictor_: the `Predictor` that answers.
+        feature_names_in_, n_features_in_: the columns of `fit`.
+    """
+
+    _target_kind = "numbers"
+
+    def fit(self, X: Any, y: Any) -> Regressor:
+        """Adapt to rows with their numbers; arguments as of `Classifier.fit`."""
+        frame = self._fitted_frame(X, y)
+        self.predictor_ = self._adapted(frame, _checked_target(frame, y).astype(float), "balanced")
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The number of each row, `(n,)`."""
+        check_is_fitted(self, "predictor_")
+        with _as_input_error():
+            return np.asarray(self.predictor_.predict(self._frame(X, reset=False), self.unreadable), float)
+
+
+def _checked_target(X: Any, y: Any) -> Any:
+    """The labels or numbers as one column without gaps, in their own dtype."""
+    check_consistent_length(X, y)
+    if not isinstance(y, pd.Series):
+        y = column_or_1d(y, warn=True)
+    elif y.isna().any():
+        raise InputError("Input y contains NaN. Leave rows without a label out.")
+    values = np.asarray(y)
+    if values.dtype.kind in "fc":
+        assert_all_finite(values, input_name="y")
+    elif pd.isna(values).any():
+        raise InputError("Input y contains NaN. Leave rows without a label out.")
+    return y.reset_index(drop=True) if isinstance(y, pd.Series) else y
+
+
+def _has_cells(X: Any) -> bool:
+    """Whether rows have named columns: a frame, what Arrow can read, or records."""
+    if isinstance(X, (list, tuple)):
+        return bool(X) and isinstance(X[0], (Mapping, pd.Series))
+    return isinstance(X, (pd.DataFrame, Mapping)) or hasattr(X, "__arrow_c_stream__")
+
+
+def _cells(X: Any) -> pd.DataFrame:
+    return (read_table(X) if hasattr(X, "__arrow_c_stream__") else dataset_of(X, Roles())).frame
+
+
+def _target_name(model: MetaModel | None, y: Any, frame: pd.DataFrame) -> str:
+    """The label column's name: the model's own, or one that no feature has."""
+    if model is not None and (columns := model.roles.columns("target")):
+        return columns[0]
+    name = str(getattr(y, "name", None) or "target")
+    while name in {str(column) for column in frame.columns}:
+        name += "_"
+    return name
+
+
+def _flat(record: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in record.items():
+        found[f"{prefix}{name}"] = value
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}__")
+    return found
+
+
+@contextmanager
+def _as_input_error() -> Iterator[None]:
+    """What is wrong with rows or labels, as the ValueError that scikit-learn's tools expect."""
+    try:
+        yield
+    except InputError:
+        raise
+    except DataError as error:
+        raise InputError(str(error)) from None
