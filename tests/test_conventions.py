@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -166,7 +167,7 @@ def test_rows_are_split_by_times_in_a_convention():
 def test_words_for_nothing_among_numbers_name_column_and_remedy(word: str, every: int):
     cells = [word if i % every == 0 else f"{i}.5" for i in range(60)]
     frame = pd.DataFrame({"price": cells, "y": ["a", "b"] * 30})
-    remedy = f"--na{'=' if word == '-' else ' '}{word} if the cells are empty"
+    remedy = f"--na{'=' if word == '-' else ' '}{shlex.quote(word)} if the cells are empty"
     with pytest.raises(DataError, match=f"row 1, column price: .*{remedy}"):
         read_table(frame, target="y")
     schema = read_table(frame, target="y", na=word).schema

@@ -448,7 +448,10 @@ def _format(command: argparse.ArgumentParser) -> None:
         "--sep", metavar="MARK", help="between the cells of CSV, or tab (told from the file)"
     )
     options.add_argument(
-        "--decimal", choices=(".", ","), help="the decimal mark of numbers (told by the column)"
+        "--decimal",
+        metavar="MARK",
+        choices=(".", ","),
+        help="the decimal mark of numbers, . or , (told by the column)",
     )
     options.add_argument(
         "--encoding", metavar="NAME", help="of a text file, such as cp1252 (UTF-8 or UTF-16)"

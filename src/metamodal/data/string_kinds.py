@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -120,7 +121,7 @@ def na_remedy(words: list[str]) -> str:
     >>> na_remedy(["NA", "-"])
     'Pass --na NA,- if the cells are empty'
     """
-    listed = ",".join(words)
+    listed = shlex.quote(",".join(words))
     return f"Pass --na{'=' if listed.startswith('-') else ' '}{listed} if the cells are empty"
 
 
