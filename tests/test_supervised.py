@@ -147,6 +147,10 @@ def test_a_trained_model_brings_its_own_features_and_learner(trained, shapes: pd
         mm.Classifier(learner, learner="ridge").fit(X, y)
     with pytest.raises(mm.OptionError, match="no trained model"):
         mm.Classifier(3).fit(X, y)
+    with pytest.raises(mm.OptionError, match="predicts classes, not numbers"):
+        mm.Regressor(learner).fit(X, np.arange(len(X)))
+    with pytest.raises(ValueError, match="'label' is the model's target"):
+        mm.Classifier(learner).fit(few, y)
 
 
 @pytest.mark.parametrize(

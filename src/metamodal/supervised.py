@@ -100,6 +100,13 @@ class _Supervised(BaseEstimator):
                     raise OptionError(
                         "learner: a trained model has its own. Leave it out, or set model='none'."
                     )
+                if model.targets.kind != self._target_kind:
+                    raise OptionError(
+                        f"model: predicts {model.targets.kind}, not {self._target_kind}. Use the other estimator, or "
+                        "another model."
+                    )
+                if target in frame:
+                    raise InputError(f"X: column {target!r} is the model's target. Leave it out of X.")
                 return model.adapt(dataset_of(labelled, model.roles), self.unreadable, prior=prior)
             data = read_table(
                 labelled, target=target, target_kind=self._target_kind, kinds=dict(self.kinds or {})
