@@ -271,3 +271,17 @@ def test_a_json_file_of_one_object_a_line_is_read_so_and_in_a_folder_it_is_no_ta
     (tmp_path / "t.json").write_text("{}")
     written(tmp_path, ".csv")
     assert len(open_source(tmp_path).whole().numbers) == len(ROWS)
+
+
+def test_names_in_the_metadata_of_parquet_that_are_no_utf8_are_a_damaged_file(tmp_path: Path):
+    path = written(tmp_path, ".parquet")
+    whole = path.read_bytes()
+    places = [at for at in range(len(whole) - 4) if whole[at : at + 4] == b"word"]
+    refused = 0
+    for at in places:
+        path.write_bytes(whole[:at] + b"\x80" + whole[at + 1 :])
+        try:
+            open_source(path).whole()
+        except MetamodalError as error:
+            refused += "not a readable Parquet file" in str(error)
+    assert refused

@@ -63,7 +63,7 @@ def of_file(path: Path) -> About:
         if suffix in (".arrow", ".feather"):
             schema, _ = arrow_batches(pa.memory_map(str(path)), path.name)
             return About(lambda column: _dtype(_arrow_column(path, column)), index=_index(schema))
-    except (pa.ArrowException, OSError, DataError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError, DataError):
         pass
     return About()
 

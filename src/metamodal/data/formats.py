@@ -48,6 +48,7 @@ class Chunk(NamedTuple):
 
 
 Format = Callable[[Path | bytes, str, int, Report, TextFormat], Iterator[Chunk]]
+_DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)  # names in the metadata may be anything
 _SAMPLE = 1 << 16  # characters by which the separator is told
 
 
@@ -73,7 +74,7 @@ def _parquet(file: Path | bytes, name: str, rows: int, report: Report, text: Tex
         source = pa.BufferReader(file) if isinstance(file, bytes) else str(file)
         table = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
         yield from _of_frames(parquet_frames(table, source, rows), table.schema_arrow, name)
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"{name}: not a readable Parquet file ({_first_line(error)}). Write it again."
         ) from None
@@ -86,7 +87,7 @@ def _arrow(file: Path | bytes, name: str, rows: int, report: Report, text: TextF
         schema, batches = arrow_batches(source, name)
         pieces = (batch.slice(at, rows) for batch in batches for at in range(0, batch.num_rows, rows))
         yield from _of_batches(pieces, schema, name)
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"{name}: not a readable Arrow file ({_first_line(error)}). Write it again."
         ) from None
