@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -36,8 +37,9 @@ BASE = Path(__file__).parent
 MIB = 1 << 20
 
 _MEASURED = """
-import resource, sys, json
+import sys, json
 from pathlib import Path
+from fuzz import peak_mb
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.limits import Limits, within
@@ -45,7 +47,7 @@ import metamodal.data.dataset, metamodal.data.reading, sklearn.feature_extractio
 kind, found = modalities[sys.argv[1]], []
 cells = [Path(path).read_bytes() for path in sys.argv[2:]]
 cells = [cell.decode() if sys.argv[1] == "text" else cell for cell in cells]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_mb()
 for cell in cells:
     try:
         with within(Limits(point_numbers=3_000_000)):
@@ -54,8 +56,7 @@ for cell in cells:
         result = "read"
     except CellError as error:
         result = str(error)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found.append([result, (after - before) / 1024])
+    found.append([result, peak_mb() - before])
 print(json.dumps(found))
 """
 
@@ -75,6 +76,7 @@ def measured_each(kind: str, cells: list[bytes], folder: Path) -> list[tuple[str
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(BASE), *sys.path])},
     )
     assert done.returncode == 0, done.stderr[-500:]
     return [(result, mib) for result, mib in json.loads(done.stdout)]
