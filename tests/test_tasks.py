@@ -60,7 +60,7 @@ def test_what_is_to_be_apart_is_on_one_side_of_an_episode(way: int, shot: int, s
 def test_what_cannot_be_kept_apart_is_an_error_that_says_so():
     said = np.array(["one"] * 20, dtype=object)
     tasks = tasks_of(*columns(np.repeat(np.arange(2), 10)), np.arange(20), apart=said)
-    with pytest.raises(DataError, match="to be apart on one side"):
+    with pytest.raises(DataError, match="each value of the --apart column is kept to one of the two"):
         draw_episodes(tasks, Shape(2, 1, 3), 5, np.random.default_rng(0))
 
 

@@ -294,8 +294,8 @@ def _drawn_classes(
         if len(cuts):
             return classes, values[order[: rng.choice(cuts) + 1]]
     raise DataError(
-        f"{name}: task {task.name!r} has no {shape.way} classes of {shape.shot} support rows and a query with what "
-        "is to be apart on one side each. Lower --way or --shot, or leave out --apart."
+        f"{name}: task {task.name!r} has no {shape.way} classes of {shape.shot} support rows and a query row, once "
+        "each value of the --apart column is kept to one of the two. Lower --way or --shot, or leave out --apart."
     )
 
 
