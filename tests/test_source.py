@@ -256,7 +256,7 @@ def test_damaged_files_and_noise_raise_only_the_project_s_own_errors(
         ('[{"n": 1}, 2]', r"t.json row 2: int where an object is needed. Write \{\"column\": value\}"),
         ('[{"n": 1}, {', "t.json: not JSON .*. Write it again"),
         ("[]", "t.json: the table has no rows"),
-        ("[" * 3000, "t.json"),
+        ("[" * 3000, "t.json row 1: not JSON .*. Fix the line"),
     ],
 )
 def test_an_array_that_is_no_table_is_refused(tmp_path: Path, text: str, words: str):

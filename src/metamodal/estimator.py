@@ -23,6 +23,7 @@ from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.fusion import AttentionWeights
 from metamodal.meta.learners import learners
+from metamodal.nesting import flat, nested
 from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
 from metamodal.summary import Summary, listed
 from metamodal.training.bar import Bar
@@ -55,20 +56,20 @@ class MetaLearner:
     """
 
     def __init__(self, **options: Any) -> None:
-        self._given = _nested(options)
+        self._given = nested(options)
         self.experiment = parse(Experiment, self._given)
         self.experiment.build_learner()
         self.model: MetaModel | None = None
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Every option by name, nested ones by double underscores; without `deep`, those that were given."""
-        return _flat(self.experiment.model_dump()) if deep else dict(self._given)
+        return flat(self.experiment.model_dump(), _FREE) if deep else dict(self._given)
 
     def set_params(self, **options: Any) -> MetaLearner:
         """Change options; what was learned stays until the next `fit`."""
         known = self.get_params()
-        assignments = _nested(options)
-        for name in _flat(assignments):
+        assignments = nested(options)
+        for name in flat(assignments, _FREE):
             if name not in known and not name.startswith(_FREE):
                 raise OptionError(f"{name}: no such option. {suggestion(name, known)}")
         self.experiment = parse(Experiment, _merged(self.experiment.model_dump(), assignments))
@@ -97,7 +98,10 @@ class MetaLearner:
 
     def _summary(self) -> Summary:
         facts = [
-            ("options", listed([f"{k}={v!r}" for k, v in _flat(self._given).items()]) or "all as by default")
+            (
+                "options",
+                listed([f"{k}={v!r}" for k, v in flat(self._given, _FREE).items()]) or "all as by default",
+            )
         ]
         if self.model is None:
             return Summary("MetaLearner, not trained: adapt uses generic features", tuple(facts))
@@ -237,30 +241,6 @@ def load(folder: str | Path, encoders: Mapping[str, Any] | None = None) -> MetaL
     except Exception as error:  # the options in it are not those of any training
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ArtifactError(f"{folder}: damaged ({reason}). Train or adapt again.") from None
-
-
-def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Names with double underscores as nested records; a record that nothing is added to stays the same object."""
-    result: dict[str, Any] = {}
-    for name, value in options.items():
-        *parents, last = name.split("__")
-        node = result
-        for parent in parents:
-            node[parent] = dict(node.get(parent, {}))
-            node = node[parent]
-        both = isinstance(value, Mapping) and isinstance(node.get(last), Mapping)
-        node[last] = {**node[last], **value} if both else value
-    return result
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping) and value and not prefix.startswith(_FREE):
-            result |= _flat(value, f"{prefix}{name}__")
-        else:
-            result[f"{prefix}{name}"] = value
-    return result
 
 
 def _merged(tree: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

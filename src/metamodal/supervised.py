@@ -13,8 +13,6 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    _check_feature_names,
-    _check_n_features,
     assert_all_finite,
     check_consistent_length,
     check_is_fitted,
@@ -29,6 +27,7 @@ from metamodal.data.roles import Roles
 from metamodal.errors import DataError, InputError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.meta.learners import learners
+from metamodal.nesting import flat, merged, nested
 from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
 
 __all__ = ["Classifier", "Regressor"]
@@ -61,21 +60,16 @@ class _Supervised(BaseEstimator):
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters; with `deep` also the learner's options, as `learner__penalty`."""
         found = super().get_params(deep=False)
-        return found | (_flat(self._record(), _NESTED) if deep and self.learner is not None else {})
+        deeper = flat({"learner": self._record()}) if deep and self.learner is not None else {}
+        return found | deeper
 
     def set_params(self, **params: Any) -> _Supervised:
         """Change parameters; `learner__penalty=1` changes one option of the learner."""
         own = {name: value for name, value in params.items() if not name.startswith(_NESTED)}
         super().set_params(**own)
         if len(own) < len(params):
-            record = self._record()
-            for name in params.keys() - own.keys():
-                *parents, last = name.removeprefix(_NESTED).split("__")
-                node = record
-                for parent in parents:
-                    node = node.setdefault(parent, {})
-                node[last] = params[name]
-            self.learner = record
+            changes = nested({name: params[name] for name in params.keys() - own.keys()})
+            self.learner = merged(self._record(), changes["learner"])
         return self
 
     def _record(self) -> dict[str, Any]:
@@ -143,11 +137,10 @@ class _Supervised(BaseEstimator):
             if not len(frame):
                 raise DataError("X has 0 samples (rows). A minimum of 1 is required.")
             if reset:
-                _check_feature_names(self, frame, reset=True)
-                _check_n_features(self, frame, reset=True)
+                validate_data(self, frame, reset=True, skip_check_array=True)
                 self._names = [str(column) for column in frame.columns]
             elif not hasattr(self, "feature_names_in_"):
-                _check_n_features(self, frame, reset=False)
+                validate_data(self, frame, reset=False, skip_check_array=True)
                 frame = frame.set_axis(self._names, axis=1)
             return frame
         array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
@@ -297,15 +290,6 @@ def _target_name(model: MetaModel | None, y: Any, frame: pd.DataFrame) -> str:
     while name in {str(column) for column in frame.columns}:
         name += "_"
     return name
-
-
-def _flat(record: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in record.items():
-        found[f"{prefix}{name}"] = value
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}__")
-    return found
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from metamodal.app.arguments import (
 )
 from metamodal.app.auditing import audit
 from metamodal.app.predicting import Predicting, names_in_json
-from metamodal.app.resuming import check_run_folder, resumed
+from metamodal.app.resuming import resumed
+from metamodal.app.run_folder import check_run_folder
 from metamodal.app.speech import one_task_hint, print_json, results_bar, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.app.translating import translated_document, translated_frame

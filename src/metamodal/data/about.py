@@ -71,8 +71,8 @@ def of_file(path: Path) -> About:
 def _arrow_column(path: Path, column: str) -> pa.Table:
     import pyarrow as pa
 
-    schema, batches = arrow_batches(pa.memory_map(str(path)), path.name)
-    return pa.Table.from_batches(batches, schema).select([column])
+    schema, batches = arrow_batches(pa.memory_map(str(path)), path.name, column)
+    return pa.Table.from_batches(batches, schema)
 
 
 def _dtype(column: pa.Table) -> Any:

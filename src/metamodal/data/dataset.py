@@ -193,8 +193,8 @@ def read_table(
     """A data set from a table: a file, a folder, a frame in memory, or the embedded ``"glyphs"``.
 
     Args:
-        source: what `open_source` takes: a Parquet, Arrow, CSV, TSV, JSONL, Excel, OpenDocument or WebDataset
-            file, a folder of them, a folder that `datasets` saved, a folder of files sorted by class, `-` for standard
+        source: what `open_source` takes: a Parquet, Arrow, CSV, TSV, JSON, JSONL, Excel, OpenDocument or
+            WebDataset file, a folder of them, a folder that `datasets` saved, a folder of files sorted by class, `-` for standard
             input, a DataFrame, an Arrow table.
         target: the column with the label, or a list of several with labels or numbers. A column that a
             frame names by a number or a tuple is named by the same, or by its text.

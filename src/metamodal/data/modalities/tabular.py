@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,6 @@ class Tabular:
         check_scales(
             "tabular", (), (), *(scale for _, _, scale in self.numbers), *(c.scale for c in self._dates)
         )
-        _by_name(self.conventions)
 
     @classmethod
     def read(cls, cell: Any, base: Path) -> dict[str, float | str | None]:
@@ -162,7 +162,7 @@ class Tabular:
     def variant(self, x: Float[Tensor, "n f"], number: int) -> Float[Tensor, "n f"]:
         return x
 
-    @property
+    @cached_property
     def _dates(self) -> tuple[DateColumn, ...]:
         return tuple(DateColumn(*record) for record in self.dates)
 
