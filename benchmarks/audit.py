@@ -28,7 +28,7 @@ from metamodal.data.audit import Audit
 
 __all__ = ["Case", "clean", "false_alarms", "missed", "own", "planted", "shared", "sklearn_tables"]
 
-Told = tuple[str, str | None]
+ClassInfo = tuple[str, str | None]
 """What is said, and of which column."""
 
 
@@ -39,20 +39,20 @@ class Case:
     name: str
     table: Any
     roles: dict[str, Any] = field(default_factory=dict)
-    told: frozenset[Told] = frozenset()
+    told: frozenset[ClassInfo] = frozenset()
 
 
-def told(audit: Audit) -> set[Told]:
+def told(audit: Audit) -> set[ClassInfo]:
     """What an audit says, and of which column."""
     faults = {(f.what, f.problem.column) for f in audit.faults}
     return faults | {(f.what, f.column) for f in audit.findings}
 
 
-def false_alarms(case: Case, audit: Audit) -> set[Told]:
+def false_alarms(case: Case, audit: Audit) -> set[ClassInfo]:
     return told(audit) - case.told
 
 
-def missed(case: Case, audit: Audit) -> set[Told]:
+def missed(case: Case, audit: Audit) -> set[ClassInfo]:
     return set(case.told) - told(audit)
 
 
@@ -73,7 +73,7 @@ def own() -> Iterator[Case]:
     which = np.array([["oak", "elm", "ash"].index(k) for k in label])
     x = which + rng.normal(size=n)
 
-    def case(name: str, *said: Told, target: Any = "label", **columns: Any) -> Case:
+    def case(name: str, *said: ClassInfo, target: Any = "label", **columns: Any) -> Case:
         return Case(name, pd.DataFrame(columns), {"target": target} if target else {}, frozenset(said))
 
     yield case("prices", price=_rare(rng, n), weight=x, label=label)
@@ -163,7 +163,7 @@ def planted() -> Iterator[Case]:
     text = base.assign(text=_texts(rng, which))
     pictures = base.assign(photo=[_picture(rng, k) for k in which])
 
-    def case(name: str, frame: pd.DataFrame, *said: Told, **roles: Any) -> Case:
+    def case(name: str, frame: pd.DataFrame, *said: ClassInfo, **roles: Any) -> Case:
         return Case(name, frame, {"target": "label", **roles}, frozenset(said))
 
     yield case("a row twice", _again(base, {7: 3, 90: 40}), ("duplicate_rows", None))
@@ -294,11 +294,11 @@ def shared(folder: Path) -> Iterator[Case]:
         yield Case(name, folder / f"{name}.parquet", roles, frozenset(said))
 
 
-def _column(what: str, *columns: str) -> list[Told]:
+def _column(what: str, *columns: str) -> list[ClassInfo]:
     return [(what, column) for column in columns]
 
 
-_SHARED: list[tuple[str, dict[str, Any], list[Told]]] = [
+_SHARED: list[tuple[str, dict[str, Any], list[ClassInfo]]] = [
     (
         "omniglot_background",
         {"target": "character", "task": "alphabet", "group": "drawer"},

@@ -14,7 +14,9 @@ from collections.abc import Callable
 
 import torch
 
-from metamodal.mappings.model import build_model
+from metamodal.components import component
+from metamodal.mappings.fusion import fusions
+from metamodal.mappings.model import NetworkSpec, build_model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import MAML, PerModality, Prototypes, Ridge
 from metamodal.types import Batch, Episode, Learner, Space, one_hot
@@ -54,7 +56,10 @@ def main() -> None:
     torch.manual_seed(0)
     episodes = Episode(batch(SHOT), batch(QUERY))
     for name, learner in LEARNERS.items():
-        model = build_model({m: ("embedding", Space(m, (WIDTH,))) for m in NAMES}, fusion="mean", dim=WIDTH)
+        model = build_model(
+            {m: ("embedding", Space(m, (WIDTH,))) for m in NAMES},
+            NetworkSpec(component(fusions, "mean"), WIDTH),
+        )
         engine = Engine(model, learner, NAMES)
         params = {k: v.detach() for k, v in engine.initial().items()}
 

@@ -29,7 +29,7 @@ from metamodal.mappings.layers import Conv2d, GroupNorm, Linear
 from metamodal.mappings.model import Model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import MAML, Prototypes, Ridge
-from metamodal.training.workers import Workers
+from metamodal.training.loop.workers import Workers
 from metamodal.types import Batch, Episode, Learner, Params, one_hot
 
 REPEATS, WAY, QUERY, RATE = 7, 5, 15, 0.05

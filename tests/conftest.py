@@ -165,6 +165,11 @@ def trained(shapes: pd.DataFrame):
     data = read_table(shapes, target="label")
     learner = MetaLearner(
         model__dim=32,
-        train={"steps": 25, "budget": 60.0, "way": 10, "validations": 2, "valid_episodes": 20},
+        train={
+            "steps": 25,
+            "budget": 60.0,
+            "episodes": {"way": 10},
+            "validation": {"count": 2, "episodes": 20},
+        },
     )
     return learner.fit(data), data

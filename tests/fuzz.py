@@ -34,7 +34,8 @@ from metamodal import manifest
 from metamodal.artifact import load_artifact
 from metamodal.data.dataset import read_table
 from metamodal.errors import MetamodalError
-from metamodal.predictor import MetaModel, Predictor
+from metamodal.model import MetaModel
+from metamodal.predictor import Predictor, adapt
 
 HANG = 60  # seconds
 EVIL = [
@@ -248,7 +249,7 @@ def artifacts(folder: Path) -> list[tuple[Path, pd.DataFrame]]:
         model = learned.fit(read_table(many, target="y"))
         model.save(folder / name)
         support = rows.assign(y=targets["classes"])
-        model.adapt(support).save(folder / f"{name}_adapted")
+        adapt(model, support).save(folder / f"{name}_adapted")
     made = [(path, rows) for path in sorted(folder.iterdir())]
     from conftest import nine_kinds_table  # late: it has every call checked that is imported after it
 

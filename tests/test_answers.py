@@ -20,7 +20,7 @@ from metamodal.evaluation.full import evaluate_full
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import untrained_for
 from metamodal.meta.learners import learners
-from metamodal.predictor import untrained
+from metamodal.model import untrained
 
 
 def weather(n: int = 300, seed: int = 0) -> pd.DataFrame:
@@ -151,7 +151,7 @@ def test_every_command_works_on_every_target_kind(
     """With a picture, which only a featurizer turns into a vector: where generic features win, raw cells once went in."""
     from conftest import shapes_table
     from metamodal.training import contest
-    from metamodal.training.search import Candidate
+    from metamodal.training.selection.halving import Candidate
 
     frame = shapes_table(classes=10, rows=6)[["photo", "size", "label"]]
     k = frame["label"].str[-2:].astype(int)
@@ -171,7 +171,7 @@ def test_every_command_works_on_every_target_kind(
         )
         assert contest
     budget = ["--budget", "1.5", *([] if generic else ["learner=ridge", "train.steps=3"])]
-    quick = ["model.dim=16", "train.valid_episodes=6", "train.validations=1"]
+    quick = ["model.dim=16", "train.validation.episodes=6", "train.validation.count=1"]
     done = cli("train", tmp_path / "t.parquet", *roles, "--out", tmp_path / "run", *budget, *quick)
     assert done.code == 0 and "internal" not in done.err, done.err
     model = tmp_path / "run" / "model"
@@ -190,7 +190,7 @@ def test_training_rows_are_never_a_test(tmp_path: Path, cli):
     from conftest import hidden_table
 
     hidden_table(classes=8, rows=6).to_parquet(tmp_path / "t.parquet")
-    options = ["model.dim=16", "train.steps=2", "train.valid_episodes=5", "data.shares=[0.75,0.25,0.0]"]
+    options = ["model.dim=16", "train.steps=2", "train.validation.episodes=5", "data.shares=[0.75,0.25,0.0]"]
     done = cli("train", tmp_path / "t.parquet", "--target", "label", "--out", tmp_path / "run", *options)
     assert done.code == 0 and "kept no rows of it for a test" in done.err, done.err
     assert "episodes, " not in done.err
@@ -200,8 +200,8 @@ def test_training_rows_are_never_a_test(tmp_path: Path, cli):
 
 def test_an_untrained_model_that_is_better_is_kept_and_said(monkeypatch):
     from conftest import shapes_table
-    from metamodal.config import parse
     from metamodal.experiment import Experiment, run
+    from metamodal.options import parse
 
     torch.manual_seed(0)
     data = read_table(shapes_table()[["vector", "size", "label"]], target="label")

@@ -13,12 +13,13 @@ import torch
 import metamodal as mm
 from metamodal import manifest
 from metamodal.artifact import load_artifact, save_artifact
-from metamodal.config import parse
 from metamodal.data.dataset import read_table
 from metamodal.errors import ArtifactError, OutputError
 from metamodal.experiment import Experiment, run
 from metamodal.meta.learners import learners
-from metamodal.predictor import MetaModel, Predictor
+from metamodal.model import MetaModel
+from metamodal.options import parse
+from metamodal.predictor import Predictor, adapt
 
 
 @pytest.fixture
@@ -59,11 +60,11 @@ def test_a_predictor_of_every_learner_predicts_the_same_bits_after_loading(hidde
     brief = {"steps": 3, "budget": 60.0, "way": 5, "valid_episodes": 5}
     model = run(parse(Experiment, {"learner": learner, "model": {"dim": 16}, "train": brief}), data).model
     support, query = hidden.iloc[:30:3], hidden.iloc[1:30:3].drop(columns="label")
-    predictor = model.adapt(support)
+    predictor = adapt(model, support)
     save_artifact(predictor, tmp_path / "p")
     save_artifact(model, tmp_path / "m")
     before = predictor.predict_proba(query)
-    for loaded in (load_artifact(tmp_path / "p"), load_artifact(tmp_path / "m").adapt(support)):
+    for loaded in (load_artifact(tmp_path / "p"), adapt(load_artifact(tmp_path / "m"), support)):
         assert isinstance(loaded, Predictor)
         pd.testing.assert_frame_equal(loaded.predict_proba(query), before, check_exact=True)
 

@@ -15,8 +15,9 @@ from metamodal.data.dataset import read_table
 from metamodal.data.tasks import Sampling, Shape, Task, draw_episodes
 from metamodal.errors import OptionError
 from metamodal.estimator import MetaLearner
-from metamodal.training.balance import Balancer, Spread
-from metamodal.training.options import TrainOptions
+from metamodal.nesting import nested
+from metamodal.training.episodes.balance import Balancer, Spread
+from metamodal.training.episodes.options import EpisodeOptions
 from metamodal.types import Batch, one_hot
 
 SIZES = (4, 8, 16, 64)
@@ -36,7 +37,7 @@ def batch(n: int = sum(SIZES), absent: float = 0.0) -> Batch:
 
 
 def balancer(rows: Batch, **options) -> Balancer:
-    return Balancer(rows, [task()], TrainOptions(**options), np.random.default_rng(0))
+    return Balancer(rows, [task()], EpisodeOptions(**options), np.random.default_rng(0))
 
 
 def drawn(count: int = 200, sampling: Sampling | None = None, way: int = 2, shot: int = 1, query: int = 2):
@@ -78,10 +79,10 @@ def test_class_weights_are_inverse_sizes_and_one_on_average(power: float):
 def test_modality_weights_are_inverse_coverage_and_one_on_average():
     rows = batch(absent=0.5)
     share = float(rows.present["a"].float().mean())
-    weights = balancer(rows, modality_weight=1.0).modality_weights()
+    weights = balancer(rows).modality_weights(1.0)
     assert sum(weights.values()) == pytest.approx(2)
     assert weights["a"] / weights["b"] == pytest.approx(1 / share)
-    assert balancer(rows).modality_weights() == {"a": 1.0, "b": 1.0}
+    assert balancer(rows).modality_weights(0.0) == {"a": 1.0, "b": 1.0}
 
 
 @given(st.floats(0.1, 1.0), st.integers(1, 3))
@@ -89,7 +90,7 @@ def test_recombined_cells_are_of_the_same_class_present_and_never_from_the_other
     rows = batch(absent=0.4)
     draw = drawn(8, shot=shot)
     flat = torch.cat([draw.support, draw.query], 1)
-    changed = balancer(rows, recombine=rate).recombined(rows.take(flat.flatten()), draw)
+    changed = balancer(rows, mix_cells=rate).recombined(rows.take(flat.flatten()), draw)
     of_class = {int(r): k for k, members in enumerate(task().rows) for r in members}
     shots = draw.support.shape[1]
     for m in ("a", "b"):
@@ -125,7 +126,7 @@ def test_dropout_adds_to_what_is_missing():
 
 
 def test_an_unknown_modality_is_told():
-    with pytest.raises(OptionError, match=r"train.noise.c: no such modality"):
+    with pytest.raises(OptionError, match=r"train.episodes.noise.c: no such modality"):
         balancer(batch(), noise={"c": 1.0})
 
 
@@ -153,11 +154,11 @@ def uneven() -> pd.DataFrame:
 @pytest.mark.parametrize("power", [0.0, 1.0])
 def test_training_reports_what_it_saw_and_learns_under_every_option(uneven: pd.DataFrame, power: float):
     options = {
-        "steps": 40, "budget": 60.0, "validations": 1, "valid_episodes": 10, "way": 4, "class_sampling": power,
-        "class_weight": power, "modality_weight": power, "recombine": 0.3 * power, "dropout": {"u": 0.2 * power},
+        "steps": 40, "budget": 60.0, "validation__count": 1, "validation__episodes": 10, "episodes__way": 4, "episodes__class_sampling": power,
+        "episodes__class_weight": power, "losses__unimodal__coverage_power": power, "episodes__mix_cells": 0.3 * power, "episodes__dropout": {"u": 0.2 * power},
     }  # fmt: skip
     data = read_table(uneven, target="label")
-    model = MetaLearner(model={"dim": 16}, train=options).fit(data).model
+    model = MetaLearner(model={"dim": 16}, train=nested(options)).fit(data).model
     classes, modalities = model.record["outcome"]["balance"]
     assert classes["table"]["most"] == 60
     even = classes["seen"]["effective"] / classes["seen"]["count"]

@@ -1,4 +1,4 @@
-"""Bridges: closed-form maps between modalities beside the shared space, where they help to find one by another."""
+"""LinearMaps: closed-form maps between modalities beside the shared space, where they help to find one by another."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ import torch.nn.functional as F
 from sklearn.linear_model import Ridge
 
 from metamodal.artifact import load_artifact, save_artifact
-from metamodal.config import parse
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, Run, run
-from metamodal.mappings.bridges import TRUST, Bridges, built, without_bridges
+from metamodal.mappings.linear_maps import WEIGHT, LinearMaps, built, without_linear_maps
 from metamodal.mappings.maps import Linear, Pairs
+from metamodal.nesting import nested
+from metamodal.options import parse
 from metamodal.types import Batch
 
-TRAIN = {"steps": 3, "way": 5, "validations": 1, "valid_episodes": 20, "align": 1.0}
+TRAIN = {
+    "steps": 3,
+    "episodes__way": 5,
+    "validation__count": 1,
+    "validation__episodes": 20,
+    "losses__align__weight": 1.0,
+}
 
 
 def normal(*shape: int, seed: int) -> torch.Tensor:
@@ -37,23 +44,25 @@ def related(n: int = 80, seed: int = 1) -> Batch:
 
 
 @pytest.fixture(scope="module")
-def bridges() -> Bridges:
-    return Bridges(built(related(), ("a", "b", "c")) | {TRUST: torch.tensor(1.0)})
+def linear_maps() -> LinearMaps:
+    return LinearMaps(built(related(), ("a", "b", "c")) | {WEIGHT: torch.tensor(1.0)})
 
 
-def test_the_map_is_ridge_regression(bridges: Bridges):
+def test_the_map_is_ridge_regression(linear_maps: LinearMaps):
     known = related()
     x, y = known.inputs["a"].double(), known.inputs["b"].double()
     penalty = float(Linear().fit(Pairs(x, y), torch.Generator())["penalty"])
     peer = Ridge(alpha=penalty).fit(x.numpy(), y.numpy())
-    ours = known.inputs["a"] @ bridges.params["bridges.a>b"] + bridges.params["bridges.a>b.bias"]
+    ours = (
+        known.inputs["a"] @ linear_maps.params["linear_maps.a>b"] + linear_maps.params["linear_maps.a>b.bias"]
+    )
     assert torch.allclose(ours, torch.from_numpy(peer.predict(x.numpy())).float(), atol=1e-4)
 
 
 @pytest.mark.parametrize("trust", [0.5, 1.0, 2.0])
-def test_points_compare_tokens_and_both_sides_of_a_bridge(bridges: Bridges, trust: float):
+def test_points_compare_tokens_and_both_sides_of_a_bridge(linear_maps: LinearMaps, trust: float):
     known, new = related(), related(20, seed=7)
-    weighed = Bridges(bridges.params | {TRUST: torch.tensor(trust)})
+    weighed = LinearMaps(linear_maps.params | {WEIGHT: torch.tensor(trust)})
     z = {"a": normal(20, 3, seed=3), "b": normal(20, 3, seed=4)}
     p = weighed.points(z["a"], new, [("a", "b")])
     q = weighed.points(z["b"], new, [("b", "a")])
@@ -73,19 +82,19 @@ def test_points_compare_tokens_and_both_sides_of_a_bridge(bridges: Bridges, trus
     assert torch.allclose(p @ q.mT, expected, atol=1e-4)
 
 
-def test_an_absent_cell_has_no_side_and_what_it_holds_changes_nothing(bridges: Bridges):
+def test_an_absent_cell_has_no_side_and_what_it_holds_changes_nothing(linear_maps: LinearMaps):
     rows, z = related(10), normal(10, 3, seed=3)
     there = rows._replace(present=rows.present | {"a": torch.arange(10) != 4})
-    found = bridges.points(z, there, [("a", "b")])
+    found = linear_maps.points(z, there, [("a", "b")])
     rows.inputs["a"][4] = 1e6
-    assert torch.equal(found, bridges.points(z, there, [("a", "b")]))
+    assert torch.equal(found, linear_maps.points(z, there, [("a", "b")]))
     assert torch.equal(found[4, 3:], torch.zeros(11))
     assert torch.allclose(found[4, :3], F.normalize(z[4], dim=0))
 
 
-def test_without_bridges_a_point_is_the_direction_of_its_token(bridges: Bridges):
+def test_without_bridges_a_point_is_the_direction_of_its_token(linear_maps: LinearMaps):
     z = normal(10, 3, seed=3)
-    none = Bridges(without_bridges(bridges.params))
+    none = LinearMaps(without_linear_maps(linear_maps.params))
     assert not none and torch.allclose(none.points(z, related(10), [("a", "b")]), F.normalize(z, dim=1))
 
 
@@ -106,7 +115,7 @@ def pairs(linked: bool, classes: int = 30) -> pd.DataFrame:
 
 
 def trained(data: Dataset, start=None, **train: object) -> Run:
-    record = {"model": {"dim": 16}, "learner": "ridge", "train": TRAIN | train}
+    record = {"model": {"dim": 16}, "learner": "ridge", "train": nested(TRAIN | train)}
     return run(parse(Experiment, record), data, start=start)
 
 
@@ -128,22 +137,23 @@ def recall(model, data: Dataset) -> float:
 def test_training_that_aligns_builds_them_where_validation_rows_find_each_other_better(
     done: Run, data: Dataset
 ):
-    model, tried = done.model, done.model.record["outcome"]["bridges"]
-    assert model.bridges and list(tried) == ["0.0", "0.25", "0.5", "1.0", "2.0"]
+    model, tried = done.model, done.model.record["outcome"]["linear_maps"]
+    assert model.linear_maps and list(tried) == ["0.0", "0.25", "0.5", "1.0", "2.0"]
     assert any(
-        note.startswith("bridges between modalities at trust") for note in model.record["outcome"]["notes"]
+        note.startswith("linear maps between modalities at weight")
+        for note in model.record["outcome"]["notes"]
     )
-    assert max(tried, key=tried.get) == str(float(model.params[TRUST]))
-    bare = replace(model, params=without_bridges(model.params))
+    assert max(tried, key=tried.get) == str(float(model.params[WEIGHT]))
+    bare = replace(model, params=without_linear_maps(model.params))
     assert recall(model, data) > recall(bare, data) + 0.1
 
 
 def test_what_is_unrelated_gains_nothing_and_training_that_does_not_align_builds_none(data: Dataset):
     loose = trained(read_table(pairs(linked=False), target="label")).model
-    scores = loose.record["outcome"]["bridges"]
+    scores = loose.record["outcome"]["linear_maps"]
     assert max(scores.values()) < scores["0.0"] + 0.1
-    plain = trained(data, align=0.0).model
-    assert not plain.bridges and plain.record["outcome"]["bridges"] == {}
+    plain = trained(data, losses__align__weight=0.0).model
+    assert not plain.linear_maps and plain.record["outcome"]["linear_maps"] == {}
 
 
 def test_translation_chooses_candidates_over_them_and_they_are_saved(done: Run, data: Dataset, tmp_path):
@@ -156,15 +166,15 @@ def test_translation_chooses_candidates_over_them_and_they_are_saved(done: Run, 
 
     save_artifact(model, tmp_path / "model")
     assert hits(load_artifact(tmp_path / "model")) == hits(model)
-    assert hits(model) > hits(replace(model, params=without_bridges(model.params)))
+    assert hits(model) > hits(replace(model, params=without_linear_maps(model.params)))
 
 
-def test_a_query_of_several_modalities_goes_over_a_bridge_from_each(bridges: Bridges):
+def test_a_query_of_several_modalities_goes_over_a_bridge_from_each(linear_maps: LinearMaps):
     new, z, w = related(20, seed=7), normal(20, 3, seed=3), normal(20, 3, seed=4)
 
     def scores(*sources: str) -> torch.Tensor:
-        queries = bridges.points(z, new, [(m, "c") for m in sources])
-        return queries @ bridges.points(w, new, [("c", m) for m in sources]).mT
+        queries = linear_maps.points(z, new, [(m, "c") for m in sources])
+        return queries @ linear_maps.points(w, new, [("c", m) for m in sources]).mT
 
     assert torch.allclose(scores("a", "b"), scores("a") + scores("b") - scores(), atol=1e-4)
     assert not torch.allclose(scores("a"), scores(), atol=0.1)
@@ -179,5 +189,5 @@ def test_gaps_of_a_source_are_filled_over_the_bridges_of_the_others(done: Run):
 
 
 def test_training_goes_on_without_them_and_builds_them_anew(done: Run, data: Dataset):
-    more = trained(data, start=done.model, refit=0.5, steps=4)
-    assert more.model.bridges and more.model.record["outcome"]["refit_steps"] == 2
+    more = trained(data, start=done.model, final_fit=0.5, steps=4)
+    assert more.model.linear_maps and more.model.record["outcome"]["final_fit_steps"] == 2

@@ -15,15 +15,16 @@ import pytest
 from metamodal.app.cli import parsed, parser
 from metamodal.artifact import save_artifact
 from metamodal.errors import OptionError
+from metamodal.predictor import adapt
 
 COMMANDS = ["demo", "schema", "train", "evaluate", "adapt", "predict", "translate", "doctor"]
 QUICK = [
     "--use",
     "photo,size",
     "train.steps=3",
-    "train.way=5",
-    "train.valid_episodes=5",
-    "train.validations=1",
+    "train.episodes.way=5",
+    "train.validation.episodes=5",
+    "train.validation.count=1",
     "model.dim=16",
 ]
 
@@ -53,9 +54,9 @@ def test_every_command_has_help_with_an_example_and_the_common_options(command: 
 
 def test_assignments_may_stand_anywhere_among_the_options():
     options = parsed(
-        ["train", "t.csv", "seed=1", "--target", "x", "train.lr=0.1", "--out", "o", "model.dim=8"]
+        ["train", "t.csv", "seed=1", "--target", "x", "train.optimiser.lr=0.1", "--out", "o", "model.dim=8"]
     )
-    assert options.overrides == ["seed=1", "train.lr=0.1", "model.dim=8"]
+    assert options.overrides == ["seed=1", "train.optimiser.lr=0.1", "model.dim=8"]
     with pytest.raises(OptionError, match="--wat=1: not understood. See metamodal train --help"):
         parsed(["train", "t.csv", "--out", "o", "--wat=1"])
     with pytest.raises(OptionError, match="a=1: not understood"):
@@ -148,7 +149,7 @@ def test_an_experiment_file_is_the_option_tree(cli, shapes_file: Path, tmp_path:
         f"data:\n  table: {shapes_file}\n  target: label\n  use: [vector, size]\nlearner: ridge\n"
         "model:\n  dim: 16\ntrain:\n  steps: 2\n  way: 5\n  valid_episodes: 5\n"
     )
-    done = cli("train", tmp_path / "e.yaml", "train.lr=1e-2", "--out", tmp_path / "run", "--json")
+    done = cli("train", tmp_path / "e.yaml", "train.optimiser.lr=1e-2", "--out", tmp_path / "run", "--json")
     assert done.code == 0
     record = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
     assert record["training"]["train"]["lr"] == 0.01
@@ -317,7 +318,7 @@ def test_a_wrong_call_is_one_line_with_the_remedy(cli, bad, tmp_path, arguments,
 def test_a_model_is_no_predictor_and_a_predictor_no_model(cli, trained, shapes, shapes_file, tmp_path):
     model = trained[0].model
     save_artifact(model, tmp_path / "m")
-    save_artifact(model.adapt(shapes.head(24)), tmp_path / "p")
+    save_artifact(adapt(model, shapes.head(24)), tmp_path / "p")
     done = cli("predict", tmp_path / "m", shapes_file)
     assert done.code == 3
     assert "a model, not a predictor" in done.err
@@ -343,7 +344,7 @@ def test_an_unreadable_cell_may_count_as_absent_if_asked(cli, bad):
 
 
 def test_ctrl_c_keeps_the_best_model_and_ends_with_130(cli, shapes_file: Path, tmp_path: Path, monkeypatch):
-    from metamodal.training.bar import Bar
+    from metamodal.training.loop.bar import Bar
 
     show = Bar.__call__
 

@@ -24,12 +24,20 @@ from metamodal.mappings.describer import Describer
 from metamodal.meta.learners.per_modality import PerModality
 from metamodal.meta.learners.prototypes import Prototypes
 from metamodal.meta.learners.ridge import Ridge
+from metamodal.nesting import nested
 from metamodal.outputs import CLASSES
-from metamodal.training.told import forgotten, without_rows
+from metamodal.predictor import adapt
+from metamodal.training.episodes.class_info import forgotten, without_rows
 from metamodal.types import Batch, Setting, Space
 
 WORDS = ("striped", "hoofed", "winged", "furry", "marine", "nocturnal")
-BRIEF = {"steps": 150, "budget": 120.0, "way": 10, "validations": 2, "valid_episodes": 30}
+BRIEF = {
+    "steps": 150,
+    "budget": 120.0,
+    "episodes__way": 10,
+    "validation__count": 2,
+    "validation__episodes": 30,
+}
 
 
 def animals(classes: int = 48, rows: int = 6) -> pd.DataFrame:
@@ -71,7 +79,7 @@ def wards(tasks: int = 40, rows: int = 8, *, shared: bool = True) -> pd.DataFram
 def zoo():
     """A model that was trained on described classes, its table, and the rows of five unseen classes."""
     data = read_table(animals(), target="animal", describe="told")
-    learner = mm.MetaLearner(learner="ridge", model__dim=16, train=BRIEF).fit(data)
+    learner = mm.MetaLearner(learner="ridge", model__dim=16, train=nested(BRIEF)).fit(data)
     test = data.frame.iloc[data.split().test]
     return learner, data, test[test["animal"].isin(sorted(test["animal"].unique())[:5])]
 
@@ -80,7 +88,7 @@ def zoo():
 def clinic():
     """A model that was trained on tasks that share their class names."""
     data = read_table(wards(), target="case", task="ward")
-    train = BRIEF | {"steps": 250, "lr": 5e-3}
+    train = nested(BRIEF | {"steps": 250, "optimiser__lr": 5e-3})
     return mm.MetaLearner(learner="ridge", model__dim=16, train=train).fit(data), data
 
 
@@ -230,7 +238,7 @@ def test_a_saved_model_is_told_the_same(zoo, tmp_path):
     predictor = learner.adapt(describe=said)
     expected = predictor.predict_proba(query)
     pd.testing.assert_frame_equal(
-        again.adapt(None, describe=said).predict_proba(query), expected, check_exact=True
+        adapt(again, None, describe=said).predict_proba(query), expected, check_exact=True
     )
     save_artifact(predictor, tmp_path / "predictor")
     kept = load_artifact(tmp_path / "predictor")

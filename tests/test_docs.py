@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metamodal.config import parse
 from metamodal.experiment import Experiment
+from metamodal.options import parse
 
 METAMODAL = [sys.executable, "-c", "import sys; from metamodal.app.cli import main; sys.exit(main())"]
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from metamodal.data.dataset import read_table
+from metamodal.data.digests import fingerprint
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import BASELINES, baseline_logits
 from metamodal.evaluation.evaluating import evaluate
@@ -19,7 +20,6 @@ from metamodal.evaluation.held_out import held_out
 from metamodal.evaluation.metrics import calibration_error, episode_scores, interval
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import untrained_for
-from metamodal.predictor import fingerprint
 from metamodal.types import Batch, Episode
 
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metamodal.components import component
 from metamodal.mappings.fusion import SideBySide, fusions
 from metamodal.mappings.layers import Conv1d, Conv2d, GroupNorm, LayerNorm, Linear
-from metamodal.mappings.model import Model, build_model, untrained_model
+from metamodal.mappings.model import Model, NetworkSpec, build_model, untrained_model
 from metamodal.meta.dual import Head, answers, descend
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import MAML, Convex, Matching
@@ -153,7 +154,7 @@ def modalities(tasks: int, rows: int) -> Episode:
 
 def engine_of_all_kinds(learner: Learner, fusion: str, impute: bool) -> Engine:
     spaces = {m: (m, Space(m, shape)) for m, shape in KINDS.items()}
-    model = build_model(spaces, fusion=fusion, dim=8, impute=impute)
+    model = build_model(spaces, NetworkSpec(component(fusions, fusion), 8, impute=impute))
     return Engine(model, learner, tuple(KINDS))
 
 

@@ -9,14 +9,24 @@ import torch
 
 import metamodal as mm
 from metamodal.artifact import load_artifact, save_artifact
+from metamodal.components import component
 from metamodal.experiment import Experiment, run
-from metamodal.mappings.model import build_model
+from metamodal.mappings.fusion import fusions
+from metamodal.mappings.model import NetworkSpec, build_model
 from metamodal.meta.engine import Engine
-from metamodal.meta.learners import Guarded, Ridge
-from metamodal.training.guard import Verdict
+from metamodal.meta.learners import Ridge, UnimodalFallback
+from metamodal.nesting import nested
+from metamodal.predictor import adapt
+from metamodal.training.after.fallback import Fallback
 from metamodal.types import Batch, Episode, Space, one_hot
 
-TRAIN = {"steps": 20, "way": 5, "validations": 1, "valid_episodes": 60, "alone": 0.0}
+TRAIN = {
+    "steps": 20,
+    "episodes__way": 5,
+    "validation__count": 1,
+    "validation__episodes": 60,
+    "losses__unimodal__weight": 0.0,
+}
 
 
 def misled(classes: int = 30, rows: int = 8) -> pd.DataFrame:
@@ -44,23 +54,23 @@ def complementary(classes: int = 30, rows: int = 8) -> pd.DataFrame:
 
 
 def trained(frame: pd.DataFrame, **train: object):
-    record = {"model": {"dim": 16}, "learner": "ridge", "train": TRAIN | train}
+    record = {"model": {"dim": 16}, "learner": "ridge", "train": nested(TRAIN | train)}
     return run(Experiment.model_validate(record), mm.read_table(frame, target="label"))
 
 
 def test_where_all_do_worse_training_falls_back_on_the_best_and_warns():
     done = trained(misled())
     outcome = done.model.record["outcome"]
-    assert outcome["guard"]["best_single"] == "good"
-    assert outcome["guard"]["fell_back"]
-    assert any("against good alone" in note for note in outcome["notes"])
-    assert done.model.engine.learner == Guarded("good", Ridge())
+    assert outcome["fallback"]["best_single"] == "good"
+    assert outcome["fallback"]["falls_back"]
+    assert any("over good alone" in note for note in outcome["notes"])
+    assert done.model.engine.learner == UnimodalFallback("good", Ridge())
 
 
 def test_the_guard_can_be_left_out_and_stays_away_where_fusion_helps():
-    assert trained(misled(), guard=False).model.engine.learner == Ridge()
+    assert trained(misled(), fallback=False).model.engine.learner == Ridge()
     done = trained(complementary())
-    assert not done.model.record["outcome"]["guard"]["fell_back"]
+    assert not done.model.record["outcome"]["fallback"]["falls_back"]
     assert done.model.engine.learner == Ridge()
 
 
@@ -71,7 +81,7 @@ def test_a_model_that_fell_back_predicts_as_one_of_the_modality_alone(tmp_path):
     loaded = load_artifact(tmp_path / "model")
     support, query = frame[frame.index % 8 == 0].head(5), frame[frame.index % 8 == 1].head(5)
     both, one = (
-        loaded.adapt(support[[*of, "label"]]).predict_proba(query[of]) for of in (["good", "loud"], ["good"])
+        adapt(loaded, support[[*of, "label"]]).predict_proba(query[of]) for of in (["good", "loud"], ["good"])
     )
     pd.testing.assert_frame_equal(both, one)
 
@@ -79,7 +89,9 @@ def test_a_model_that_fell_back_predicts_as_one_of_the_modality_alone(tmp_path):
 @pytest.mark.parametrize("seed", range(3))
 def test_guarded_answers_by_its_modality_where_that_can_and_by_all_elsewhere(seed: int):
     torch.manual_seed(seed)
-    model = build_model({m: ("embedding", Space(m, (4,))) for m in "ab"}, fusion="mean", dim=8)
+    model = build_model(
+        {m: ("embedding", Space(m, (4,))) for m in "ab"}, NetworkSpec(component(fusions, "mean"), 8)
+    )
 
     def rows(n: int, present: dict[str, list[int]], codes: torch.Tensor) -> Batch:
         there = {m: torch.tensor(p).bool() for m, p in present.items()}
@@ -89,7 +101,7 @@ def test_guarded_answers_by_its_modality_where_that_can_and_by_all_elsewhere(see
     query = rows(3, {"a": [1, 0, 1], "b": [1, 1, 0]}, torch.tensor([0, 1, 1]))
     engines = {
         name: Engine(model, learner, ("a", "b"))
-        for name, learner in (("plain", Ridge()), ("one", Guarded("a", Ridge())))
+        for name, learner in (("plain", Ridge()), ("one", UnimodalFallback("a", Ridge())))
     }
     params = engines["plain"].initial()
 
@@ -122,9 +134,9 @@ def test_guarded_answers_by_its_modality_where_that_can_and_by_all_elsewhere(see
 def test_modalities_that_say_nothing_alone_have_to_prove_their_gain(
     gain: float, ci95: float, idle: bool, falls_back: bool
 ):
-    assert Verdict("a", gain, ci95, idle).falls_back == falls_back
+    assert Fallback("a", gain, ci95, idle).falls_back == falls_back
 
 
 def test_noise_is_known_to_be_idle():
-    assert trained(misled()).model.record["outcome"]["guard"]["others_idle"]
-    assert not trained(complementary()).model.record["outcome"]["guard"]["others_idle"]
+    assert trained(misled()).model.record["outcome"]["fallback"]["others_idle"]
+    assert not trained(complementary()).model.record["outcome"]["fallback"]["others_idle"]

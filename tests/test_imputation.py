@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metamodal.artifact import load_artifact, save_artifact
-from metamodal.config import parse
+from metamodal.components import component
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.errors import OptionError
 from metamodal.evaluation.evaluating import evaluate
@@ -21,8 +21,9 @@ from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.fusion import Imputer, fusions, surprise
 from metamodal.mappings.fusion.registry import Presence
-from metamodal.mappings.model import build_model
-from metamodal.predictor import MetaModel
+from metamodal.mappings.model import NetworkSpec, build_model
+from metamodal.model import MetaModel
+from metamodal.options import parse
 from metamodal.types import Batch, Space
 
 DIM = 12
@@ -275,6 +276,9 @@ def test_imputation_takes_a_fusion_that_knows_what_is_present():
     fusions.register("bare")(lambda modalities, dim: nn.Identity())
     try:
         with pytest.raises(OptionError, match="the fusion bare has no Presence"):
-            build_model({"a": ("embedding", Space("a", (3,)))}, fusion="bare", dim=8, impute=True)
+            build_model(
+                {"a": ("embedding", Space("a", (3,)))},
+                NetworkSpec(component(fusions, "bare"), 8, impute=True),
+            )
     finally:
         del fusions._items["bare"]

@@ -1,4 +1,4 @@
-"""Joint objectives: each loss, weighing, surgery and balance is its formula, and all go together."""
+"""MultiLoss objectives: each loss, weighing, surgery and balance is its formula, and all go together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from dataclasses import astuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import hidden_table
-from metamodal.config import parse
+from metamodal.components import component
 from metamodal.data.dataset import read_table
 from metamodal.data.encode import Preprocessor
 from metamodal.data.reading import read_cells
@@ -25,31 +26,62 @@ from metamodal.errors import OptionError
 from metamodal.evaluation.joint_views import joint_view
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.alignment import contrast
+from metamodal.mappings.fusion import fusions
+from metamodal.mappings.model import NetworkSpec
 from metamodal.mappings.objectives import translation
 from metamodal.meta.learners import learners
 from metamodal.meta.outer import outer_rules
-from metamodal.predictor import initial_model
-from metamodal.training import loop, surgery
-from metamodal.training.course import Course
-from metamodal.training.diagnosis import diagnosed, pushes
-from metamodal.training.joint import Joint
-from metamodal.training.loop import meta_train
-from metamodal.training.material import Material
-from metamodal.training.modality_balance import Modulation, modality_balances, scores
-from metamodal.training.objectives import drawn_step
+from metamodal.model import built
+from metamodal.nesting import merged, nested
+from metamodal.options import parse
+from metamodal.spec import ModelSpec
+from metamodal.training.context import Context, EncodedTable
+from metamodal.training.episodes.pools import labelled_pools
+from metamodal.training.episodes.sampler import EpisodeSampler
+from metamodal.training.loop.meta_train import meta_train
+from metamodal.training.loop.trainer import Trainer
+from metamodal.training.losses import drawn_step, surgery
+from metamodal.training.losses.diagnosis import diagnosed, pushes
+from metamodal.training.losses.generalisation_gap import GapMeter
+from metamodal.training.losses.modality_balance import Modulation, modality_balances, scores
+from metamodal.training.losses.multi_loss import MultiLoss
+from metamodal.training.losses.surgery import aggregated, surgeries
+from metamodal.training.losses.weighing import DWA, Blending, Gap, GradNorm, Uncertainty, begun, weighings
 from metamodal.training.options import TrainOptions
-from metamodal.training.sources import Sources, labelled_sources
-from metamodal.training.supply import Supply
-from metamodal.training.surgery import aggregated, surgeries
-from metamodal.training.weighing import DWA, Blending, Gap, GradNorm, Uncertainty, begun, weighings
+from metamodal.training.selection.trials import context_of
+from metamodal.types import Params
 
-BRIEF = {"steps": 3, "budget": 60.0, "way": 4, "validations": 1, "valid_episodes": 4, "crossed": 0.0}
+BRIEF = {
+    "steps": 3,
+    "budget": 60.0,
+    "episodes": {"way": 4, "cross_modal": 0.0},
+    "validation": {"count": 1, "episodes": 4},
+}
 AVAILABLE = [
     pytest.param(
         name, marks=pytest.mark.skipif(name == "cagrad" and not surgery.find_spec("cvxpy"), reason="no cvxpy")
     )
     for name in surgeries
 ]
+
+
+class Setup(NamedTuple):
+    """What is trained, and how."""
+
+    context: Context
+    options: TrainOptions
+
+    def sampler(self) -> EpisodeSampler:
+        return EpisodeSampler(self.context)
+
+    def loss(self, sampler: EpisodeSampler | None = None) -> MultiLoss:
+        return MultiLoss(self.context, sampler or self.sampler(), self.options)
+
+    def trainer(self) -> Trainer:
+        return Trainer(self.context, self.options)
+
+    def trained(self) -> Params:
+        return meta_train(self.context, self.options).params
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +94,18 @@ def ready(table):
     """A function from options to what training works on."""
     split, cells = table.split(0), read_cells(table)
     preprocessor = Preprocessor.fit(cells.rows(split.train))
-    rows, tasks = preprocessor.encode(cells), labelled_sources(table, split, None)
+    rows, tasks = preprocessor.encode(cells), labelled_pools(table, split, None)
 
-    def material(learner: str = "ridge", tasks: Sources = tasks, **options) -> Material:
+    encoded = EncodedTable(preprocessor, rows, tasks, None, 0)
+
+    def setup(learner: str = "ridge", **options) -> Setup:
         torch.manual_seed(0)
-        model = initial_model(preprocessor, learners[learner](), Roles(target="label"), fusion="mean", dim=16)
-        train = parse(TrainOptions, BRIEF | options)
-        return Material(model.engine, preprocessor, rows, tasks, train)
+        spec = ModelSpec(NetworkSpec(component(fusions, "mean"), 16), learners[learner]())
+        model = built(spec, preprocessor, Roles(target="label"))
+        train = parse(TrainOptions, merged(BRIEF, nested(options)))
+        return Setup(context_of(encoded, model, train), train)
 
-    return material
+    return setup
 
 
 def rows_of(*vectors: list[float]) -> torch.Tensor:
@@ -221,40 +256,42 @@ class TestSurgery:
         expected = g - (g @ h) / (h @ h) * h + h - (g @ h) / (g @ g) * g
         assert g @ h < 0
         for name in ("pcgrad", "upgrad"):  # of two gradients the same
-            found = aggregated(rows_of(self.one, self.two), name)
+            found = aggregated(rows_of(self.one, self.two), surgeries[name])
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
     def test_mgda_finds_the_shortest_combination(self):
         g, h = np.array(self.one), np.array(self.two)
         share = np.clip((h - g) @ h / ((g - h) @ (g - h)), 0, 1)
-        found = aggregated(rows_of(self.one, self.two), "mgda")
+        found = aggregated(rows_of(self.one, self.two), surgeries["mgda"])
         np.testing.assert_allclose(found, share * g + (1 - share) * h, atol=0.02)
 
     def test_nash_solves_its_bargain(self):
         rows = rows_of(self.one, self.two, [0.5, 0.0, 2.0])
-        found = aggregated(rows, "nash").double()
+        found = aggregated(rows, surgeries["nash"]).double()
         alpha = torch.linalg.lstsq(rows.T.double(), found).solution
         torch.testing.assert_close(rows.double() @ found, 1 / alpha, rtol=1e-3, atol=1e-3)
 
     @given(st.integers(0, 500))
     def test_upgrad_harms_no_loss_and_is_the_sum_where_none_conflicts(self, seed: int):
         rows = torch.randn(4, 6, generator=torch.Generator().manual_seed(seed))
-        found = aggregated(rows, "upgrad")
+        found = aggregated(rows, surgeries["upgrad"])
         assert (rows @ found >= -1e-3 * rows.norm(dim=1) * found.norm()).all()
         agreed = rows.abs()
-        torch.testing.assert_close(aggregated(agreed, "upgrad"), agreed.sum(0), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            aggregated(agreed, surgeries["upgrad"]), agreed.sum(0), rtol=1e-4, atol=1e-4
+        )
 
     @pytest.mark.parametrize("name", AVAILABLE)
     def test_one_loss_keeps_its_gradient_to_the_bit(self, name: str):
         row = torch.tensor(self.one)
         assert torch.equal(aggregated(row[None], name), row)
         beside = torch.stack([torch.zeros(3), row, torch.zeros(3)])
-        assert torch.equal(aggregated(beside, name), row)
+        assert torch.equal(aggregated(beside, surgeries[name]), row)
 
     def test_a_solver_that_is_missing_is_named(self, monkeypatch):
         monkeypatch.setattr(surgery, "find_spec", lambda name: None)
         with pytest.raises(OptionError, match=r"pip install 'metamodal\[joint\]'"):
-            aggregated(torch.eye(2), "cagrad")
+            aggregated(torch.eye(2), surgeries["cagrad"])
 
     def test_the_seed_and_not_torch_s_own_generator_decides(self):
         rows = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
@@ -262,7 +299,7 @@ class TestSurgery:
         for noise in (1, 2):
             torch.manual_seed(noise)
             before = torch.get_rng_state()
-            found.append(aggregated(rows, "pcgrad", torch.Generator().manual_seed(5)))
+            found.append(aggregated(rows, surgeries["pcgrad"], torch.Generator().manual_seed(5)))
             assert torch.equal(torch.get_rng_state(), before)
         assert torch.equal(*found)
 
@@ -285,8 +322,8 @@ class TestModulation:
         assert float(added.std()) == pytest.approx(1.0, rel=0.05)
 
     def test_only_the_encoder_of_the_one_ahead_changes(self, ready):
-        joint = Joint(material := ready(modality_balance="modulation"), Supply(material))
-        params = material.engine.initial()
+        joint = (setup := ready(modality_balance="modulation")).loss()
+        params = setup.context.engine.initial()
         outcome = joint.parsed(joint.outcome(params))._replace(scores=torch.tensor([0.2, 0.6]))
         changed = joint.balanced(outcome, params).split([v.numel() for v in params.values()])
         plain = outcome.gradient.split([v.numel() for v in params.values()])
@@ -296,10 +333,10 @@ class TestModulation:
             torch.testing.assert_close(now, expected, rtol=1e-6, atol=0)
 
     def test_a_score_is_the_mean_probability_of_the_right_class(self, ready):
-        material = ready(modality_balance="modulation", missing=1.0)
-        step = drawn_step(material, Supply(material), material.engine.initial())
+        setup = ready(modality_balance="modulation", episodes__missing=1.0)
+        step = drawn_step(setup.context, setup.sampler(), setup.context.engine.initial())
         for m, found in zip(step.drawn.rows.inputs, scores(step).tolist()):
-            chances = step.alone(m).detach().softmax(-1)
+            chances = step.unimodal(m).detach().softmax(-1)
             right = [
                 float(chances[t, q, step.episodes.query.targets[t, q].argmax()])
                 for t, q in itertools.product(*map(range, chances.shape[:2]))
@@ -310,16 +347,18 @@ class TestModulation:
 
 class TestJoint:
     def test_fixed_weights_give_the_gradient_of_the_plain_sum_to_the_bit(self, ready):
-        material = ready(alone=0.7, class_weight=0.5, modality_weight=1.0)
-        params = material.engine.initial()
-        supply = Supply(material)
-        joint = Joint(material, supply)
+        setup = ready(
+            losses__unimodal__weight=0.7, episodes__class_weight=0.5, losses__unimodal__coverage_power=1.0
+        )
+        params = setup.context.engine.initial()
+        supply = setup.sampler()
+        joint = setup.loss(supply)
         found = joint.parsed(joint.outcome(params))
 
-        step = drawn_step(material, supply := Supply(material), params)
-        engine, targets = material.engine, step.targets
+        step = drawn_step(setup.context, supply := setup.sampler(), params)
+        engine, targets = setup.context.engine, step.targets
         loss = engine.output.loss(engine.logits(params, step.episodes), targets)
-        for name, weight in supply.balancer.modality_weights().items():
+        for name, weight in supply.balancer.modality_weights(1.0).items():
             alone = step.episodes.only([name])
             seen = targets * alone.query.present[name][..., None]
             loss = loss + 0.7 * weight * engine.output.loss(engine.logits(params, alone), seen)
@@ -329,44 +368,45 @@ class TestJoint:
 
     @pytest.mark.parametrize("options", [{"surgery": "none"}, {"weighing": "gradnorm"}])
     def test_gradients_taken_apart_add_up_to_the_whole(self, ready, options: dict):
-        said = {"align": 0.5, "supervised": 0.3, "train_only": None}
-        del said["train_only"]
+        said = {"losses__align__weight": 0.5, "losses__supervised__weight": 0.3}
         whole, apart = ready(**said), ready(**said, **options)
         found = []
-        for material in (whole, apart):
-            joint = Joint(material, Supply(material))
-            joint.apart = material is apart
-            params = {k: v.requires_grad_() for k, v in (material.engine.initial() | joint.start()).items()}
+        for setup in (whole, apart):
+            joint = setup.loss()
+            joint.apart = setup is apart
+            params = {
+                k: v.requires_grad_() for k, v in (setup.context.engine.initial() | joint.start()).items()
+            }
             found.append(joint.parsed(joint.outcome(params)))
         torch.testing.assert_close(found[0].gradient, found[1].gradient, rtol=1e-4, atol=1e-6)
         assert (found[1].norms > 0).all()
 
     def test_a_weight_of_zero_computes_nothing(self, ready, monkeypatch):
-        from metamodal.training.objectives import align, supervised
+        from metamodal.training.losses import align, supervised
 
         monkeypatch.setattr(align, "contrast", lambda *a: pytest.fail("aligned"))
         monkeypatch.setattr(supervised, "supervised", lambda *a: pytest.fail("supervised"))
-        meta_train(ready(align=0.0, supervised=0.0))
+        ready(losses__align__weight=0.0, losses__supervised__weight=0.0).trained()
         with pytest.raises(pytest.fail.Exception, match="aligned"):
-            meta_train(ready(align=0.1))
+            ready(losses__align__weight=0.1).trained()
 
     def test_the_supervised_loss_is_the_outer_rule(self, ready):
-        material = ready(supervised=2.0)
-        joint = Joint(material, Supply(material))
-        params = material.engine.initial() | joint.start()
-        step = drawn_step(material, joint.supply, params)
+        setup = ready(losses__supervised__weight=2.0)
+        joint = setup.loss()
+        params = setup.context.engine.initial() | joint.start()
+        step = drawn_step(setup.context, joint.sampler, params)
         expected = outer_rules["supervised"](
-            material.engine, params, step.weighed, joint.supply.numbers(step.drawn)
+            setup.context.engine, params, step.weighed, joint.sampler.numbers(step.drawn)
         )
         assert torch.equal(joint.losses(step)["supervised"], expected)
         assert joint.weights(params)["supervised"] == 2.0
 
     def test_rows_of_a_class_are_positives_and_alone_only_themselves(self, ready):
-        material = ready(align=1.0, align_by="row")
-        step = drawn_step(material, Supply(material), material.engine.initial())
+        setup = ready(losses__align__weight=1.0, losses__align__by="row")
+        step = drawn_step(setup.context, setup.sampler(), setup.context.engine.initial())
         flat = torch.cat([step.drawn.draw.support, step.drawn.draw.query], 1).flatten()
-        names = np.array(material.tasks.train[0].classes)
-        of_row = {int(r): name for name, rows in zip(names, material.tasks.train[0].rows) for r in rows}
+        names = np.array(setup.context.pools.train[0].classes)
+        of_row = {int(r): name for name, rows in zip(names, setup.context.pools.train[0].rows) for r in rows}
         for i, j in itertools.product(np.flatnonzero(step.real), repeat=2):
             same = of_row[int(flat[i])] == of_row[int(flat[j])]
             assert bool(step.classes[i] == step.classes[j]) == same
@@ -376,17 +416,17 @@ class TestJoint:
     def test_alignment_works_with_learners_that_adapt_encoders_and_those_that_do_not(
         self, ready, learner: str
     ):
-        material = ready(learner, align=1.0)
-        joint = Joint(material, Supply(material))
-        params = {k: v.requires_grad_() for k, v in (material.engine.initial() | joint.start()).items()}
-        loss = joint.losses(drawn_step(material, joint.supply, params))["align"]
+        setup = ready(learner, losses__align__weight=1.0)
+        joint = setup.loss()
+        params = {k: v.requires_grad_() for k, v in (setup.context.engine.initial() | joint.start()).items()}
+        loss = joint.losses(drawn_step(setup.context, joint.sampler, params))["align"]
         gradients = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
         moved = {name.split(".")[2] for name, g in zip(params, gradients) if "encoders" in name and g.any()}
         assert moved == {"0", "1"}
 
     def test_rows_without_labels_are_aligned_too(self):
         frame = hidden_table(12, 5).drop(columns="label")
-        train = BRIEF | {"align": 1.0, "steps": 4, "validations": 4}
+        train = merged(BRIEF, {"losses": {"align": 1.0}, "steps": 4, "validation": {"count": 4}})
         said = {"model": {"dim": 16}, "learner": "ridge", "train": train}
         done = run(parse(Experiment, said), read_table(frame))
         assert max(p.diagnosis.losses["align"].norm for p in done.trained.history) > 0
@@ -396,52 +436,58 @@ class TestJoint:
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("weighing", list(weighings))
 def test_every_weighing_goes_with_every_surgery_and_balance(ready, weighing: str, name: str, balance: str):
-    material = ready(weighing=weighing, surgery=name, modality_balance=balance, align=0.5, validations=3)
+    setup = ready(
+        weighing=weighing,
+        surgery=name,
+        modality_balance=balance,
+        losses__align__weight=0.5,
+        validation__count=3,
+    )
 
-    def trained() -> Course:
-        course = Course(material)
-        course.validated(loop.Gauge(material, tuple(course.joint.fixed)))
+    def trained() -> Trainer:
+        course = setup.trainer()
+        course.validated(GapMeter(setup.context, tuple(course.loss_terms.fixed)))
         for _ in course.steps():
-            course.validated(loop.Gauge(material, tuple(course.joint.fixed)))
+            course.validated(GapMeter(setup.context, tuple(course.loss_terms.fixed)))
         return course
 
     one, two = trained(), trained()
     assert one.step == 3
     assert math.isfinite(one.loss)
-    start = material.engine.initial()
+    start = setup.context.engine.initial()
     assert all(one.params[k].isfinite().all() for k in start)
     assert sum(not torch.equal(one.params[k], start[k]) for k in start) > len(start) / 2
     assert all(torch.equal(one.params[k], two.params[k]) for k in one.params)
-    assert (one.joint.factors >= 0).all()
+    assert (one.loss_terms.factors >= 0).all()
     moves = weighing in ("gradnorm", "dwa", "blending")
-    assert torch.equal(one.joint.factors, torch.ones(len(one.joint.fixed))) is not moves
+    assert torch.equal(one.loss_terms.factors, torch.ones(len(one.loss_terms.fixed))) is not moves
 
 
 @pytest.mark.parametrize("weighing", ["gradnorm", "uncertainty"])
 def test_worker_processes_share_one_weighing(ready, weighing: str):
-    material = ready(weighing=weighing, surgery="pcgrad", modality_balance="modulation", workers=2)
-    one, two = meta_train(material), meta_train(material)
-    assert all(torch.equal(one.params[k], two.params[k]) for k in one.params)
-    assert all(v.isfinite().all() for v in one.params.values())
+    setup = ready(weighing=weighing, surgery="pcgrad", modality_balance="modulation", workers=2)
+    one, two = setup.trained(), setup.trained()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert all(v.isfinite().all() for v in one.values())
 
 
 @pytest.mark.parametrize("options", [{"surgery": "pcgrad"}, {"modality_balance": "modulation"}])
 def test_learners_that_adapt_the_encoders_train_alike(ready, options: dict):
-    material = ready("maml", align=0.5, supervised=0.5, **options)
-    trained, start = meta_train(material).params, material.engine.initial()
+    setup = ready("maml", losses__align__weight=0.5, losses__supervised__weight=0.5, **options)
+    trained, start = setup.trained(), setup.context.engine.initial()
     assert all(v.isfinite().all() for v in trained.values())
     assert any(not torch.equal(trained[k], v) for k, v in start.items() if "encoders" in k)
 
 
 def test_a_saved_model_is_without_what_was_learned_beside_it(ready):
-    material = ready(weighing="uncertainty", align=0.5, supervised=0.5)
-    assert {k for k in Course(material).params if k.startswith("outer.")} == {
+    setup = ready(weighing="uncertainty", losses__align__weight=0.5, losses__supervised__weight=0.5)
+    assert {k for k in setup.trainer().params if k.startswith("outer.")} == {
         "outer.log_variance",
         "outer.log_scale",
         "outer.weight",
         "outer.bias",
     }
-    assert set(meta_train(material).params) == set(material.engine.initial())
+    assert set(setup.trained()) == set(setup.context.engine.initial())
 
 
 class TestDiagnosis:
@@ -454,18 +500,18 @@ class TestDiagnosis:
         }
 
     def test_it_leaves_training_as_it_is(self, ready, monkeypatch):
-        material = ready(validations=3, surgery="pcgrad", missing=1.0)
-        with_it = meta_train(material).params
-        monkeypatch.setattr(Course, "diagnosed", lambda self: None)
-        assert all(torch.equal(v, with_it[k]) for k, v in meta_train(material).params.items())
+        setup = ready(validation__count=3, surgery="pcgrad", episodes__missing=1.0)
+        with_it = setup.trained()
+        monkeypatch.setattr(Trainer, "diagnosed", lambda self: None)
+        assert all(torch.equal(v, with_it[k]) for k, v in setup.trained().items())
 
     def test_a_modality_s_norm_is_that_of_its_encoder_s_gradient(self, ready):
-        joint = Joint(material := ready(), Supply(material))
-        params = material.engine.initial()
+        joint = (setup := ready()).loss()
+        params = setup.context.engine.initial()
         found = diagnosed(joint, params)
-        supply = Supply(material)
+        supply = setup.sampler()
         supply.reseed(10_007)
-        losses = joint.losses(drawn_step(material, supply, params))
+        losses = joint.losses(drawn_step(setup.context, supply, params))
         total = sum(losses.values())
         for i, (name, pull) in enumerate(found.modalities.items()):
             own = [v for k, v in params.items() if k.startswith(f"model.encoders.{i}.")]
@@ -482,17 +528,27 @@ class TestDiagnosis:
         frame.to_parquet(tmp_path / "t.parquet")
         words = ["train", tmp_path / "t.parquet", "--target", "label", "--split", "part"]
         words += ["--out", tmp_path / "run", "--quiet"]
-        options = ["learner=ridge", "train.steps=4", "train.validations=2", "train.way=5", "model.dim=16"]
+        options = [
+            "learner=ridge",
+            "train.steps=4",
+            "train.validation.count=2",
+            "train.episodes.way=5",
+            "model.dim=16",
+        ]
         said = cli(
-            *words, *options, "train.valid_episodes=5", "train.align=0.5", "train.weighing=uncertainty"
+            *words,
+            *options,
+            "train.validation.episodes=5",
+            "train.losses.align=0.5",
+            "train.weighing=uncertainty",
         )
         assert said.code == 0, said.err
         lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
-        names = {"episodic", "alone.u", "alone.v", "align"}
+        names = {"episodic", "unimodal.u", "unimodal.v", "align"}
         assert [set(line["losses"]) for line in lines] == [names, names]
         assert set(lines[0]["modalities"]) == {"u", "v"}
         assert set(lines[0]["losses"]["align"]) == {"loss", "weight", "norm", "share", "cosine"}
-        record = json.loads((tmp_path / "run/model/config.json").read_text())["training"]["outcome"]["joint"]
+        record = json.loads((tmp_path / "run/model/config.json").read_text())["training"]["outcome"]["losses"]
         assert [point["losses"] for point in record] == [line["losses"] for line in lines]
         page = (tmp_path / "run/report.html").read_text()
         assert page.count('class="joint') == 2
@@ -500,9 +556,9 @@ class TestDiagnosis:
 
     def test_names_with_signs_of_formulas_and_tags_are_drawn_as_they_are(self):
         push = {"loss": 1.0, "weight": 1.0, "norm": 1.0, "share": 0.5, "cosine": -0.5}
-        point = {"elapsed": 1.0, "losses": {"episodic": push, "alone.$x$<b>": push}, "modalities": {}}
+        point = {"elapsed": 1.0, "losses": {"episodic": push, "unimodal.$x$<b>": push}, "modalities": {}}
         (chart,) = joint_view([point, point | {"elapsed": 2.0}]).charts
-        assert "alone.$x$&lt;b&gt;" in chart
+        assert "unimodal.$x$&lt;b&gt;" in chart
         assert joint_view([]) is None
         assert joint_view([point | {"losses": {"episodic": push}}]) is None
 
@@ -510,26 +566,26 @@ class TestDiagnosis:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weighing": "uncertainti"}, "weighing: there is no 'uncertainti'. Did you mean 'uncertainty'?"),
-        ({"weighing": {"kind": "dwa", "heat": 1}}, "train.weighing.heat: no such option."),
-        ({"surgery": "pcgard"}, "surgery: there is no 'pcgard'. Did you mean 'pcgrad'?"),
+        ({"weighing": "uncertainti"}, "weighing='uncertainti': no such weighing. Did you mean 'uncertainty'?"),
+        ({"weighing": {"kind": "dwa", "heat": 1}}, "weighing.heat: no such option."),
+        ({"surgery": "pcgard"}, "surgery='pcgard': no such surgery. Did you mean 'pcgrad'?"),
         (
             {"modality_balance": "modulate"},
-            "modality_balance: there is no 'modulate'. Did you mean 'modulation'?",
+            "modality_balance='modulate': no such modality balance. Did you mean 'modulation'?",
         ),
-        ({"supervised": 1.0, "outer": "supervised"}, "train.outer=supervised is that loss already"),
+        ({"losses": {"supervised": 1.0}, "outer": "supervised"}, "train.outer=supervised is that loss already"),
         ({"weighing": "dwa", "outer": "displacement"}, "has a direction and no loss to weigh by"),
-        ({"weighing": "blending", "alone": 0.0}, "Set train.alone=1"),
+        ({"weighing": "blending", "losses": {"unimodal": 0.0}}, "Set train.losses.unimodal=1"),
     ],
 )
 def test_options_that_do_not_fit_are_errors_with_a_remedy(ready, options: dict, message: str):
     with pytest.raises(OptionError) as caught:
-        meta_train(ready(**options))
+        ready(**options).trained()
     assert message in str(caught.value)
 
 
 def test_one_modality_cannot_be_aligned():
-    said = {"model": {"dim": 16}, "learner": "ridge", "train": BRIEF | {"align": 1.0}}
+    said = {"model": {"dim": 16}, "learner": "ridge", "train": BRIEF | {"losses": {"align": 1.0}}}
     with pytest.raises(OptionError, match="there is one modality, and nothing to align it with"):
         run(parse(Experiment, said), read_table(hidden_table(20, 5), target="label", use=["u"]))
 
@@ -550,10 +606,21 @@ def test_aligned_tokens_find_their_class_across_modalities_in_classes_never_seen
     mix = rng.normal(size=(32, 32)) / 32**0.5
     paired = hidden.assign(v=[(mix @ np.array(u) + rng.normal(0, 0.1, 32)).tolist() for u in hidden["u"]])
     data = read_table(paired, target="label")
-    train = BRIEF | {"steps": 120, "way": 16, "lr": 5e-3, "missing": 0.0, "averaging": 0.9}
+    train = merged(
+        BRIEF,
+        {
+            "steps": 120,
+            "episodes": {"way": 16, "missing": 0.0},
+            "optimiser": {"lr": 5e-3, "averaging": 0.9},
+        },
+    )
 
     def retrieved(align: float) -> float:
-        said = {"model": {"dim": 32}, "learner": "ridge", "train": train | {"align": align}}
+        said = {
+            "model": {"dim": 32},
+            "learner": "ridge",
+            "train": merged(train, {"losses": {"align": align}}),
+        }
         return found_across(run(parse(Experiment, said), data).model, data)
 
     aligned, apart = retrieved(1.0), retrieved(0.0)
@@ -568,16 +635,16 @@ def test_decoders_learn_what_one_modality_says_of_another(shapes: pd.DataFrame):
     def error(steps: int) -> float:
         train = {
             "steps": steps,
-            "way": 8,
-            "validations": 1,
-            "valid_episodes": 10,
-            "translate": 1.0,
-            "lr": 3e-3,
-            "averaging": 0.95,
-            "reconstruct": 1.0,
+            "episodes__way": 8,
+            "validation__count": 1,
+            "validation__episodes": 10,
+            "losses__translate__weight": 1.0,
+            "optimiser__lr": 3e-3,
+            "optimiser__averaging": 0.95,
+            "losses__reconstruct__weight": 1.0,
         }
-        model_options = {"dim": 32, "image_size": 16, "decoders": True}
-        record = {"model": model_options, "learner": "prototypes", "train": train}
+        model_options = {"dim": 32, "kinds": {"image": {"size": 16}}, "decoders": True}
+        record = {"model": model_options, "learner": "prototypes", "train": nested(train)}
         model = run(parse(Experiment, record), data).model
         rows = model.inputs(data)
         with torch.no_grad():
@@ -590,6 +657,6 @@ def test_decoders_learn_what_one_modality_says_of_another(shapes: pd.DataFrame):
 
 
 def test_a_model_that_decodes_nothing_cannot_learn_to_translate(hidden: pd.DataFrame):
-    record = {"learner": "ridge", "train": {"steps": 1, "translate": 1.0}}
-    with pytest.raises(OptionError, match=r"train.translate=1.0: .* model.decoders=true"):
+    record = {"learner": "ridge", "train": {"steps": 1, "losses": {"translate": 1.0}}}
+    with pytest.raises(OptionError, match=r"train.losses.translate=1.0: .* model.decoders=true"):
         run(parse(Experiment, record), read_table(hidden, target="label"))

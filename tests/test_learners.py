@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge as SklearnRidge
 from torch import Tensor, nn
 
-from metamodal.config import component, component_record
+from metamodal.components import component, component_record
 from metamodal.errors import OptionError
-from metamodal.mappings.model import build_model
+from metamodal.mappings.fusion import fusions
+from metamodal.mappings.model import NetworkSpec, build_model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import MAML, PerModality, Prototypes, Ridge, learners
 from metamodal.outputs import CLASSES
@@ -24,7 +25,9 @@ WAY, SHOT, QUERY, WIDTH = 4, 3, 5, 6
 
 def engine(learner: Learner) -> Engine:
     torch.manual_seed(0)
-    model = build_model({m: ("embedding", Space(m, (WIDTH,))) for m in NAMES}, fusion="mean", dim=16)
+    model = build_model(
+        {m: ("embedding", Space(m, (WIDTH,))) for m in NAMES}, NetworkSpec(component(fusions, "mean"), 16)
+    )
     return Engine(model, learner, NAMES)
 
 

@@ -20,7 +20,6 @@ import soundfile
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from media import sound
-from metamodal.config import override, parse
 from metamodal.data.dataset import read_table
 from metamodal.data.limits import Limits, limits, within
 from metamodal.data.modalities import modalities
@@ -32,6 +31,7 @@ from metamodal.data.reading import read_cells
 from metamodal.data.source import open_source
 from metamodal.errors import DataError, OptionError
 from metamodal.experiment import Experiment
+from metamodal.options import override, parse
 
 BASE = Path(__file__).parent
 MIB = 1 << 20

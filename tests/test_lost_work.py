@@ -16,21 +16,22 @@ import pytest
 
 from conftest import hidden_table
 from metamodal.artifact import load_artifact
-from metamodal.config import parse
 from metamodal.data.dataset import read_table
 from metamodal.errors import ArtifactError, OutputError
 from metamodal.experiment import Experiment, run
 from metamodal.manifest import is_artifact
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
+from metamodal.options import parse
+from metamodal.predictor import adapt
 from metamodal.training import workers
-from metamodal.training.loop import DIED
+from metamodal.training.loop.meta_train import DIED
 
 BRIEF = [
     "--no-test",
     "model.dim=16",
-    "train.validations=60",
-    "train.valid_episodes=20",
-    "train.patience=1000",
+    "train.validation.count=60",
+    "train.validation.episodes=20",
+    "train.validation.patience=1000",
     "learner=ridge",
 ]
 KILLS = int(os.environ.get("METAMODAL_TEST_KILLS", "3"))  # of each signal; the moments are drawn anew
@@ -83,7 +84,7 @@ def test_a_run_that_is_killed_after_a_validation_leaves_a_model_that_loads(
         assert isinstance(model, MetaModel)
         outcome = model.record["outcome"]
         assert outcome["steps"] > 0 and outcome["ended"] in ("unfinished", "interrupted")
-        assert len(model.adapt(pd.read_parquet(rows).head(12)).labels) == 2
+        assert len(adapt(model, pd.read_parquet(rows).head(12)).labels) == 2
 
 
 def test_the_best_model_so_far_is_kept_at_each_validation_that_betters_it():

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from metamodal.components import component
 from metamodal.data.modalities import modalities
 from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import fusions
-from metamodal.mappings.model import Model, build_model, untrained_model
+from metamodal.mappings.model import Model, NetworkSpec, build_model, untrained_model
 from metamodal.types import Batch, Space
 
 SHAPES = {
@@ -34,7 +35,7 @@ DIM = 32
 def model(fusion: str = "mean", impute: bool = False) -> Model:
     torch.manual_seed(0)
     spaces = {k: (k, Space(k, s)) for k, s in SHAPES.items()}
-    built = build_model(spaces, fusion=fusion, dim=DIM, impute=impute)
+    built = build_model(spaces, NetworkSpec(component(fusions, fusion), DIM, impute=impute))
     for parameter in built.parameters():  # away from the zeros that some parts start at
         torch.nn.init.normal_(parameter, std=0.2)
     return built
@@ -167,7 +168,7 @@ def test_the_absent_token_is_used_and_is_learned(fusion: str, impute: bool):
 def test_a_fusion_starts_as_the_mean_of_the_tokens_that_are_there(fusion: str, impute: bool):
     torch.manual_seed(0)
     spaces = {k: (k, Space(k, s)) for k, s in SHAPES.items()}
-    net = build_model(spaces, fusion=fusion, dim=DIM, impute=impute)
+    net = build_model(spaces, NetworkSpec(component(fusions, fusion), DIM, impute=impute))
     whole = rows()
     present = {k: torch.arange(1, 7) % (i + 2) != 0 for i, k in enumerate(SHAPES)}
     tokens = net.encode(whole._replace(present=present))

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from metamodal.config import component, component_record
+from metamodal.components import component, component_record
 from metamodal.errors import DataError, OptionError
 from metamodal.mappings.maps import FittedMap, Linear, Pairs, fit_map, maps
 from metamodal.mappings.maps.linear import left_out

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 import metamodal as mm
-from metamodal.config import parse
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.errors import OptionError
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.fusion import fusions
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
+from metamodal.nesting import nested
+from metamodal.options import parse
 
 
 def telling(tells: bool, tasks: int = 40, rows: int = 16, seed: int = 0) -> Dataset:
@@ -32,9 +33,22 @@ def telling(tells: bool, tasks: int = 40, rows: int = 16, seed: int = 0) -> Data
 
 
 def meta_trained(fusion: str, data: Dataset, **more) -> MetaModel:
-    train = {"steps": 250, "budget": 60.0, "way": 2, "rows": 6, "episodes": 4, "across": 0.0, "missing": 0.0}
-    train |= {"alone": 0.0, "validations": 2, "valid_episodes": 20, "guard": False} | more
-    said = {"learner": "ridge", "model": {"dim": 16, "fusion": fusion}, "train": train}
+    train = {
+        "steps": 250,
+        "budget": 60.0,
+        "episodes__way": 2,
+        "episodes__rows": 6,
+        "episodes__count": 4,
+        "episodes__cross_task": 0.0,
+        "episodes__missing": 0.0,
+    }
+    train |= {
+        "losses__unimodal__weight": 0.0,
+        "validation__count": 2,
+        "validation__episodes": 20,
+        "fallback": False,
+    } | more
+    said = {"learner": "ridge", "model": {"dim": 16, "fusion": fusion}, "train": nested(train)}
     return run(parse(Experiment, said), data).model
 
 
@@ -59,7 +73,9 @@ def test_absence_that_hangs_on_the_class_is_found_and_other_absence_is_not(fusio
 @pytest.fixture(scope="module")
 def attentive() -> mm.MetaLearner:
     learner = mm.MetaLearner(
-        learner="ridge", model={"dim": 16, "fusion": "attention"}, train={"steps": 3, "valid_episodes": 5}
+        learner="ridge",
+        model={"dim": 16, "fusion": "attention"},
+        train={"steps": 3, "validation": {"episodes": 5}},
     )
     return learner.fit(telling(tells=True, tasks=6))
 

@@ -14,7 +14,8 @@ from metamodal.data.modalities import modalities
 from metamodal.data.tasks import Shape, draw_episodes, episodes_of, random_missing, tasks_of
 from metamodal.estimator import MetaLearner
 from metamodal.experiment import untrained_for
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
+from metamodal.predictor import adapt
 from metamodal.types import Batch, Episode
 
 NAMES = {
@@ -46,7 +47,12 @@ def data(frame: pd.DataFrame) -> Dataset:
 def model(data: Dataset) -> MetaModel:
     learner = MetaLearner(
         model__dim=32,
-        train={"steps": 20, "budget": 60.0, "way": 6, "validations": 1, "valid_episodes": 10},
+        train={
+            "steps": 20,
+            "budget": 60.0,
+            "episodes": {"way": 6},
+            "validation": {"count": 1, "episodes": 10},
+        },
     )
     return learner.fit(data).model
 
@@ -131,7 +137,7 @@ def test_a_predictor_serves_rows_with_one_modality_or_all_but_one(
     model: MetaModel, frame: pd.DataFrame, name: str
 ):
     support = frame[frame["label"].isin(["class00", "class05", "class10"])].groupby("label").head(2)
-    predictor = model.adapt(support)
+    predictor = adapt(model, support)
     others = [c for m, columns in COLUMNS.items() if m != name for c in columns]
     for columns in (COLUMNS[name], others):
         probabilities = predictor.predict_proba(frame[columns].head(4))

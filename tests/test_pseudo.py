@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from conftest import hidden_table
-from metamodal.config import parse
 from metamodal.data.dataset import read_table
 from metamodal.data.pseudo import EACH_ROW, crossed, pseudo_tasks
 from metamodal.data.splits import Plan, unlabelled_rows
@@ -20,13 +19,21 @@ from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.held_out import held_out
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
+from metamodal.nesting import merged, nested
+from metamodal.options import parse
 from metamodal.types import Batch
 
-BRIEF = {"steps": 100, "budget": 120.0, "way": 20, "validations": 2, "valid_episodes": 30}
+BRIEF = {
+    "steps": 100,
+    "budget": 120.0,
+    "episodes__way": 20,
+    "validation__count": 2,
+    "validation__episodes": 30,
+}
 
 
 def experiment(**changes) -> Experiment:
-    train = BRIEF | changes.pop("train", {})
+    train = merged(nested(BRIEF), changes.pop("train", {}))
     return parse(Experiment, {"learner": "ridge", "model": {"dim": 16}, "train": train} | changes)
 
 
@@ -113,8 +120,10 @@ def accuracy(model, data) -> float:
 
 def test_training_without_labels_beats_the_untrained_self_on_labelled_classes(tables):
     unlabelled, labelled = tables
-    before = accuracy(run(experiment(train={"steps": 1, "lr": 1e-9}), unlabelled).model, labelled)
-    done = run(experiment(train={"lr": 2e-3}), unlabelled)
+    before = accuracy(
+        run(experiment(train={"steps": 1, "optimiser": {"lr": 1e-9}}), unlabelled).model, labelled
+    )
+    done = run(experiment(train={"optimiser": {"lr": 2e-3}}), unlabelled)
     assert accuracy(done.model, labelled) > before + 0.08
     said = " ".join(done.model.record["outcome"]["notes"])
     assert "all training episodes come from 270 rows without their labels" in said
@@ -140,7 +149,7 @@ def test_rows_without_a_label_help_where_few_have_one():
     frame = hidden_table(classes=24, rows=6)
     frame.loc[frame.index % 6 > 2, "label"] = None
     data = read_table(frame, target="label")
-    done = run(experiment(train={"steps": 5, "unlabelled": 0.5}), data)
+    done = run(experiment(train={"steps": 5, "episodes": {"unlabelled": 0.5}}), data)
     spare = unlabelled_rows(data.keys(), done.split)
     assert len(spare) == (frame.index % 6 > 2).sum()
     rows = len(spare) + len(done.split.train)
@@ -171,14 +180,14 @@ def test_a_training_part_without_labels_is_learned_from_without_them():
     done = run(experiment(train={"steps": 3}), data)
     assert "validation is on such episodes too" in done.model.record["outcome"]["notes"][-1]
     with pytest.raises(DataError, match="no task of the training part has two classes"):
-        run(experiment(train={"steps": 3, "unlabelled": 0.0}), data)
+        run(experiment(train={"steps": 3, "episodes": {"unlabelled": 0.0}}), data)
 
 
 def test_the_command_line_trains_without_a_target(cli, tmp_path):
     whole = hidden_table(classes=16, rows=6)
     whole.drop(columns="label").to_parquet(tmp_path / "rows.parquet")
     whole.assign(label="new " + whole["label"]).to_parquet(tmp_path / "labelled.parquet")
-    steps = ("train.steps=3", "train.valid_episodes=10", "model.dim=16", "learner=ridge")
+    steps = ("train.steps=3", "train.validation.episodes=10", "model.dim=16", "learner=ridge")
     found = cli("train", tmp_path / "rows.parquet", "--out", tmp_path / "run", "--json", *steps)
     assert found.code == 0, found.err
     assert json.loads(found.out)["evaluations"] == []

@@ -21,7 +21,7 @@ from metamodal.evaluation.pictures import curve, painter
 from metamodal.evaluation.protocol import Evaluation, Protocol
 from metamodal.evaluation.report import write_report
 from metamodal.experiment import untrained_for
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
 
 NASTY = '<b>&"'
 CLASSES = ["oak", "ash", "fir", "elm", "yew", "bay", "fig", NASTY]

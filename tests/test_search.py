@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metamodal.config import parse
 from metamodal.data.dataset import read_table
 from metamodal.experiment import Experiment, run
-from metamodal.training.progress import Progress
-from metamodal.training.search import Candidate, candidates, halved, rounds_of
-from metamodal.training.workers import Workers
+from metamodal.options import parse
+from metamodal.training.loop.progress import Progress
+from metamodal.training.loop.workers import Workers
+from metamodal.training.selection.halving import Candidate, candidates, halved, rounds_of
 
 
 @given(st.integers(1, 30), st.floats(1, 1e5))
@@ -59,11 +59,11 @@ def test_every_candidate_has_a_name_of_its_own_and_can_be_built(kind: str, modal
 @pytest.fixture
 def chosen(shapes: pd.DataFrame, monkeypatch: pytest.MonkeyPatch):
     """A search over two candidates, and what was seen of it."""
-    monkeypatch.setattr("metamodal.training.search._LEAST_SECONDS", 1.0)
+    monkeypatch.setattr("metamodal.training.selection.halving._LEAST_SECONDS", 1.0)
     seen: list[Progress] = []
     options = {
         "model": {"dim": 16},
-        "train": {"budget": 4.2, "way": 8, "validations": 2, "valid_episodes": 20},
+        "train": {"budget": 4.2, "episodes": {"way": 8}, "validation": {"count": 2, "episodes": 20}},
     }
     return run(parse(Experiment, options), read_table(shapes, target="label"), seen.append), seen
 

@@ -104,7 +104,9 @@ def test_the_command_encodes_and_every_other_command_reads_what_it_wrote(
     evaluated = cli("evaluate", "none", out, "--episodes", 10, "--json")
     assert json.loads(evaluated.out)["results"][0]["accuracy"]["mean"] > 0.5
     assert (
-        cli("train", out, "--out", tmp_path / "run", "--quiet", "train.steps=2", "train.validations=1").code
+        cli(
+            "train", out, "--out", tmp_path / "run", "--quiet", "train.steps=2", "train.validation.count=1"
+        ).code
         == 0
     )
 

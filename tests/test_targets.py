@@ -22,9 +22,10 @@ from metamodal.evaluation.metrics import label_scores, number_scores, scores_of
 from metamodal.evaluation.peers import peer_logits
 from metamodal.evaluation.protocol import Protocol
 from metamodal.meta.learners import learners
+from metamodal.model import untrained
 from metamodal.outputs import outputs
-from metamodal.predictor import untrained
-from metamodal.training.caution import cautious
+from metamodal.predictor import adapt
+from metamodal.training.selection.shrinkage import cautious
 from metamodal.types import Batch, Episode
 
 
@@ -328,10 +329,10 @@ def test_training_on_numbers_beats_the_mean_and_the_untrained_self(regressor, nu
 def test_predictions_are_in_the_unit_of_the_table(regressor, numbers):
     frame = numbers.frame.astype(dict.fromkeys("abcy", float))
     one = frame[frame["user"] == numbers.tasks()[numbers.split().test[0]]]
-    predictor = regressor.adapt(one[:6])
+    predictor = adapt(regressor, one[:6])
     said, true = predictor.predict(one[6:].drop(columns="y")), one["y"][6:]
     assert said.shape == (6,) and np.abs(said - true).mean() < 0.5 * frame["y"].std()
-    nobody = regressor.adapt(one[:0]).predict(one[6:])
+    nobody = adapt(regressor, one[:0]).predict(one[6:])
     assert np.abs(said - true).mean() < np.abs(nobody - true).mean()
     with pytest.raises(OptionError, match=r"predict_proba: the targets are numbers"):
         predictor.predict_proba(one[6:])
@@ -340,7 +341,7 @@ def test_predictions_are_in_the_unit_of_the_table(regressor, numbers):
 def test_a_support_row_without_any_target_is_an_error(regressor, numbers):
     frame = numbers.frame[:3].assign(y=[1.0, None, 2.0])
     with pytest.raises(DataError, match=r"row 2, column y: every target is empty"):
-        regressor.adapt(frame)
+        adapt(regressor, frame)
 
 
 def test_several_numbers_are_predicted_at_once_though_some_are_unknown():
@@ -361,7 +362,7 @@ def test_labels_are_learned_and_predicted_as_booleans(tagger, tags):
     assert found.whole.primary == "average_precision" and found.whole.score[0] > 0.85
     names = [b.name for b in found.baselines]
     assert {"support_mean", "logistic_on_support", "logistic_on_training_rows"} == set(names)
-    predictor = tagger.adapt(tags.rows(tags.split().test[:8]))
+    predictor = adapt(tagger, tags.rows(tags.split().test[:8]))
     query = tags.rows(tags.split().test[8:20])
     said, shares = predictor.predict(query), predictor.predict_proba(query)
     assert said.shape == (12, 3) and said.dtype == bool
@@ -383,7 +384,7 @@ def test_models_and_predictors_come_back_from_disk_the_same(kind, request, tmp_p
     support, query = data.rows(np.arange(6)), data.rows(np.arange(6, 12))
     predictor = learner.adapt(support)
     save_artifact(predictor, tmp_path / "predictor")
-    for other in (again.adapt(support), load_artifact(tmp_path / "predictor")):
+    for other in (adapt(again, support), load_artifact(tmp_path / "predictor")):
         np.testing.assert_array_equal(other.predict(query), predictor.predict(query))
 
 
@@ -401,7 +402,7 @@ def test_the_commands_take_numbers_from_a_table_to_predictions(tmp_path, cli):
     roles = ["--target", "y", "--task", "user"]
     said = json.loads(cli("schema", tmp_path / "all.csv", *roles, "--json").out)
     assert said["target_kind"] == "numbers"
-    quick = ["train.steps=20", "train.validations=2", "train.valid_episodes=20", "model.dim=16"]
+    quick = ["train.steps=20", "train.validation.count=2", "train.validation.episodes=20", "model.dim=16"]
     done = cli("train", tmp_path / "all.csv", *roles, "--out", tmp_path / "run", *quick)
     assert done.code == 0 and "the target is numbers: y" in done.err and "% r2" in done.err
     page = (tmp_path / "run" / "report.html").read_text()
@@ -418,7 +419,7 @@ def test_the_commands_take_numbers_from_a_table_to_predictions(tmp_path, cli):
 
 
 def test_the_command_predict_writes_labels_and_their_probabilities(tagger, tags, tmp_path, cli):
-    save_artifact(tagger.adapt(tags.rows(np.arange(8))), tmp_path / "p")
+    save_artifact(adapt(tagger, tags.rows(np.arange(8))), tmp_path / "p")
     tags.frame[8:12][["x"]].to_json(tmp_path / "new.jsonl", orient="records", lines=True)
     done = cli("predict", tmp_path / "p", tmp_path / "new.jsonl", "--json")
     rows = json.loads(done.out)["rows"]

@@ -17,21 +17,24 @@ import torch
 from torch import nn
 
 import metamodal as mm
-from metamodal.config import component
+from metamodal.components import component
 from metamodal.data.dataset import read_table
 from metamodal.data.encode import Preprocessor
 from metamodal.data.reading import read_cells
 from metamodal.data.targets import Targets
 from metamodal.mappings.fusion import fusions
+from metamodal.mappings.model import NetworkSpec
 from metamodal.meta.learners import learners
-from metamodal.predictor import MetaModel, Predictor, initial_model, untrained
+from metamodal.model import MetaModel, built, untrained
+from metamodal.predictor import Predictor, adapt
 from metamodal.pure import Pure
+from metamodal.spec import ModelSpec
 
 THREADS = 8
 CALLS = int(os.environ.get("METAMODAL_TEST_CALLS", "1000"))  # 10,000 take four minutes on two cores
 LEARNERS = [
-    *sorted({*learners, *learners.named} - {"guarded"}),
-    {"kind": "guarded", "modality": "u", "base": "ridge"},
+    *sorted({*learners, *learners.named} - {"unimodal_fallback"}),
+    {"kind": "unimodal_fallback", "modality": "u", "base": "ridge"},
     {"kind": "per_modality", "base": "prototypes"},
 ]
 POOLED = ["ridge", "per_modality", "maml", "matching", "in_context"]
@@ -58,9 +61,8 @@ def initial(learner: object, fusion: str, kind: str) -> MetaModel:
     preprocessor = Preprocessor.fit(read_cells(data))
     targets = Targets.fit(data, np.arange(len(data)))
     torch.manual_seed(0)
-    built = component(learners, learner, "learner")
-    roles = data.schema.to_roles()
-    model = initial_model(preprocessor, built, roles, fusion=fusion, dim=8, targets=targets)
+    spec = ModelSpec(NetworkSpec(component(fusions, fusion), 8), component(learners, learner))
+    model = built(spec, preprocessor, data.schema.to_roles(), targets)
     generator = torch.Generator().manual_seed(1)
     moved = {k: v.detach() + 0.1 * torch.randn(v.shape, generator=generator) for k, v in model.params.items()}
     return MetaModel(**{**vars(model), "params": moved})
@@ -99,7 +101,7 @@ def test_calls_of_eight_threads_give_the_bits_of_one_over_all_learners_fusions_a
         other = MetaModel(**{**vars(model), "params": {k: v + 0.5 for k, v in model.params.items()}})
         frame = table(kind)
         for each in (model, other):
-            predictor = each.adapt(frame.iloc[:24])
+            predictor = adapt(each, frame.iloc[:24])
             part = frame.iloc[24:28].drop(columns="y")
             held.append((predictor, part, answers(predictor, part)))
     wrong: list[int] = []
@@ -124,14 +126,14 @@ def test_calls_of_eight_threads_give_the_bits_of_one_over_all_learners_fusions_a
 def test_adapting_in_threads_gives_the_bits_of_one(hurried):
     model, frame = initial("maml", "attention", "classes"), table("classes")
     query = frame.iloc[24:].drop(columns="y")
-    expected = answers(model.adapt(frame.iloc[:24]), query)
+    expected = answers(adapt(model, frame.iloc[:24]), query)
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(lambda _: answers(model.adapt(frame.iloc[:24]), query), range(64)))
+        found = list(pool.map(lambda _: answers(adapt(model, frame.iloc[:24]), query), range(64)))
     assert set(found) == {expected}
 
 
 def test_prediction_leaves_filters_of_warnings_and_thread_counts_as_they_are():
-    predictor = initial("ridge", "mean", "classes").adapt(table("classes").iloc[:24])
+    predictor = adapt(initial("ridge", "mean", "classes"), table("classes").iloc[:24])
     rows = table("classes").iloc[24:].drop(columns="y")
     before = (list(warnings.filters), torch.get_num_threads(), torch.get_rng_state().tolist())
     seen: list[object] = []
@@ -161,7 +163,7 @@ def test_a_pure_module_shares_its_tensors_and_reads_only_the_parameters_that_it_
 def test_a_predictor_of_every_learner_can_be_pickled_and_copied():
     for learner in LEARNERS:
         frame = table("classes")
-        predictor = initial(learner, "mean", "classes").adapt(frame.iloc[:24])
+        predictor = adapt(initial(learner, "mean", "classes"), frame.iloc[:24])
         rows = frame.iloc[24:].drop(columns="y")
         for twin in (pickle.loads(pickle.dumps(predictor)), copy.deepcopy(predictor)):
             assert answers(twin, rows) == answers(predictor, rows)
@@ -172,7 +174,7 @@ def test_a_meta_learner_can_be_cloned_as_scikit_learn_does():
     learner = mm.MetaLearner(seed=3, learner="ridge", data={"target": "y"}, train__budget=2.0)
     twin = base.clone(learner)
     assert twin is not learner and twin.experiment == learner.experiment
-    assert base.clone(twin.set_params(train__way=7)).experiment.train.way == 7
+    assert base.clone(twin.set_params(train__episodes__way=7)).experiment.train.episodes.way == 7
     data = read_table(table("classes"), target="y")
     pickled = pickle.loads(pickle.dumps(untrained(data, component(learners, "ridge", "learner"))))
     assert pickled.modalities == ("u", "v", "size")

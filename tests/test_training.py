@@ -7,23 +7,26 @@ import pandas as pd
 import pytest
 import torch
 
-from metamodal.config import parse
 from metamodal.data.dataset import read_table
+from metamodal.data.digests import fingerprint
 from metamodal.data.tasks import Task
 from metamodal.errors import DataError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
-from metamodal.predictor import fingerprint
-from metamodal.training.progress import Progress
-from metamodal.training.shapes import together
+from metamodal.nesting import merged, nested
+from metamodal.options import parse
+from metamodal.training.episodes.shapes import together
+from metamodal.training.loop.progress import Progress
 
-BRIEF = {"steps": 12, "budget": 120.0, "way": 8, "validations": 3, "valid_episodes": 10}
+BRIEF = {"steps": 12, "budget": 120.0, "episodes__way": 8, "validation__count": 3, "validation__episodes": 10}
 
 
 def experiment(**changes) -> Experiment:
-    return parse(Experiment, {"model": {"dim": 16}, "train": BRIEF | changes.pop("train", {})} | changes)
+    return parse(
+        Experiment, {"model": {"dim": 16}, "train": merged(nested(BRIEF), changes.pop("train", {}))} | changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,9 @@ def accuracy(model, data) -> float:
 def test_training_beats_chance_and_the_untrained_self_on_unseen_classes(hidden, learner):
     data = read_table(hidden, target="label")
     heavy = isinstance(learner, dict)
-    before = accuracy(run(experiment(learner=learner, train={"steps": 1, "lr": 1e-9}), data).model, data)
+    before = accuracy(
+        run(experiment(learner=learner, train={"steps": 1, "optimiser": {"lr": 1e-9}}), data).model, data
+    )
     steps = 100 if heavy else 120
     after = accuracy(run(experiment(learner=learner, train={"steps": steps}), data).model, data)
     assert after > 0.25 + 0.2
@@ -72,7 +77,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(data, fusion: s
 
 def test_the_best_validated_weights_are_kept(data):
     seen: list[Progress] = []
-    done = run(experiment(train={"steps": 30, "validations": 6}), data, seen.append)
+    done = run(experiment(train={"steps": 30, "validation": {"count": 6}}), data, seen.append)
     validated = [p for p in seen if p.validated]
     best = max(validated, key=lambda p: p.accuracy)
     assert len(validated) == 6
@@ -82,7 +87,12 @@ def test_the_best_validated_weights_are_kept(data):
 
 
 def test_training_stops_when_nothing_improves(data):
-    done = run(experiment(train={"steps": 200, "validations": 100, "patience": 2, "lr": 1e-12}), data)
+    done = run(
+        experiment(
+            train={"steps": 200, "validation": {"count": 100, "patience": 2}, "optimiser": {"lr": 1e-12}}
+        ),
+        data,
+    )
     assert done.trained.ended == "no improvement"
     assert done.trained.steps < 20
 
@@ -124,7 +134,7 @@ def test_tasks_that_share_class_names_are_never_mixed():
 
 def test_training_goes_on_from_a_model(data):
     first = run(experiment(), data)
-    second = run(experiment(train={"steps": 1, "lr": 1e-9}), data, start=first.model)
+    second = run(experiment(train={"steps": 1, "optimiser": {"lr": 1e-9}}), data, start=first.model)
     for k, v in second.model.params.items():
         torch.testing.assert_close(v, first.model.params[k], atol=1e-5, rtol=1e-5)
 
@@ -149,7 +159,7 @@ def test_too_little_data_to_train_on_is_an_error():
     ("options", "message"),
     [
         ({"train__budgett": 3}, "train.budgett: no such option. Did you mean 'budget'?"),
-        ({"train": {"lr": -1.0}}, "train.lr=-1.0: input should be greater than 0"),
+        ({"train": {"optimiser": {"lr": -1.0}}}, "train.optimiser.lr=-1.0: input should be greater than 0"),
         ({"train": {"budget": "long"}}, "train.budget='long': input should be a valid number"),
         ({"learner": "mamml"}, "there is no 'mamml'. Did you mean 'maml'?"),
     ],
@@ -165,8 +175,8 @@ def test_parameters_come_and_go_as_in_scikit_learn():
     params = learner.get_params()
     assert params["train__budget"] == 5.0
     assert params["seed"] == 3
-    learner.set_params(train__lr=0.01, learner="ridge")
+    learner.set_params(train__optimiser__lr=0.01, learner="ridge")
     assert MetaLearner(**learner.get_params()).get_params() == learner.get_params()
-    assert learner.get_params()["train__lr"] == 0.01
+    assert learner.get_params()["train__optimiser__lr"] == 0.01
     with pytest.raises(OptionError, match="no such option"):
         learner.set_params(train__lrr=0.1)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from conftest import png
 from metamodal.artifact import load_artifact, save_artifact
-from metamodal.config import parse
+from metamodal.components import component
 from metamodal.data.dataset import read_table
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import Invertible
@@ -26,14 +26,17 @@ from metamodal.errors import DataError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.decoders import decoders
-from metamodal.mappings.model import Model, build_model
+from metamodal.mappings.fusion import fusions
+from metamodal.mappings.model import Model, NetworkSpec, build_model
 from metamodal.mappings.objectives import reconstruction, translation
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
+from metamodal.options import parse
+from metamodal.predictor import adapt
 from metamodal.types import Batch, Space
 
 BRIEF = {
     "learner": "prototypes",
-    "train": {"steps": 2, "budget": 60.0, "way": 5, "valid_episodes": 2},
+    "train": {"steps": 2, "budget": 60.0, "episodes": {"way": 5}, "validation": {"episodes": 2}},
 }
 SHAPES = {"image": (3, 20, 20), "series": (3, 17), "tabular": (5,), "embedding": (7,)}
 
@@ -132,7 +135,7 @@ def test_a_decoded_series_reads_as_the_tensor_it_was_decoded_from(form: str):
 def model(decoders: bool = True) -> Model:
     torch.manual_seed(0)
     spaces = {k: (k, Space(k, s)) for k, s in SHAPES.items()} | {"text": ("text", Space("text", (32,)))}
-    return build_model(spaces, fusion="attention", dim=16, decoders=decoders)
+    return build_model(spaces, NetworkSpec(component(fusions, "attention"), 16, decoders=decoders))
 
 
 def rows(n: int = 6) -> Batch:
@@ -423,7 +426,7 @@ def test_the_command_s_document_names_rows_and_candidates(cli, saved, new_rows):
 def test_a_table_on_standard_output_is_csv(cli, saved, new_rows):
     done = cli("translate", saved, new_rows, "--from", "photo", "--to", "vector")
     assert list(pd.read_csv(io.StringIO(done.out)).columns) == ["vector", "how"]
-    assert "train.translate=1" in done.err, "the model's own training taught it nothing"
+    assert "train.losses.translate=1" in done.err, "the model's own training taught it nothing"
 
 
 @pytest.mark.parametrize(
@@ -456,12 +459,12 @@ def test_a_model_that_cannot_translate_says_how_one_is_trained(
 ):
     done = cli("translate", "none", shapes_file, "--from", "photo", "--to", "vector")
     assert done.code == 2
-    assert "model.decoders=true train.translate=1" in done.err
+    assert "model.decoders=true train.losses.translate=1" in done.err
     folder = save_artifact(trained[0].model, tmp_path / "plain")
     done = cli("translate", folder, shapes_file, "--from", "note", "--to", "photo")
     assert done.code == 2
     assert "--to photo: this model has no decoder of it" in done.err
-    assert "model.decoders=true train.translate=1" in done.err and "--top K" in done.err
+    assert "model.decoders=true train.losses.translate=1" in done.err and "--top K" in done.err
     assert cli("translate", folder, shapes_file, "--from", "note", "--to", "photo", "--top", 1).code == 0
     pd.read_parquet(new_rows)[["vector"]].to_parquet(tmp_path / "bare.parquet")
     done = cli("translate", saved, tmp_path / "bare.parquet", "--from", "photo,note", "--to", "vector")
@@ -477,7 +480,7 @@ def test_a_learner_that_moves_all_weights_leaves_decoders_alone(table):
     tree = {"learner": "meta_sgd", "model": {"dim": 8, "decoders": True}}
     model = run(parse(Experiment, BRIEF | tree), data).model
     assert any("decoders" in name for name in model.params)
-    assert not any("decoders" in name for name in model.adapt(table.head(24)).state)
+    assert not any("decoders" in name for name in adapt(model, table.head(24)).state)
     assert not any(name.startswith("learner.") and "decoders" in name for name in model.params)
     assert model.translate(table, "vector", "age").how == ["decoded"] * len(table)
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from metamodal.config import component, typed
 from metamodal.data.descriptors import Descriptors
 from metamodal.data.encode import Preprocessor
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
 from metamodal.errors import ArtifactError, MetamodalError, OptionError, suggestion
 from metamodal.manifest import Manifest, read_folder, unflattened
-from metamodal.mappings.bridges import without_bridges
-from metamodal.mappings.model import untrained_model
-from metamodal.meta.engine import Engine
-from metamodal.meta.learners import learners
-from metamodal.predictor import MetaModel, Predictor, Seen, initial_model
+from metamodal.mappings.linear_maps import without_linear_maps
+from metamodal.model import MetaModel, Seen, built
+from metamodal.options import typed
+from metamodal.predictor import Predictor
+from metamodal.spec import ModelSpec
 
 __all__ = ["load_artifact", "save_artifact"]
 
@@ -71,33 +71,24 @@ def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, A
     for name in given:
         if name not in known:
             raise OptionError(f"--encoder {name}: no such modality has an encoder. {suggestion(name, known)}")
-    learner = component(learners, manifest.learner, "learner")
+    spec = ModelSpec.from_dict(manifest.spec.model_dump())
     preprocessor = Preprocessor.from_dict(parts, given)
     _check_shapes({name: fitted.shape for name, fitted in preprocessor.fitted.items()})
     targets = Targets.from_dict(manifest.targets)
     typed(Targets, manifest.targets)
     about = next((given[c] for c in roles.columns("describe") if c in given), None)
     descriptors = Descriptors.from_dict(manifest.descriptors, about)
-    if manifest.generic:
-        network = untrained_model(preprocessor.modalities)
-        engine = Engine(network, learner, preprocessor.modalities, targets.output, targets.outputs)
-    else:
-        said = manifest.network.model_dump()
-        with torch.random.fork_rng([]):
-            engine = initial_model(
-                preprocessor, learner, roles, **said, targets=targets, descriptors=descriptors
-            ).engine
+    with torch.random.fork_rng([]):
+        model = built(spec, preprocessor, roles, targets, descriptors)
     params = {k: v for k, v in tensors.items() if not k.startswith("state")}
-    expected = {k: (v.shape, v.dtype) for k, v in engine.initial().items()}
-    held = {k: (v.shape, v.dtype) for k, v in without_bridges(params).items()}
-    if manifest.generic:  # the width of generic features, and so of the population's answer, is the table's
+    expected = {k: (v.shape, v.dtype) for k, v in model.params.items()}
+    held = {k: (v.shape, v.dtype) for k, v in without_linear_maps(params).items()}
+    if model.generic:  # the width of generic features, and so of the regression prior, is the table's
         held = {k: v for k, v in held.items() if k in expected or ".population." not in k}
     if expected != held:
         raise ValueError("the tensors do not fit the configuration")
     seen = Seen(**{k: frozenset(v) for k, v in manifest.seen.model_dump().items()})
-    return MetaModel(
-        preprocessor, engine, params, roles, seen, manifest.generic, manifest.training, targets, descriptors
-    )
+    return replace(model, params=params, seen=seen, record=manifest.training)
 
 
 def _predictor(model: MetaModel, manifest: Manifest, tensors: Mapping[str, Tensor]) -> Predictor:

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from metamodal.artifact import load_artifact
-from metamodal.config import component_record, override, parse
+from metamodal.components import kind_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import open_encoders
 from metamodal.data.extractors import is_weights
 from metamodal.data.options import DataOptions, roles_of
+from metamodal.data.rows import dataset_of
 from metamodal.errors import ArtifactError, OptionError, suggestion
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.metrics import SCORES
@@ -23,11 +24,13 @@ from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.fusion import AttentionWeights
 from metamodal.meta.learners import learners
-from metamodal.nesting import flat, nested
-from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
+from metamodal.model import MetaModel, untrained
+from metamodal.nesting import flat, merged, nested
+from metamodal.options import parse
+from metamodal.predictor import Predictor, adapt
 from metamodal.summary import Summary, listed
-from metamodal.training.bar import Bar
-from metamodal.training.progress import Progress
+from metamodal.training.loop.bar import Bar
+from metamodal.training.loop.progress import Progress
 from metamodal.translation import Translated
 
 __all__ = ["MetaLearner", "load"]
@@ -36,7 +39,9 @@ _FREE = (
     "learner",
     "data__kinds",
     "model__encoders",
+    "model__fusion",
     "train__weighing",
+    "train__surgery",
     "train__modality_balance",
 )  # records whose names are the user's own
 
@@ -58,12 +63,11 @@ class MetaLearner:
     def __init__(self, **options: Any) -> None:
         self._given = nested(options)
         self.experiment = parse(Experiment, self._given)
-        self.experiment.build_learner()
         self.model: MetaModel | None = None
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Every option by name, nested ones by double underscores; without `deep`, those that were given."""
-        return flat(self.experiment.model_dump(), _FREE) if deep else dict(self._given)
+        return flat(self.experiment.record(), _FREE) if deep else dict(self._given)
 
     def set_params(self, **options: Any) -> MetaLearner:
         """Change options; what was learned stays until the next `fit`."""
@@ -72,8 +76,8 @@ class MetaLearner:
         for name in flat(assignments, _FREE):
             if name not in known and not name.startswith(_FREE):
                 raise OptionError(f"{name}: no such option. {suggestion(name, known)}")
-        self.experiment = parse(Experiment, _merged(self.experiment.model_dump(), assignments))
-        self._given = _merged(self._given, assignments)
+        self.experiment = parse(Experiment, merged(self.experiment.model_dump(), assignments))
+        self._given = merged(self._given, assignments)
         return self
 
     def fit(
@@ -106,8 +110,8 @@ class MetaLearner:
         if self.model is None:
             return Summary("MetaLearner, not trained: adapt uses generic features", tuple(facts))
         outcome = self.model.record.get("outcome", {})
-        learner = component_record(learners, self.model.engine.learner)["kind"]
-        facts += [("modalities", listed(self.model.modalities)), ("learner", str(learner))]
+        learner = kind_of(learners, self.model.engine.learner)
+        facts += [("modalities", listed(self.model.modalities)), ("learner", learner)]
         score = outcome.get("score", "accuracy")
         if (best := outcome.get(f"valid_{score}")) is not None:
             facts.append((f"validation {score.replace('_', ' ')}", f"{100 * best:.1f} %"))
@@ -140,11 +144,11 @@ class MetaLearner:
             unreadable: whether a cell that cannot be read is an `error` or counts as `absent`.
         """
         if self.model is not None:
-            return self.model.adapt(support, unreadable, describe=describe, prior=prior)
+            return adapt(self.model, support, unreadable, describe=describe, prior=prior)
         if describe or support is None:
             raise OptionError("MetaLearner: descriptions are of use to a trained model. Call fit first.")
         data = self._labelled(support)
-        return self._untrained(data, unreadable).adapt(data, unreadable, prior=prior)
+        return adapt(self._untrained(data, unreadable), data, unreadable, prior=prior)
 
     def score(self, data: Dataset, *, episodes: int = 600, way: int = 5, shot: int = 1) -> float:
         """The mean score of few-shot episodes drawn from all rows of `data`, e.g. `table.test`.
@@ -195,7 +199,11 @@ class MetaLearner:
         """
         options = {k: v for k, v in model.record.items() if k in Experiment.model_fields}
         network = dict(options.get("model", {}))
-        kept = {n: spec for n, spec in network.get("encoders", {}).items() if is_weights(spec)}
+        kept = {
+            n: spec
+            for n, spec in network.get("encoders", {}).items()
+            if not isinstance(spec, str) or is_weights(spec)
+        }
         network["encoders"] = kept | dict(encoders or {})
         network["tune"] = [name for name in network.get("tune", ()) if name in network["encoders"]]
         learner = cls(**options | {"model": network})
@@ -203,9 +211,8 @@ class MetaLearner:
         return learner
 
     def _untrained(self, data: Dataset, unreadable: str = "error") -> MetaModel:
-        network = self.experiment.model
-        encoders = open_encoders(network.encoders, [], data.schema)
-        return untrained(data, self.experiment.build_learner(), unreadable, encoders)
+        encoders = open_encoders(self.experiment.model.pretrained, [], data.schema)
+        return untrained(data, self.experiment.first_learner, unreadable, encoders)
 
     def _trained(self, purpose: str) -> MetaModel:
         if self.model is None:
@@ -241,12 +248,3 @@ def load(folder: str | Path, encoders: Mapping[str, Any] | None = None) -> MetaL
     except Exception as error:  # the options in it are not those of any training
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ArtifactError(f"{folder}: damaged ({reason}). Train or adapt again.") from None
-
-
-def _merged(tree: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    result = override(tree, [])
-    for name, value in changes.items():
-        node = result.get(name)
-        merge = isinstance(value, Mapping) and isinstance(node, dict) and name != "learner"
-        result[name] = _merged(node, value) if merge else value  # type: ignore[arg-type]
-    return result

@@ -35,7 +35,7 @@ __all__ = [
     "write_folder",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """The number of the folder's layout; a change that older readers cannot read raises it."""
 _CONFIG, _TENSORS, _CARD = "config.json", "model.safetensors", "README.md"
 _ATTEMPTS = 5  # of a reader while a writer is at work
@@ -68,10 +68,18 @@ class _Seen(_Part):
 
 
 class _Network(_Part):
-    fusion: str = "mean"
-    dim: int = Field(64, ge=1, le=2**16)
-    decoders: bool = False
-    impute: bool = False
+    fusion: dict[str, Any]
+    dim: int = Field(ge=1, le=2**16)
+    decoders: bool
+    impute: bool
+    encoders: dict[str, dict[str, Any]]
+
+
+class SpecPart(_Part):
+    """What the model is built from: a network, or none, and a learner, each component as a record with `kind`."""
+
+    network: _Network | None
+    learner: dict[str, Any]
 
 
 class PredictorPart(_Part):
@@ -87,13 +95,11 @@ class PredictorPart(_Part):
 class Manifest(_Part):
     """The content of `config.json`, parsed: every field is there and of its type."""
 
-    format: Literal[2]
+    format: Literal[3]
     version: str
     digest: str
     sha256: str
-    generic: bool
-    network: _Network
-    learner: dict[str, Any]
+    spec: SpecPart
     modalities: dict[str, ModalityPart] = Field(min_length=1)
     roles: dict[str, Any]
     descriptors: dict[str, Any]
@@ -218,7 +224,8 @@ def _parsed(text: bytes, folder: Path) -> Manifest:
         )
     if found < FORMAT:
         raise ArtifactError(
-            f"{folder}: artifact format {found}, of an earlier version; this one reads {FORMAT}. Train or adapt again."
+            f"{folder}: artifact format {found}, written by metamodal {record.get('version', 'of an earlier version')}, which reads it; "
+            f"this version reads {FORMAT}. Use that version, or train or adapt again."
         )
     try:
         if record.get("digest") != _digest(record):
@@ -276,7 +283,7 @@ def _card(record: Mapping[str, Any]) -> str:
         f"# A metamodal {'predictor' if predictor else 'model'}",
         "",
         f"* modalities: {names}",
-        f"* learner: {record['learner']['kind']}",
+        f"* learner: {record['spec']['learner']['kind']}",
         f"* target: {target} ({record['targets']['kind']})",
         f"* made by metamodal {record['version']}, artifact format {record['format']}",
     ]

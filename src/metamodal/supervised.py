@@ -21,14 +21,16 @@ from sklearn.utils.validation import (
 )
 
 from metamodal.artifact import load_artifact
-from metamodal.config import component, component_record
+from metamodal.components import component, component_record
 from metamodal.data.dataset import read_table
 from metamodal.data.roles import Roles
+from metamodal.data.rows import dataset_of
 from metamodal.errors import DataError, InputError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.meta.learners import learners
+from metamodal.model import MetaModel, untrained
 from metamodal.nesting import flat, merged, nested
-from metamodal.predictor import MetaModel, Predictor, dataset_of, untrained
+from metamodal.predictor import Predictor, adapt
 
 __all__ = ["Classifier", "Regressor"]
 
@@ -101,12 +103,12 @@ class _Supervised(BaseEstimator):
                     )
                 if target in frame:
                     raise InputError(f"X: column {target!r} is the model's target. Leave it out of X.")
-                return model.adapt(dataset_of(labelled, model.roles), self.unreadable, prior=prior)
+                return adapt(model, dataset_of(labelled, model.roles), self.unreadable, prior=prior)
             data = read_table(
                 labelled, target=target, target_kind=self._target_kind, kinds=dict(self.kinds or {})
             )
             learner = component(learners, self.learner if self.learner is not None else _UNTRAINED, "learner")
-            return untrained(data, learner, self.unreadable).adapt(data, self.unreadable, prior=prior)
+            return adapt(untrained(data, learner, self.unreadable), data, self.unreadable, prior=prior)
 
     def _trained_model(self) -> MetaModel | None:
         model = self.model

@@ -17,14 +17,14 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.encode import Preprocessor
 from metamodal.data.reading import raw_cells
 from metamodal.errors import DataError, OptionError, suggestion
-from metamodal.mappings.bridges import Bridges
 from metamodal.mappings.decoders import decoders
+from metamodal.mappings.linear_maps import LinearMaps
 from metamodal.meta.engine import Engine
 from metamodal.types import Batch, Params
 
 __all__ = ["HOW_TO_TRAIN", "Match", "Route", "Translated", "Translator"]
 
-HOW_TO_TRAIN = "model.decoders=true train.translate=1"
+HOW_TO_TRAIN = "model.decoders=true train.losses.translate=1"
 """The options under which training makes a model that translates."""
 
 _TOP = 5
@@ -49,7 +49,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Match:
-    """A candidate: its row, counted from 1, and its cosine similarity in the shared space and over bridges."""
+    """A candidate: its row, counted from 1, and its cosine similarity in the shared space and over linear_maps."""
 
     row: int
     score: float
@@ -157,10 +157,10 @@ class Translator:
     def _points(
         self, z: Float[Tensor, "n d"], rows: Batch, between: Sequence[tuple[str, str]]
     ) -> Float[Tensor, "n e"]:
-        """What is compared to find one modality's cells by another's: see `Bridges.points`."""
-        bridges = Bridges(self.params)
-        features = self.preprocessor.only(rows.inputs).features(rows) if bridges else rows
-        return bridges.points(z, features, between)
+        """What is compared to find one modality's cells by another's: see `LinearMaps.points`."""
+        linear_maps = LinearMaps(self.params)
+        features = self.preprocessor.only(rows.inputs).features(rows) if linear_maps else rows
+        return linear_maps.points(z, features, between)
 
     def _decoded(self, z: Float[Tensor, "n d"], target: str) -> list[Any]:
         fitted: Any = self.preprocessor.fitted[target]

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from metamodal.config import override, parse
 from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.encoders import Encoders, open_encoders
@@ -20,6 +19,7 @@ from metamodal.data.splits import Plan
 from metamodal.data.text_files import TextFormat
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.experiment import Experiment
+from metamodal.options import override, parse
 from metamodal.storage import write_text
 
 __all__ = [

@@ -213,11 +213,11 @@ def parser() -> argparse.ArgumentParser:
         commands,
         "train",
         "meta-train on a table",
-        "metamodal train glyphs --budget 60 --out run train.way=20 model.fusion=attention",
+        "metamodal train glyphs --budget 60 --out run train.episodes.way=20 model.fusion=attention",
     )
     train.add_argument("table", metavar="TABLE|EXPERIMENT.yaml", help=f"{_TABLE}; or an experiment's YAML")
     train.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="options by path, e.g. train.lr=0.001"
+        "overrides", nargs="*", metavar="key=value", help="options by path, e.g. train.optimiser.lr=0.001"
     )
     train.add_argument(
         "--out", metavar="DIR", required=True, help="folder for model, report.html, metrics.jsonl"

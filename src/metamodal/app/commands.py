@@ -25,7 +25,7 @@ from metamodal.app.speech import one_task_hint, print_json, results_bar, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.app.translating import translated_document, translated_frame
 from metamodal.artifact import load_artifact
-from metamodal.config import component, parse
+from metamodal.components import component
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.encoders import open_encoders
 from metamodal.data.roles import Roles
@@ -43,11 +43,14 @@ from metamodal.evaluation.text import evaluation_table, leaderboard_lines
 from metamodal.experiment import Experiment, Run, run, untrained_for
 from metamodal.manifest import check_artifact_folder, is_artifact
 from metamodal.meta.learners import learners
-from metamodal.predictor import MetaModel, Predictor, untrained
+from metamodal.model import MetaModel, untrained
+from metamodal.options import parse
+from metamodal.predictor import Predictor
+from metamodal.predictor import adapt as adapted
 from metamodal.storage import check_file, explained, write_text
-from metamodal.training.bar import Bar
-from metamodal.training.loop import DIED
-from metamodal.training.progress import Progress
+from metamodal.training.loop.bar import Bar
+from metamodal.training.loop.meta_train import DIED
+from metamodal.training.loop.progress import Progress
 from metamodal.translation import HOW_TO_TRAIN
 
 __all__ = [
@@ -203,14 +206,14 @@ def _evaluate_full(options: Options, model: MetaModel, table: Dataset) -> None:
         )
     specs = said_specs(options)
 
-    def adapted(rows: Dataset) -> MetaModel:
+    def model_for(rows: Dataset) -> MetaModel:
         if not model.generic or model.record:
             return model
         encoders = open_encoders(specs, [], rows.schema)
         return untrained(rows, model.engine.learner, options.unreadable, encoders)
 
     with results_bar(options, "folds") as watch:
-        found = evaluate_full(adapted, table, seed=options.seed, watch=watch)
+        found = evaluate_full(model_for, table, seed=options.seed, watch=watch)
     for note in found.notes:
         speaker(options)(f"note: {note}")
     if options.json:
@@ -243,7 +246,7 @@ def adapt(options: Options) -> None:
         if table is not None:
             _warn(table, speaker(options))
     told = said_classes(options, model.roles) if options.classes else {}
-    predictor = model.adapt(table, unreadable=options.unreadable, describe=told, prior=options.prior)
+    predictor = adapted(model, table, unreadable=options.unreadable, describe=told, prior=options.prior)
     rows = 0 if table is None else len(table)
     folder = predictor.save(options.out)
     speaker(options)(
@@ -287,8 +290,8 @@ def translate(options: Options) -> None:
     table = _unlabelled(options.table, model, text)
     among = _unlabelled(options.against, model, text) if options.against else None
     found = model.translate(table, options.source, options.target, against=among, top=options.top)
-    if "decoded" in found.how and not model.record.get("train", {}).get("translate"):
-        say("warning: nothing trained this model to translate; train with train.translate=1")
+    if "decoded" in found.how and not _trained_to_translate(model):
+        say("warning: nothing trained this model to translate; train with train.losses.translate=1")
     if options.json:
         route = {"from": options.source, "to": options.target}
         print_json(route | {"rows": translated_document(found, table)})
@@ -427,7 +430,7 @@ def _word(predictor: Predictor) -> str:
 
 
 def _default_learner() -> Any:
-    return Experiment().build_learner()
+    return Experiment().first_learner
 
 
 def _warn(table: Dataset, say: Callable[[str], None]) -> None:
@@ -435,3 +438,8 @@ def _warn(table: Dataset, say: Callable[[str], None]) -> None:
     for column in table.schema.columns:
         if column.warning and column.name not in table.schema.unused:
             say(one_line(f"warning: column {column.name!r}: {column.warning}"))
+
+
+def _trained_to_translate(model: MetaModel) -> bool:
+    losses = model.record.get("train", {}).get("losses", {})
+    return bool(losses.get("translate", {}).get("weight"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from metamodal.config import parse
 from metamodal.errors import OptionError
 from metamodal.experiment import Experiment
+from metamodal.model import MetaModel
 from metamodal.nesting import merged
-from metamodal.predictor import MetaModel
+from metamodal.options import parse
 
 __all__ = ["resumed"]
 

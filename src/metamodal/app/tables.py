@@ -16,7 +16,6 @@ from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
 from metamodal.errors import one_line
 from metamodal.evaluation.full import is_one_task
-from metamodal.mappings.options import ModelOptions
 from metamodal.storage import check_file
 
 __all__ = ["encode", "schema"]
@@ -53,9 +52,7 @@ def encode(options: Options) -> None:
     began = time.perf_counter()
     say = speaker(options)
     source = open_source(options.table, options.root, said_format(options))
-    settings = ShardOptions(
-        said_specs(options), ModelOptions().by_kind(), options.unreadable, options.rows, options.seed
-    )
+    settings = ShardOptions(said_specs(options), {}, options.unreadable, options.rows, options.seed)
     done = encode_table(source, said_roles(options), Path(options.out), settings, _counter(options))
     seconds = time.perf_counter() - began
     for warning in done.schema.warnings:

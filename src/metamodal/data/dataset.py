@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.config import parse
 from metamodal.data.about import About
 from metamodal.data.cells import is_absent, moment_of
 from metamodal.data.conventions import Convention
@@ -28,6 +27,7 @@ from metamodal.data.text_files import TextFormat
 from metamodal.data.triples import Triples, read_triples
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
+from metamodal.options import parse
 from metamodal.summary import Summary, listed
 
 __all__ = ["Dataset", "open_table", "read_table"]

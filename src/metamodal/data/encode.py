@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metamodal.config import typed
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders, Tuned
 from metamodal.data.modalities import Modality, modalities
@@ -20,6 +19,7 @@ from metamodal.data.modalities.tabular import Tabular
 from metamodal.data.problems import short
 from metamodal.data.reading import Cells, read_cells, refused
 from metamodal.errors import DataError
+from metamodal.options import typed
 from metamodal.types import Batch, Space
 
 __all__ = ["Preprocessor", "fit_options", "fitted_from"]

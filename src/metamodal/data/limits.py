@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 from pydantic import Field
 
-from metamodal.config import Options
+from metamodal.options import Options
 
 __all__ = ["Limits", "alone", "limits", "within"]
 

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from metamodal.config import Options
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.data.limits import Limits
 from metamodal.data.roles import Roles
 from metamodal.data.splits import Plan
 from metamodal.errors import DataError
+from metamodal.options import Options
 
 __all__ = ["DataOptions", "roles_of"]
 

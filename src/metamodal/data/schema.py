@@ -13,7 +13,7 @@ from metamodal.data.doubts import beyond_limits, printed_lists, row_numbers, wor
 from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.roles import SINGLE, Roles, check_roles
-from metamodal.data.target_kinds import Told, kind_of_target
+from metamodal.data.target_kinds import ClassInfo, kind_of_target
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError, one_line
 
@@ -161,7 +161,7 @@ def infer(
     roles = roles.among(frame.columns)
     check_roles(roles, frame.columns, name)
     given = {column: role for role in SINGLE for column in roles.columns(role)}
-    targets, told = roles.columns("target"), Told("classes", "")
+    targets, told = roles.columns("target"), ClassInfo("classes", "")
     raws = [RawColumn(column, tuple(frame[column]), name, report) for column in map(str, frame.columns)]
     conventions = {
         r.name: r.convention for r in raws if r.convention and given.get(r.name) in ("target", "time")

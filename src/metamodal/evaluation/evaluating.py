@@ -11,7 +11,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from metamodal.config import component_record
+from metamodal.components import kind_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.descriptors import ClassTable
 from metamodal.data.reading import Cells
@@ -29,7 +29,7 @@ from metamodal.evaluation.spaces import Encoding, training_rows
 from metamodal.evaluation.told import class_table, told_tasks
 from metamodal.evaluation.trial import Trial, population_result, results
 from metamodal.meta.learners import learners
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
 from metamodal.types import Batch
 
 __all__ = ["evaluate"]
@@ -138,7 +138,7 @@ def _evaluated(
         tuple(rivals),
         Counter() if pooled else confusions(trial),
         tuple(showcase(trial, e, ground.part, ground.rows) for e in range(min(3, protocol.episodes))),
-        str(component_record(learners, model.engine.learner)["kind"]),
+        kind_of(learners, model.engine.learner),
         bool(model.record) or not model.generic,
         (*notes, *ground.told.notes, *_said_of_retrieval(ground, protocol)),
         model.targets,
@@ -149,13 +149,13 @@ def _evaluated(
 
 
 def _recalls(ground: _Ground, protocol: Protocol) -> Iterator[Recall]:
-    """Retrieval among the test rows, by one modality alone: its tokens, and bridges where the model has any."""
+    """Retrieval among the test rows, by one modality alone: its tokens, and linear_maps where the model has any."""
     model = ground.model
     tokens = None if model.generic else model.shared(ground.raw)
-    generic = model.preprocessor.features(ground.raw) if model.bridges else None
+    generic = model.preprocessor.features(ground.raw) if model.linear_maps else None
     features = (ground.spaces.get("untrained"), ground.crowd.get("untrained"))
     shown = features if ground.compared(protocol) else (None, None)
-    gallery = Gallery(ground.raw, ground.part.groups(), tokens, *shown, generic, model.bridges)
+    gallery = Gallery(ground.raw, ground.part.groups(), tokens, *shown, generic, model.linear_maps)
     yield from recalls(gallery, protocol.retrieval, protocol.episodes, protocol.seed)
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from metamodal.config import component_record
+from metamodal.components import kind_of
 from metamodal.data.dataset import Dataset
 from metamodal.errors import DataError
 from metamodal.meta.learners import learners
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
 
 __all__ = ["FullEvaluation", "FullResult", "evaluate_full", "full_table", "is_one_task"]
 
@@ -88,7 +88,7 @@ def is_one_task(dataset: Dataset) -> bool:
 
 
 def evaluate_full(
-    adapt: Callable[[Dataset], MetaModel],
+    model_for: Callable[[Dataset], MetaModel],
     dataset: Dataset,
     *,
     seed: int = 0,
@@ -100,14 +100,14 @@ def evaluate_full(
     from 500 resamples of rows, or of groups.
 
     Args:
-        adapt: gives the model for some training rows; an untrained one is fitted to them.
+        model_for: gives the model for some training rows; an untrained one is fitted to them.
 
     Raises:
         DataError: fewer labelled rows, or rows of a class, than folds.
     """
     labels = dataset.labels()
     dataset = dataset.rows(np.flatnonzero(labels != np.array(None)))
-    model = adapt(dataset)
+    model = model_for(dataset)
     kind, targets = model.targets.kind, model.targets
     groups = dataset.groups()
     grouped = any(group is not None for group in groups)
@@ -118,8 +118,8 @@ def evaluate_full(
     answers = {name: np.full(shape, np.nan) for name in methods}
     given = np.full(shape, False)
     for number, (train, test) in enumerate(folds):
-        fitted = adapt(dataset.rows(train))
-        predictor = fitted.adapt(dataset.rows(train))
+        fitted = model_for(dataset.rows(train))
+        predictor = adapt(fitted, dataset.rows(train))
         found = predictor.answers(dataset.rows(test))
         if kind == "classes":
             known = [int(np.flatnonzero(dataset.labels() == name)[0]) for name in predictor.labels]
@@ -141,7 +141,7 @@ def evaluate_full(
         )
         for name in methods
     ]
-    learner = str(component_record(learners, model.engine.learner)["kind"])
+    learner = kind_of(learners, model.engine.learner)
     best = FullResult(learner, results[0].scores)
     by = "group" if grouped else "row"
     return FullEvaluation(

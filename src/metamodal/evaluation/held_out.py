@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from metamodal.data.dataset import Dataset
+from metamodal.data.digests import fingerprint
 from metamodal.data.splits import rows_of
 from metamodal.data.tasks import tasks_in
 from metamodal.errors import DataError
 from metamodal.evaluation.told import class_table, told_tasks
-from metamodal.predictor import MetaModel, fingerprint
+from metamodal.model import MetaModel
 
 __all__ = ["held_out", "unseen_in", "widest_way"]
 

@@ -21,7 +21,7 @@ from metamodal.data.reading import Cells
 from metamodal.data.splits import rows_of
 from metamodal.data.tasks import Draw
 from metamodal.evaluation.spaces import Encoding
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
 from metamodal.types import Batch
 
 __all__ = ["Population", "known_rows"]

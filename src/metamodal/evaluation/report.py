@@ -19,7 +19,7 @@ from metamodal.evaluation.pooled_views import pooled_episodes, pooled_tests
 from metamodal.evaluation.protocol import Evaluation
 from metamodal.evaluation.retrieval import RANKS
 from metamodal.evaluation.views import DataView, episode_views, score_views
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
 from metamodal.storage import write_text
 
 __all__ = ["FinishedRun", "write_report"]
@@ -93,7 +93,7 @@ def write_report(
         balance=run.model.record.get("outcome", {}).get("balance", ()) if run else (),
         evaluations=evaluations,
         ranks=RANKS,
-        joint=joint_view(run.model.record.get("outcome", {}).get("joint", ())) if run else None,
+        joint=joint_view(run.model.record.get("outcome", {}).get("losses", ())) if run else None,
         tests=score_views(evaluations, data),
         pooled=pooled_tests(evaluations),
         episodes=episode_views(evaluations, data),

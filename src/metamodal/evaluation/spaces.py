@@ -9,7 +9,7 @@ import numpy as np
 from metamodal.data.dataset import Dataset
 from metamodal.data.reading import Cells
 from metamodal.data.splits import rows_of
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
 from metamodal.types import Batch
 
 __all__ = ["Encoding", "training_rows"]

@@ -6,7 +6,7 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.descriptors import ClassTable
 from metamodal.data.tasks import Task
 from metamodal.errors import OptionError
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
 
 __all__ = ["class_table", "told_tasks"]
 

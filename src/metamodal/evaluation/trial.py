@@ -13,7 +13,7 @@ from metamodal.data.tasks import Draw
 from metamodal.evaluation.conditions import conditions, episodes_under, occurring
 from metamodal.evaluation.protocol import Protocol
 from metamodal.evaluation.results import Condition, Result, scored
-from metamodal.predictor import MetaModel
+from metamodal.model import MetaModel
 from metamodal.types import Batch, Episode
 
 __all__ = ["Trial", "population_result", "results"]

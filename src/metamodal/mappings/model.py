@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from metamodal.components import Built, component, component_record, kind_of
 from metamodal.errors import OptionError
 from metamodal.mappings.decoders import decoders as decoders_by_kind
 from metamodal.mappings.describer import Describer
@@ -17,7 +19,7 @@ from metamodal.mappings.fusion import Guesses, Imputer, Presence, SideBySide, fu
 from metamodal.mappings.layers import of_rows, stackable
 from metamodal.types import Batch, Space
 
-__all__ = ["Model", "build_model", "untrained_model"]
+__all__ = ["Model", "NetworkSpec", "build_model", "untrained_model"]
 
 
 class Model(nn.Module):
@@ -139,16 +141,53 @@ class Model(nn.Module):
         return self.fuse(flat if stage == "fuse" else self.encode(flat)).unflatten(0, axes)
 
 
+@dataclass(frozen=True)
+class NetworkSpec:
+    """What a network is built from, beside the spaces of its modalities.
+
+    Args:
+        fusion: how tokens become one embedding.
+        dim: width of the shared space.
+        decoders: whether every modality that can be decoded has a decoder: not one behind a pretrained network.
+        impute: whether the fusion fills in absent tokens from those that are present.
+        encoders: by modality, those that are not the default of their kind.
+    """
+
+    fusion: Built
+    dim: int = 128
+    decoders: bool = False
+    impute: bool = False
+    encoders: Mapping[str, Built] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.dim <= 2**16:
+            raise ValueError(f"dim={self.dim}: not between 1 and 65,536")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "fusion": component_record(fusions, self.fusion),
+            "dim": self.dim,
+            "decoders": self.decoders,
+            "impute": self.impute,
+            "encoders": {name: component_record(encoders, e) for name, e in self.encoders.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> NetworkSpec:
+        """The inverse of `to_dict`."""
+        chosen = {name: component(encoders, e, f"encoders.{name}") for name, e in record["encoders"].items()}
+        fusion = component(fusions, record["fusion"], "fusion")
+        return cls(fusion, record["dim"], record["decoders"], record["impute"], chosen)
+
+
 def build_model(
     spaces: dict[str, tuple[str, Space]],
+    spec: NetworkSpec,
     *,
-    fusion: str,
-    dim: int,
     pretrained: Mapping[str, nn.Module] | None = None,
     text: Space | None = None,
     names: int = 0,
-    decoders: bool = False,
-    impute: bool = False,
 ) -> Model:
     """A model for modalities given by name as (kind, space), with weights from torch's generator.
 
@@ -156,32 +195,30 @@ def build_model(
         pretrained: networks that some modalities' encoders start from, instead of their kind's own.
         text: the space of texts that describe classes, if there are any.
         names: how many classes are known by name, the same in several tasks.
-        decoders: whether every modality that can be decoded has a decoder: not one behind a pretrained network.
-        impute: whether the fusion fills in absent tokens from those that are there.
 
     Raises:
         OptionError: to impute in a fusion of another package that has no `Presence`.
     """
-    order = tuple(spaces)
+    order, dim = tuple(spaces), spec.dim
     given = pretrained or {}
     networks = [
         PretrainedEncoder(given[name], space.shape, dim)
         if name in given
-        else encoders[kind](space.shape, dim)
+        else spec.encoders.get(name, encoders[kind])(space.shape, dim)
         for name, (kind, space) in spaces.items()
     ]
     describer = Describer(text, names, dim) if text or names else None
-    fused = fusions[fusion](order, dim)
+    fused = spec.fusion(order, dim)
     back = {
         name: decoders_by_kind[kind](space.shape, dim)
         for name, (kind, space) in spaces.items()
-        if decoders and kind in decoders_by_kind and name not in given
+        if spec.decoders and kind in decoders_by_kind and name not in given
     }
-    if impute:
+    if spec.impute:
         presence = getattr(fused, "presence", None)
         if not isinstance(presence, Presence):
             raise OptionError(
-                f"model.impute=true: the fusion {fusion} has no Presence to impute in. Leave it out."
+                f"model.impute=true: the fusion {kind_of(fusions, spec.fusion)} has no Presence to impute in. Leave it out."
             )
         presence.imputer = Imputer(len(order), dim)
     return Model(order, networks, fused, dim, describer, back)

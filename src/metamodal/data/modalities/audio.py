@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.modalities.aac import decoded_aac
@@ -71,7 +72,14 @@ class Audio:
         return _of_samples(array_of_npy(data), None) if data.startswith(NPY_MAGIC) else _of_file(data)
 
     @classmethod
-    def fit(cls, values: Sequence[Sound], rate: int = 16_000, seconds: float = 5.0, mels: int = 48) -> Audio:
+    def fit(
+        cls,
+        values: Sequence[Sound],
+        *,
+        rate: Annotated[int, Field(ge=2000, le=96_000)] = 16_000,
+        seconds: Annotated[float, Field(gt=0, le=600)] = 5.0,
+        mels: Annotated[int, Field(ge=8, le=256)] = 48,
+    ) -> Audio:
         """The most common rate up to `rate`, and 95 % of the durations up to `seconds`."""
         rates = Counter(v.rate for v in values if v.rate)
         rate = min(rate, rates.most_common(1)[0][0]) if rates else rate

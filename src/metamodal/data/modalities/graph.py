@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.limits import limits
@@ -83,7 +84,7 @@ class Graph:
         return Network(size, features, labels, edges, weights, types)
 
     @classmethod
-    def fit(cls, values: Sequence[Network], nodes: int = 32) -> Graph:
+    def fit(cls, values: Sequence[Network], *, nodes: Annotated[int, Field(ge=2, le=512)] = 32) -> Graph:
         sizes = [v.size for v in values]
         widths = {v.features.shape[1] for v in values if v.features is not None}
         width = min(widths) if widths else 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import PIL.Image
@@ -16,6 +16,7 @@ import PIL.ImageOps
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.limits import alone, limits
@@ -70,7 +71,7 @@ class Image:
         return read_image(cell, base, _KEPT_SIDE)
 
     @classmethod
-    def fit(cls, values: Sequence[np.ndarray], size: int = 32) -> Image:
+    def fit(cls, values: Sequence[np.ndarray], *, size: Annotated[int, Field(ge=8, le=128)] = 32) -> Image:
         channels = 3 if any(v.ndim == 3 for v in values) else 1
         size = min(size, max(max(v.shape[:2]) for v in values))
         border = float(np.median([np.median(_edge(v)) for v in values]))

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.modalities.cloud import check_cloud, cloud_of_file
@@ -72,7 +73,9 @@ class Points:
         return value[:: -(-len(value) // _KEPT)]
 
     @classmethod
-    def fit(cls, values: Sequence[np.ndarray], count: int = 256) -> Points:
+    def fit(
+        cls, values: Sequence[np.ndarray], *, count: Annotated[int, Field(ge=8, le=4096)] = 256
+    ) -> Points:
         columns = values[0].shape[1]
         alike = [v for v in values if v.shape[1] == columns]
         axes = min(3, columns)

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
@@ -54,7 +55,7 @@ class Series:
         return read_steps(cell)
 
     @classmethod
-    def fit(cls, values: Sequence[Steps], length: int = 96) -> Series:
+    def fit(cls, values: Sequence[Steps], *, length: Annotated[int, Field(ge=8)] = 96) -> Series:
         timed = sum(v.times is not None for v in values) > len(values) / 2
         logs = np.log([_extent(v, timed) for v in values])
         fitted: dict[str, Any] = {

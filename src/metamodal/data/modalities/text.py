@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.limits import limits
@@ -50,7 +51,7 @@ class Text:
         return text
 
     @classmethod
-    def fit(cls, values: Sequence[str], buckets: int = 2048) -> Text:
+    def fit(cls, values: Sequence[str], *, buckets: Annotated[int, Field(ge=64)] = 2048) -> Text:
         counts = (hashed_counts(values, buckets) != 0).sum(0)
         rarity = np.log((1 + len(values)) / (1 + np.asarray(counts).ravel())) + 1
         return cls(tuple(np.round(rarity, 4).tolist()))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.modalities.clip import decoded_clip, picture_frames
@@ -64,7 +65,13 @@ class Video:
         return _of_array(array_of_npy(data), base) if data.startswith(NPY_MAGIC) else decoded_clip(data)
 
     @classmethod
-    def fit(cls, values: Sequence[Any], frames: int = 8, size: int = 32) -> Video:
+    def fit(
+        cls,
+        values: Sequence[Any],
+        *,
+        frames: Annotated[int, Field(ge=2, le=32)] = 8,
+        size: Annotated[int, Field(ge=8, le=64)] = 32,
+    ) -> Video:
         if isinstance(values[0], np.ndarray):
             width = values[0].shape[1]
             steps = np.concatenate([v for v in values if isinstance(v, np.ndarray) and v.shape[1] == width])
@@ -72,7 +79,9 @@ class Video:
             scale = np.where(std > 1e-8, std, 0.0)
             return cls(frames, 0, tuple(steps.mean(0).tolist()), tuple(scale.tolist()))
         chosen = [values[i] for i in range(0, len(values), max(1, len(values) // 500))]
-        image = Image.fit([f for v in chosen if isinstance(v, list) for f in v[:: max(1, len(v) // 4)]], size)
+        image = Image.fit(
+            [f for v in chosen if isinstance(v, list) for f in v[:: max(1, len(v) // 4)]], size=size
+        )
         return cls(frames, image.size, image.mean, image.std, image.border)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.decoders.registry import GROUPS, decoders, doublings
@@ -20,7 +21,9 @@ class ConvDecoder(nn.Module):
     size. To convolve before doubling takes a quarter of the time.
     """
 
-    def __init__(self, shape: tuple[int, ...], dim: int, widths: tuple[int, ...] = (64, 48, 16)) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dim: int, *, widths: tuple[PositiveInt, ...] = (64, 48, 16)
+    ) -> None:
         super().__init__()
         channels, height, width = shape
         self.sizes = list(zip(doublings(height, len(widths)), doublings(width, len(widths))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.decoders.registry import GROUPS, decoders, doublings
@@ -16,7 +17,9 @@ __all__ = ["TemporalDecoder"]
 class TemporalDecoder(nn.Module):
     """A few points of many channels, doubled in number and convolved, straight lines between them."""
 
-    def __init__(self, shape: tuple[int, ...], dim: int, width: int = 64, stages: int = 3) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dim: int, *, width: PositiveInt = 64, stages: PositiveInt = 3
+    ) -> None:
         super().__init__()
         channels, length = shape
         self.sizes = doublings(length, stages)

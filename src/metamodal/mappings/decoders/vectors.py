@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.decoders.registry import decoders
@@ -15,7 +16,7 @@ __all__ = ["VectorDecoder"]
 class VectorDecoder(nn.Module):
     """`W₁ relu(norm(W₂ z + b₂)) + W₃ z + b`: one hidden layer beside a linear map."""
 
-    def __init__(self, shape: tuple[int, ...], dim: int, width: int = 256) -> None:
+    def __init__(self, shape: tuple[int, ...], dim: int, *, width: PositiveInt = 256) -> None:
         super().__init__()
         self.straight = Linear(dim, shape[0])
         self.hidden = Linear(dim, width)

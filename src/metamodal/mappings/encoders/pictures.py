@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.encoders.registry import GROUPS, Residual, encoders
@@ -21,7 +22,9 @@ class ConvEncoder(nn.Module):
     network with max-pooling that few-shot papers use (`benchmarks/encoders.py`).
     """
 
-    def __init__(self, shape: tuple[int, ...], dim: int, widths: tuple[int, ...] = (32, 64, 128)) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dim: int, *, widths: tuple[PositiveInt, ...] = (32, 64, 128)
+    ) -> None:
         super().__init__()
         channels, side = shape[0], shape[-1]
         stages: list[nn.Module] = []
@@ -48,7 +51,9 @@ class AudioEncoder(nn.Module):
     The mean and the maximum over the moments with sound keep the pitch and drop the time.
     """
 
-    def __init__(self, shape: tuple[int, ...], dim: int, widths: tuple[int, ...] = (32, 64, 128)) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dim: int, *, widths: tuple[PositiveInt, ...] = (32, 64, 128)
+    ) -> None:
         super().__init__()
         channels, height = shape[0] + 1, shape[1]
         stages: list[nn.Module] = []
@@ -82,7 +87,9 @@ class VideoEncoder(nn.Module):
     Clips of vectors (shape `(frames, width)`) go through the second alone.
     """
 
-    def __init__(self, shape: tuple[int, ...], dim: int, widths: tuple[int, ...] = (16, 32, 64)) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dim: int, *, widths: tuple[PositiveInt, ...] = (16, 32, 64)
+    ) -> None:
         super().__init__()
         self.of_frame: nn.Module | None = None
         if len(shape) == 4:

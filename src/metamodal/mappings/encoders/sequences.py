@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.encoders.registry import GROUPS, encoders
@@ -21,7 +22,9 @@ class TemporalEncoder(nn.Module):
     its change from step to step.
     """
 
-    def __init__(self, shape: tuple[int, ...], dim: int, width: int = 64, blocks: int = 3) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dim: int, *, width: PositiveInt = 64, blocks: PositiveInt = 3
+    ) -> None:
         super().__init__()
         channels = 3 * shape[0]
         layers: list[nn.Module] = []

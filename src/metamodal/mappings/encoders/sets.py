@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.encoders.registry import encoders
@@ -16,7 +17,7 @@ __all__ = ["GraphEncoder", "PointsEncoder"]
 class PointsEncoder(nn.Module):
     """One network for every point, then the mean and the maximum over the points (Qi et al., 2017)."""
 
-    def __init__(self, shape: tuple[int, ...], dim: int, width: int = 128) -> None:
+    def __init__(self, shape: tuple[int, ...], dim: int, *, width: PositiveInt = 128) -> None:
         super().__init__()
         self.of_point = nn.Sequential(
             Linear(shape[1] - 1, width // 2),
@@ -44,7 +45,9 @@ class GraphEncoder(nn.Module):
     over the nodes; the order of the nodes plays no part (Gilmer et al., 2017).
     """
 
-    def __init__(self, shape: tuple[int, ...], dim: int, width: int = 96, rounds: int = 3) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dim: int, *, width: PositiveInt = 96, rounds: PositiveInt = 3
+    ) -> None:
         super().__init__()
         self.nodes = shape[0]
         self.features = shape[1] - 1 - shape[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.encoders.registry import encoders
@@ -19,7 +20,7 @@ class VectorEncoder(nn.Module):
     they know of classes that training never saw is not lost before anything is learned.
     """
 
-    def __init__(self, shape: tuple[int, ...], dim: int, width: int = 256) -> None:
+    def __init__(self, shape: tuple[int, ...], dim: int, *, width: PositiveInt = 256) -> None:
         super().__init__()
         self.straight = Linear(shape[0], dim)
         self.hidden = Linear(shape[0], width)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.fusion.registry import Presence, Row, attended, fusions, split
@@ -46,7 +47,7 @@ class Attention(nn.Module):
 
     stackable = True
 
-    def __init__(self, modalities: tuple[str, ...], dim: int, heads: int = 4) -> None:
+    def __init__(self, modalities: tuple[str, ...], dim: int, *, heads: PositiveInt = 4) -> None:
         super().__init__()
         self.heads = heads if dim % heads == 0 else 1
         self.presence = Presence(modalities)

@@ -6,6 +6,7 @@ import math
 
 import torch
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.fusion.registry import Presence, attended, fusions, split
@@ -24,7 +25,9 @@ class Bottleneck(nn.Module):
 
     stackable = True
 
-    def __init__(self, modalities: tuple[str, ...], dim: int, tokens: int = 4, heads: int = 4) -> None:
+    def __init__(
+        self, modalities: tuple[str, ...], dim: int, *, tokens: PositiveInt = 4, heads: PositiveInt = 4
+    ) -> None:
         super().__init__()
         self.heads = heads if dim % heads == 0 else 1
         self.presence = Presence(modalities)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.fusion.registry import Presence, fusions
@@ -22,7 +23,7 @@ class LowRank(nn.Module):
     `W` starts at zero, so that the fusion starts as the mean.
     """
 
-    def __init__(self, modalities: tuple[str, ...], dim: int, rank: int = 64) -> None:
+    def __init__(self, modalities: tuple[str, ...], dim: int, *, rank: PositiveInt = 64) -> None:
         super().__init__()
         self.presence = Presence(modalities)
         self.norm = LayerNorm(dim)

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from jaxtyping import Float
+from pydantic import PositiveFloat, PositiveInt
 from torch import Generator, Tensor, nn
 
 from metamodal.mappings.layers import Linear
@@ -26,10 +27,10 @@ class Autoencoder:
     The standard deviation is that of held-out pairs' errors.
     """
 
-    code: int = 32
-    hidden: int = 128
-    steps: int = 1500
-    lr: float = 3e-3
+    code: PositiveInt = 32
+    hidden: PositiveInt = 128
+    steps: PositiveInt = 1500
+    lr: PositiveFloat = 3e-3
 
     def fit(self, pairs: Pairs, generator: Generator) -> Params:
         learn, judge = halves(len(pairs.x), generator)

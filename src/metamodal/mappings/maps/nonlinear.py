@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from jaxtyping import Float
+from pydantic import PositiveFloat, PositiveInt
 from torch import Generator, Tensor, nn
 
 from metamodal.mappings.layers import Linear
@@ -21,9 +22,9 @@ __all__ = ["Nonlinear"]
 class Nonlinear:
     """`W₁ h(W₂ x + b₂) + b₁` with `h = gelu`; the standard deviation is that of held-out errors."""
 
-    hidden: int = 128
-    steps: int = 1500
-    lr: float = 3e-3
+    hidden: PositiveInt = 128
+    steps: PositiveInt = 1500
+    lr: PositiveFloat = 3e-3
 
     def fit(self, pairs: Pairs, generator: Generator) -> Params:
         learn, judge = halves(len(pairs.x), generator)

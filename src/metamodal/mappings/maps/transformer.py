@@ -9,6 +9,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import PositiveFloat, PositiveInt
 from torch import Generator, Tensor, nn
 
 from metamodal.mappings.layers import LayerNorm, Linear
@@ -28,12 +29,12 @@ class Transformer:
     over the tokens, a linear layer out. The standard deviation is that of held-out errors.
     """
 
-    patches: int = 16
-    width: int = 64
-    blocks: int = 2
-    steps: int = 600
-    lr: float = 2e-3
-    rows: int = 64
+    patches: PositiveInt = 16
+    width: PositiveInt = 64
+    blocks: PositiveInt = 2
+    steps: PositiveInt = 600
+    lr: PositiveFloat = 2e-3
+    rows: PositiveInt = 64
 
     def fit(self, pairs: Pairs, generator: Generator) -> Params:
         learn, judge = halves(len(pairs.x), generator)

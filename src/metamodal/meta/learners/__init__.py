@@ -10,13 +10,12 @@
 | `in_context` | the support set as a set transformer reads it | Garnelo et al., 2018 |
 | `modulated` | a base learner's state, and a scale and shift of each feature | Vuorio et al., 2019 |
 | `per_modality` | one inner state a modality, and how far to trust each | see its docstring |
-| `guarded` | two states of a base learner, one of a single modality | |
+| `unimodal_fallback` | two states of a base learner, one of a single modality | |
 
 `anil`, `meta_sgd`, `fomaml`, `linear_probe` and `fine_tune` are settings of these by name.
 """
 
 from metamodal.meta.learners.convex import Convex
-from metamodal.meta.learners.guarded import Guarded
 from metamodal.meta.learners.in_context import InContext
 from metamodal.meta.learners.maml import MAML
 from metamodal.meta.learners.matching import Matching
@@ -25,17 +24,18 @@ from metamodal.meta.learners.per_modality import PerModality
 from metamodal.meta.learners.protocol import learners
 from metamodal.meta.learners.prototypes import Prototypes
 from metamodal.meta.learners.ridge import Ridge
+from metamodal.meta.learners.unimodal_fallback import UnimodalFallback
 
 __all__ = [
     "MAML",
     "Convex",
-    "Guarded",
     "InContext",
     "Matching",
     "Modulated",
     "PerModality",
     "Prototypes",
     "Ridge",
+    "UnimodalFallback",
     "learners",
 ]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
 from metamodal.meta.learners.protocol import evenly, gate, learners, only_for, own, seen, shown
@@ -38,9 +39,9 @@ class Convex:
         temperature: the starting value of `τ`.
     """
 
-    steps: int = 15
-    penalty: float = 0.1
-    temperature: float = 3.0
+    steps: PositiveInt = 15
+    penalty: PositiveFloat = 0.1
+    temperature: PositiveFloat = 3.0
 
     @property
     def reads(self) -> str:

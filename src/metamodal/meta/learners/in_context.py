@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from metamodal.meta.learners.protocol import gate, learners, own, population, population_start, seen, shown
@@ -36,9 +37,9 @@ class InContext:
         heads: of the attention.
     """
 
-    layers: int = 2
-    heads: int = 4
-    temperature: float = 8.0
+    layers: PositiveInt = 2
+    heads: PositiveInt = 4
+    temperature: PositiveFloat = 8.0
 
     @property
     def reads(self) -> str:

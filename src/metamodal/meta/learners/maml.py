@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import NonNegativeInt, PositiveFloat
 from torch import Tensor
 
 from metamodal.meta.dual import Descended, Head, answers, descend
@@ -44,14 +45,14 @@ class MAML:
         rates: `"one"` step size, or one for `"each"` weight that moves (Meta-SGD, Li et al., 2017).
     """
 
-    steps: int = 5
-    inner_lr: float = 0.01
+    steps: NonNegativeInt = 5
+    inner_lr: PositiveFloat = 0.01
     order: Literal[1, 2] = 2
     adapts: Literal["all", "head"] = "all"
-    hidden: int = 0
+    hidden: NonNegativeInt = 0
     start: Literal["prototypes", "zero"] = "prototypes"
     rates: Literal["one", "each"] = "one"
-    temperature: float = 8.0
+    temperature: PositiveFloat = 8.0
 
     @property
     def reads(self) -> str:

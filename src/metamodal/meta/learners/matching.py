@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from metamodal.meta.learners.protocol import gate, learners, own, population, population_start, seen, shown
@@ -38,7 +39,7 @@ class Matching:
     support rows, weighed by `exp τ (cos − b)` beside a weight of 1 for leaving it as it is.
     """
 
-    temperature: float = 10.0
+    temperature: PositiveFloat = 10.0
     neutral: float = 0.3
 
     @property

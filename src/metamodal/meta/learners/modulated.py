@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic import PositiveInt
 from torch import Tensor
 
+from metamodal.components import OneOf
 from metamodal.meta.learners.protocol import learners, own, shown
 from metamodal.meta.learners.ridge import Ridge
 from metamodal.outputs import Output
@@ -31,8 +33,8 @@ class Modulated:
         width: units of the network.
     """
 
-    base: Learner = field(default_factory=Ridge)
-    width: int = 64
+    base: Annotated[Learner, OneOf(learners, "ridge")] = field(default_factory=Ridge)
+    width: PositiveInt = 64
 
     @property
     def reads(self) -> str:

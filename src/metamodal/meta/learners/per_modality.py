@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import NonNegativeInt, PositiveFloat
 from torch import Tensor
 
+from metamodal.components import OneOf
 from metamodal.errors import OptionError
 from metamodal.meta.learners.protocol import SelfTesting, learners, own, seen
 from metamodal.meta.learners.ridge import Ridge
@@ -19,36 +21,36 @@ from metamodal.types import Batch, Embed, Learner, Params, Setting
 
 __all__ = ["PerModality"]
 
-JOINT, MEMORY = "joint", "memory"
+JOINT, PRIOR = "joint", "class_prior"
 _FICKLE = 0.25  # how strong a prior is beside others' where it is of a memory: these differ more by task
 
 
 @learners.register("per_modality")
 @dataclass(frozen=True)
 class PerModality:
-    """Late fusion `Σ_v w_v s_v(x)` of voices `v`: each modality alone, and all of them fused.
+    """Late fusion `Σ_v w_v s_v(x)` of classifiers `v`: one of each modality alone, and one of all of them fused.
 
     The weights are a maximum a posteriori estimate in every task anew: they minimise the
     cross-entropy of the support rows under their leave-one-out logits, plus
     `½ τ Σ (w_v / μ_v − 1)²`. The prior means `μ_v` and its strength `τ` are meta-learned. With one
     example a class leave-one-out says nothing and the prior decides; with more, the support does.
-    A voice that cannot see a row or a class is silent about it.
+    A classifier that lacks a row's modality, or a class in the support, contributes nothing to it.
 
-    Where classes are known by name, each voice has a second one that speaks from memory: a linear
-    classifier of the names, the population's answer, that no support row changes. It is fitted when
-    training ends (`metamodal.training.memory`); before, it is silent.
+    Where classes are known by name, each classifier has a known-class prior beside it: a linear classifier of
+    the class names of training, which no support row changes. It is fitted after training
+    (`metamodal.training.after.class_prior`); before, its weight is zero.
 
     Args:
-        base: the learner of each voice; it must be able to test itself (`leave_one_out`).
-        joint: whether the fusion of all modalities is a voice too.
+        base: the learner of each modality; it must have leave-one-out predictions (`leave_one_out`).
+        joint: whether the fusion of all modalities has a classifier too.
         newton: Newton steps on the weights.
         strength: the starting value of `τ`.
     """
 
-    base: Learner = field(default_factory=Ridge)
+    base: Annotated[Learner, OneOf(learners, "ridge")] = field(default_factory=Ridge)
     joint: bool = True
-    newton: int = 4
-    strength: float = 4.0
+    newton: NonNegativeInt = 4
+    strength: PositiveFloat = 4.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.base, SelfTesting):
@@ -61,44 +63,44 @@ class PerModality:
         return self.base.reads
 
     def parameters(self, setting: Setting) -> Params:
-        voices = _voices(setting.modalities, self.joint)
+        classifiers = _classifiers(setting.modalities, self.joint)
         params: Params = {"log_strength": torch.tensor(math.log(self.strength))}
-        for voice in voices:
-            params[f"{voice}.trust"] = torch.tensor(_inverse_softplus(1.0 / len(voices)))
-            params |= {f"{voice}.{k}": v for k, v in self.base.parameters(setting).items()}
+        for name in classifiers:
+            params[f"{name}.fusion_weight"] = torch.tensor(_inverse_softplus(1.0 / len(classifiers)))
+            params |= {f"{name}.{k}": v for k, v in self.base.parameters(setting).items()}
         if "model.describer.names" in setting.model:
             names = len(setting.model["model.describer.names"])
-            for voice in voices:
-                params[f"{voice}.{MEMORY}.weight"] = torch.zeros(names, setting.dim)
-                params[f"{voice}.{MEMORY}.bias"] = torch.zeros(names)
-                params[f"{voice}.{MEMORY}.trust"] = torch.tensor(0.0)
+            for name in classifiers:
+                params[f"{name}.{PRIOR}.weight"] = torch.zeros(names, setting.dim)
+                params[f"{name}.{PRIOR}.bias"] = torch.zeros(names)
+                params[f"{name}.{PRIOR}.scale"] = torch.tensor(0.0)
         return params
 
     def adapt(
         self, fn: Embed, params: Params, support: Batch
     ) -> tuple[dict[str, Any], Tensor] | tuple[dict[str, Any], Tensor, Tensor]:
-        """The state of each voice, the voices' weights `(*t, v)`, and the names `(*t, k)` where voices that speak
-        from memory go by them."""
+        """The state of each classifier, the classifiers' weights `(*t, v)`, and the names `(*t, k)` where priors
+        of class names take part."""
         states, tests = {}, []
-        for voice, batch, voice_params in self.split(params, support):
-            states[voice] = self.base.adapt(fn, voice_params, batch)
-            tests.append(self.base.leave_one_out(fn, voice_params, states[voice], batch))  # type: ignore[attr-defined]
-        trust = F.softplus(torch.stack([own(params, f"{voice}.trust") for voice in states]))
+        for name, batch, own_params in self.split(params, support):
+            states[name] = self.base.adapt(fn, own_params, batch)
+            tests.append(self.base.leave_one_out(fn, own_params, states[name], batch))  # type: ignore[attr-defined]
+        prior_mean = F.softplus(torch.stack([own(params, f"{name}.fusion_weight") for name in states]))
         strength = own(params, "log_strength").exp()
         stacked = self._filled(fn.output, tests, support)
-        names, remembered = support.about.get("name"), self._remembered(params, support)
-        if names is None or not remembered.any():
-            penalty = strength / trust.square()
+        names, prior_scale = support.about.get("name"), self._prior_scales(params, support)
+        if names is None or not prior_scale.any():
+            penalty = strength / prior_mean.square()
             counts = _others(support.targets) | torch.tensor(fn.output.fixed)
-            return states, self._weights(stacked, support.targets, trust, penalty, counts, fn.output)
-        # A memory has not seen the support, so that every row tests it, even the only one of its class.
+            return states, self._weights(stacked, support.targets, prior_mean, penalty, counts, fn.output)
+        # The prior was not fitted to the support, so every support row tests it, even the only one of its class.
         stacked = stacked * _others(support.targets)[..., None]
-        both = torch.cat([stacked, self._recalled(fn, params, names, support)], -1)
+        both = torch.cat([stacked, self._prior_logits(fn, params, names, support)], -1)
         penalty = torch.cat(
-            [strength / trust.square(), _FICKLE * strength / remembered.square().clamp(min=1e-6)]
+            [strength / prior_mean.square(), _FICKLE * strength / prior_scale.square().clamp(min=1e-6)]
         )
-        trust, counts = torch.cat([trust, remembered]), seen(support)[..., None]
-        return states, self._weights(both, support.targets, trust, penalty, counts), names
+        prior_mean, counts = torch.cat([prior_mean, prior_scale]), seen(support)[..., None]
+        return states, self._weights(both, support.targets, prior_mean, penalty, counts), names
 
     def predict(
         self, fn: Embed, params: Params, adapted: tuple[Any, ...], query: Batch
@@ -106,47 +108,47 @@ class PerModality:
         states, weights, *names = adapted
         votes = self.votes(fn, params, states, query)
         if names:
-            votes = torch.cat([votes, self._recalled(fn, params, names[0], query)], -1)
+            votes = torch.cat([votes, self._prior_logits(fn, params, names[0], query)], -1)
         return (votes * weights[..., None, None, :]).sum(-1)
 
     def leave_one_out(
         self, fn: Embed, params: Params, adapted: tuple[Any, ...], support: Batch
     ) -> Float[Tensor, "*t s k"]:
-        """The voices' leave-one-out logits under the weights of this task, which all of the rows chose."""
+        """The classifiers' leave-one-out logits under the weights of this task, which all of the rows chose."""
         states, weights, *names = adapted
         tests = [
-            self.base.leave_one_out(fn, voice_params, states[voice], batch)  # type: ignore[attr-defined]
-            for voice, batch, voice_params in self.split(params, support)
+            self.base.leave_one_out(fn, own_params, states[name], batch)  # type: ignore[attr-defined]
+            for name, batch, own_params in self.split(params, support)
         ]
         stacked = self._filled(fn.output, tests, support)
         if names:
-            recalled = self._recalled(fn, params, names[0], support)
-            stacked = torch.cat([stacked * _others(support.targets)[..., None], recalled], -1)
+            prior_logits = self._prior_logits(fn, params, names[0], support)
+            stacked = torch.cat([stacked * _others(support.targets)[..., None], prior_logits], -1)
         return (stacked * weights[..., None, None, :]).sum(-1)
 
     def votes(
         self, fn: Embed, params: Params, states: dict[str, Any], query: Batch
     ) -> Float[Tensor, "*t q k v"]:
-        """The logits of every voice, before they are weighed."""
+        """The logits of every name, before they are weighed."""
         votes = [
-            self.base.predict(fn, voice_params, states[voice], batch)
-            for voice, batch, voice_params in self.split(params, query)
+            self.base.predict(fn, own_params, states[name], batch)
+            for name, batch, own_params in self.split(params, query)
         ]
         return self._filled(fn.output, votes, query)
 
-    def _remembered(self, params: Params, batch: Batch) -> Float[Tensor, " v"]:
-        """How far each voice's memory is trusted; 0 where there is none."""
-        voices = _voices(tuple(batch.inputs), self.joint)
+    def _prior_scales(self, params: Params, batch: Batch) -> Float[Tensor, " v"]:
+        """How far each name's memory is trusted; 0 where there is none."""
+        classifiers = _classifiers(tuple(batch.inputs), self.joint)
         none = torch.tensor(0.0)
-        return torch.stack([params.get(f"learner.{v}.{MEMORY}.trust", none) for v in voices])
+        return torch.stack([params.get(f"learner.{v}.{PRIOR}.scale", none) for v in classifiers])
 
-    def _recalled(self, fn: Embed, params: Params, names: Tensor, batch: Batch) -> Float[Tensor, "*t n k v"]:
-        """Each voice's logits from memory, centred over the classes that have a name; 0 where it is silent."""
+    def _prior_logits(self, fn: Embed, params: Params, names: Tensor, batch: Batch) -> Float[Tensor, "*t n k v"]:
+        """Each name's logits from memory, centred over the classes that have a name; 0 where it is silent."""
         told = (names >= 0)[..., None, :].float()
         votes = []
-        for _, mine, voice_params in self.split(params, batch):
+        for _, mine, own_params in self.split(params, batch):
             z = F.normalize(fn(params, mine), dim=-1)
-            every = z @ own(voice_params, f"{MEMORY}.weight").mT + own(voice_params, f"{MEMORY}.bias")
+            every = z @ own(own_params, f"{PRIOR}.weight").mT + own(own_params, f"{PRIOR}.bias")
             at = names.clamp(min=0)[..., None, :].expand(*every.shape[:-1], -1)
             logits = every.gather(-1, at) * told
             logits = logits - told * logits.sum(-1, keepdim=True) / told.sum(-1, keepdim=True).clamp(min=1)
@@ -154,16 +156,16 @@ class PerModality:
         return torch.stack(votes, -1)
 
     def split(self, params: Params, batch: Batch) -> list[tuple[str, Batch, Params]]:
-        """Each voice with the modalities it sees and the parameters it goes by."""
+        """Each name with the modalities it sees and the parameters it goes by."""
         found = []
-        for voice in _voices(tuple(batch.inputs), self.joint):
-            mine = f"learner.{voice}."
+        for name in _classifiers(tuple(batch.inputs), self.joint):
+            mine = f"learner.{name}."
             renamed = {f"learner.{k[len(mine) :]}": v for k, v in params.items() if k.startswith(mine)}
-            found.append((voice, batch if voice == JOINT else _alone(batch, voice), params | renamed))
+            found.append((name, batch if name == JOINT else _alone(batch, name), params | renamed))
         return found
 
     def _filled(self, output: Output, votes: list[Tensor], batch: Batch) -> Float[Tensor, "*t n k v"]:
-        """The votes side by side. Of labels and numbers, where 0 is an answer and not silence, a voice
+        """The votes side by side. Of labels and numbers, where 0 is an answer and not silence, a name
         that cannot see a row says what all of them together say."""
         stacked = torch.stack(votes, -1)
         if not output.fixed or len(votes) == len(batch.inputs):
@@ -175,7 +177,7 @@ class PerModality:
         self,
         tests: Tensor,
         targets: Tensor,
-        trust: Tensor,
+        prior_mean: Tensor,
         penalty: Tensor,
         counts: Tensor,
         output: Output = CLASSES,
@@ -183,15 +185,15 @@ class PerModality:
         """Newton's method on the convex support loss, weights kept from falling below zero.
 
         Args:
-            tests: `(*t, s, k, v)`, what each voice says of each support row without it.
-            trust, penalty: prior mean and strength of each weight, `(v)`.
+            tests: `(*t, s, k, v)`, what each name says of each support row without it.
+            prior_mean, penalty: prior mean and strength of each weight, `(v)`.
             counts: which rows do, `(*t, s, 1)`.
         """
-        w = trust.expand(*tests.shape[:-3], -1)
+        w = prior_mean.expand(*tests.shape[:-3], -1)
         for _ in range(self.newton):
             logits = (tests * w[..., None, None, :]).sum(-1)
             error = output.slopes(logits, targets) * counts
-            gradient = torch.einsum("...sk,...skv->...v", error, tests) + penalty * (w - trust)
+            gradient = torch.einsum("...sk,...skv->...v", error, tests) + penalty * (w - prior_mean)
             bend = output.bends(logits, targets) * counts
             spread = tests
             if not output.fixed:
@@ -218,7 +220,7 @@ def _others(targets: Tensor) -> Tensor:
     return (others * targets).sum(-1, keepdim=True) > 0
 
 
-def _voices(modalities: tuple[str, ...], joint: bool) -> tuple[str, ...]:
+def _classifiers(modalities: tuple[str, ...], joint: bool) -> tuple[str, ...]:
     return (*modalities, JOINT) if joint and len(modalities) > 1 else modalities
 
 

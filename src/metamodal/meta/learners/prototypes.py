@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from metamodal.meta.learners.protocol import gate, learners, only_for, own, seen, shown
@@ -27,7 +28,7 @@ class Prototypes:
     only where some class has no support row to be seen: there the logit is 0.
     """
 
-    temperature: float = 8.0
+    temperature: PositiveFloat = 8.0
 
     @property
     def reads(self) -> str:

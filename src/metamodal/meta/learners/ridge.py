@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from metamodal.meta.learners.protocol import (
@@ -57,9 +58,9 @@ class Ridge:
     rows the correction is as small as the tasks of training were alike.
     """
 
-    penalty: float = 0.3
-    temperature: float = 12.0
-    offset: float = 1.0
+    penalty: PositiveFloat = 0.3
+    temperature: PositiveFloat = 12.0
+    offset: NonNegativeFloat = 1.0
 
     @property
     def reads(self) -> str:

@@ -1,0 +1,47 @@
+"""Rows as users give them: a table, a list of records, or one row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from metamodal.data.dataset import Dataset, open_table
+from metamodal.data.roles import Roles
+from metamodal.data.table import frame_of_cells
+from metamodal.errors import DataError, OptionError
+
+__all__ = ["Rows", "dataset_of"]
+
+Rows: TypeAlias = pd.DataFrame | Dataset | Mapping[Any, Any] | Sequence[Any] | pd.Series
+"""What may be given as rows: a table, a list of records, or one row as a record or a Series."""
+
+
+def dataset_of(rows: Rows, roles: Roles) -> Dataset:
+    """Rows as a data set with the roles a model was trained with, as far as they have the columns.
+
+    Raises:
+        OptionError: what is given is no table and no row.
+    """
+    if isinstance(rows, Dataset):
+        return rows
+    return open_table(_frame_of_rows(rows), Roles(), roles)
+
+
+def _frame_of_rows(rows: Any) -> pd.DataFrame:
+    """A frame of a frame, of a list of records, or of one row as a record or a Series."""
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    records = [rows] if isinstance(rows, (Mapping, pd.Series)) else rows
+    if not isinstance(records, (list, tuple)) or not all(
+        isinstance(r, (Mapping, pd.Series)) for r in records
+    ):
+        raise OptionError(
+            f"{type(rows).__name__} given where rows are needed. Give a DataFrame, a Dataset, a list of records, or "
+            "one record {column: cell}; a file is read by read_table."
+        )
+    if not records:
+        raise DataError("the list of records is empty. Give at least one row.")
+    names = list(dict.fromkeys(name for record in records for name in (*record.keys(),)))
+    return frame_of_cells({str(name): [record.get(name) for record in records] for name in names})

@@ -1,0 +1,219 @@
+"""The meta-model: everything that turns a support set into a predictor."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from metamodal.data.dataset import Dataset
+from metamodal.data.descriptors import Descriptors
+from metamodal.data.encode import Preprocessor
+from metamodal.data.encoders import Encoders
+from metamodal.data.reading import read_cells
+from metamodal.data.roles import Roles
+from metamodal.data.rows import Rows, dataset_of
+from metamodal.data.targets import Targets
+from metamodal.errors import MetamodalWarning, OptionError
+from metamodal.manifest import write_folder
+from metamodal.mappings.fusion import AttentionWeights
+from metamodal.mappings.linear_maps import LinearMaps
+from metamodal.meta.engine import Engine
+from metamodal.spec import ModelSpec
+from metamodal.translation import HOW_TO_TRAIN, Route, Translated, Translator
+from metamodal.types import Batch, Learner, Params
+
+__all__ = ["MetaModel", "Seen", "built", "untrained"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What training and model selection looked at, so that evaluation can keep away from it.
+
+    Names are kept as fingerprints: a group may be a patient, and a model travels.
+    """
+
+    classes: frozenset[str] = frozenset()
+    tasks: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class MetaModel:
+    """Everything that turns a support set into a predictor.
+
+    `spec` is all that the engine is built from, beside what `preprocessor` and `descriptors` were fitted to.
+    `record` says where the model comes from, the options and the outcome of training as plain values; nothing
+    is built from it.
+    """
+
+    spec: ModelSpec
+    preprocessor: Preprocessor
+    engine: Engine
+    params: Params
+    roles: Roles
+    seen: Seen = field(default_factory=Seen)
+    record: dict[str, Any] = field(default_factory=dict)
+    targets: Targets = field(default_factory=Targets)
+    descriptors: Descriptors = field(default_factory=Descriptors)
+
+    @property
+    def generic(self) -> bool:
+        """Whether the model has no weights and reads generic features."""
+        return self.spec.network is None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.preprocessor.modalities
+
+    @property
+    def linear_maps(self) -> LinearMaps:
+        """Linear maps between modalities, where validation rows were retrieved better with them."""
+        return LinearMaps(self.params)
+
+    def under(self, learner: Learner) -> MetaModel:
+        """The same encoders under another learner, its own parameters as they start: a probe of the embedding."""
+        engine = self.engine.under(learner)
+        fresh = {k: v for k, v in engine.initial().items() if k.startswith("learner.")}
+        kept = {k: v for k, v in self.params.items() if not k.startswith("learner.")}
+        params = kept | {k: v.detach() for k, v in fresh.items()}
+        return replace(self, spec=self.spec.under(learner), engine=engine, params=params)
+
+    def answered_by(self, learner: Learner) -> MetaModel:
+        """The same model under a learner that shares its parameters."""
+        return replace(self, spec=self.spec.under(learner), engine=self.engine.under(learner))
+
+    def inputs(
+        self, dataset: Dataset, unreadable: str = "error", faults: dict[int, str] | None = None
+    ) -> Batch:
+        """Any table's rows as this model reads them, before its encoders.
+
+        A column that the model knows and the table lacks is a `MetamodalWarning`, and so is a column of
+        categories none of which training knew.
+
+        Args:
+            faults: receives, by row, what cannot be read in it.
+        """
+        cells = self.preprocessor.read(dataset, unreadable, faults)
+        for message in (*self.preprocessor.lacking(dataset), *self.preprocessor.unknown(cells)):
+            warnings.warn(message, MetamodalWarning, stacklevel=2)
+        batch = self.preprocessor.encode(cells)
+        return self.preprocessor.features(batch) if self.generic else batch
+
+    def tokens(self, inputs: Batch) -> Batch:
+        """What the learner reads of the rows, without gradients."""
+        with torch.no_grad():
+            return self.engine.encode(self.params, inputs)
+
+    def shared(self, inputs: Batch) -> Batch:
+        """A token a modality in the shared space, before any task, without gradients."""
+        with torch.no_grad():
+            return self.engine.tokens(self.params, inputs)
+
+    def embed(self, rows: Rows) -> np.ndarray:
+        """The embedding `(n, d)` of each row in the shared space."""
+        inputs = self.inputs(dataset_of(rows, self.roles))
+        with torch.no_grad():
+            return self.engine.embed(self.params, inputs).numpy()
+
+    def attention(self, rows: Rows) -> AttentionWeights:
+        """How much each modality of each row attends to each, before any task.
+
+        Raises:
+            OptionError: the model's fusion has no attention weights.
+        """
+        if not getattr(self.engine.model, "attends", False):
+            raise OptionError(
+                "attention: this model's fusion has no attention weights. Train one with model.fusion=attention."
+            )
+        tokens = self.shared(self.inputs(dataset_of(rows, self.roles)))
+        with torch.no_grad():
+            values = self.engine.attend(self.params, tokens)
+        present = torch.stack([tokens.present[m] for m in self.modalities], -1)
+        return AttentionWeights(self.modalities, values.numpy(), present.numpy())
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the model as a folder that `metamodal.load` reads.
+
+        An artifact that is there already is replaced, whole or not at all.
+
+        Raises:
+            OutputError: the folder holds files of others, or cannot be written.
+            OptionError: an encoder that is an object of this process alone.
+        """
+        return write_folder(folder, self.to_record(), self.params)
+
+    def to_record(self) -> dict[str, Any]:
+        """All but the tensors, as JSON values."""
+        return {
+            "spec": self.spec.to_dict(),
+            "modalities": self.preprocessor.to_dict(),
+            "roles": asdict(self.roles),
+            "descriptors": self.descriptors.to_dict(),
+            "targets": self.targets.to_dict(),
+            "seen": {k: sorted(v) for k, v in asdict(self.seen).items()},
+            "training": self.record,
+        }
+
+    def translate(
+        self,
+        rows: Rows,
+        source: str | Sequence[str],
+        target: str,
+        *,
+        against: Rows | None = None,
+        top: int | None = None,
+    ) -> Translated:
+        """The target modality's cell of each row, from the source modalities: decoded, or retrieved from
+        those of `against`; see `Translator.translated`.
+
+        Raises:
+            OptionError: an unknown modality, no decoder of the target, or a model without a shared space.
+            DataError: nothing to translate from, or nothing to choose among.
+        """
+        if self.generic:
+            raise OptionError(
+                "translate: an untrained model has no shared space. Train one: metamodal train TABLE --out DIR "
+                f"{HOW_TO_TRAIN}."
+            )
+        route = Route((source,) if isinstance(source, str) else tuple(source), target, top)
+        among = None if against is None else dataset_of(against, self.roles)
+        translator = Translator(self.preprocessor, self.engine, self.params)
+        return translator.translated(dataset_of(rows, self.roles), route, among)
+
+    def blank(self, rows: int = 1) -> Batch:
+        """Rows without any modality or target."""
+        inputs = {m: torch.zeros(rows, *kind.shape) for m, kind in self.preprocessor.fitted.items()}
+        absent = {m: torch.zeros(rows, dtype=torch.bool) for m in inputs}
+        batch = Batch(inputs, absent, torch.full((rows, self.targets.outputs), torch.nan))
+        return self.preprocessor.features(batch) if self.generic else batch
+
+
+def built(
+    spec: ModelSpec,
+    preprocessor: Preprocessor,
+    roles: Roles,
+    targets: Targets | None = None,
+    descriptors: Descriptors | None = None,
+) -> MetaModel:
+    """A model as `spec` has it, with random weights from torch's generator, ready for meta-training."""
+    targets, descriptors = targets or Targets(), descriptors or Descriptors()
+    engine = spec.engine(preprocessor, targets, descriptors)
+    return MetaModel(
+        spec, preprocessor, engine, engine.initial(), roles, targets=targets, descriptors=descriptors
+    )
+
+
+def untrained(
+    rows: Dataset, learner: Learner, unreadable: str = "error", encoders: Encoders | None = None
+) -> MetaModel:
+    """The model `none`: features that need no training here, scaled by the rows given, as numbers are."""
+    cells = read_cells(rows, unreadable=unreadable, encoders=encoders)
+    preprocessor = Preprocessor.fit(cells, encoders=encoders)
+    targets = Targets.fit(rows, np.arange(len(rows)))
+    return built(ModelSpec(None, learner), preprocessor, rows.schema.to_roles(), targets)

@@ -1,0 +1,72 @@
+"""What a model is built from: a value that the artifact holds, that training starts from and that a run resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from metamodal.components import component, component_record
+from metamodal.data.descriptors import Descriptors
+from metamodal.data.encode import Preprocessor
+from metamodal.data.targets import Targets
+from metamodal.mappings.model import NetworkSpec, build_model, untrained_model
+from metamodal.meta.engine import Engine
+from metamodal.meta.learners import learners
+from metamodal.types import Learner
+
+__all__ = ["ModelSpec"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The network and the learner; kinds and shapes are those of the modalities that it is built for.
+
+    Args:
+        network: `None` for a model without weights, over generic features.
+
+    >>> ModelSpec(None, component(learners, "ridge")).to_dict()["network"] is None
+    True
+    """
+
+    network: NetworkSpec | None
+    learner: Learner
+
+    def under(self, learner: Learner) -> ModelSpec:
+        """The same network under another learner."""
+        return replace(self, learner=learner)
+
+    def engine(self, preprocessor: Preprocessor, targets: Targets, descriptors: Descriptors) -> Engine:
+        """Network and learner, with random weights from torch's generator."""
+        if self.network is None:
+            model = untrained_model(preprocessor.modalities)
+        else:
+            pretrained = {name: e.network() for name, e in preprocessor.encoders.tuned.items()}
+            model = build_model(
+                preprocessor.spaces,
+                self.network,
+                pretrained=pretrained,
+                text=descriptors.space,
+                names=len(descriptors.names),
+            )
+        return Engine(model, self.learner, preprocessor.modalities, targets.output, targets.outputs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "network": self.network.to_dict() if self.network else None,
+            "learner": component_record(learners, self.learner),
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> ModelSpec:
+        """The inverse of `to_dict`.
+
+        Raises:
+            OptionError: a component that is not installed, or an option that it does not have.
+        """
+        network = record["network"]
+        return cls(
+            None if network is None else NetworkSpec.from_dict(network),
+            component(learners, record["learner"], "learner"),
+        )

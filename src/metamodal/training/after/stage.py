@@ -1,0 +1,51 @@
+"""What a stage after training is: a function that fits something to a trained model and reports what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from metamodal.model import MetaModel
+from metamodal.training.context import Context, EncodedTable
+from metamodal.training.loop.progress import Progress
+from metamodal.training.options import TrainOptions
+from metamodal.training.selection.trials import context_of
+
+__all__ = ["Report", "Stage", "Work"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the stages of a run share.
+
+    Args:
+        options: those of the trained model.
+        interrupted: whether training was interrupted, after which nothing more is trained.
+        outcome: what the stages before reported.
+    """
+
+    table: EncodedTable
+    options: TrainOptions
+    watch: Callable[[Progress], None] = lambda progress: None
+    replaceable: bool = False
+    interrupted: bool = False
+    outcome: Mapping[str, Any] = field(default_factory=dict)
+
+    def context(self, model: MetaModel, seed: int | None = None) -> Context:
+        """A model on the table of this run."""
+        return context_of(self.table, model, self.options, seed)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a stage adds to the outcome of training, and the notes for the user."""
+
+    outcome: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Stage(Protocol):
+    """Fits something to a trained model, on training rows, and keeps it if validation tasks are better with it."""
+
+    def __call__(self, work: Work, model: MetaModel) -> tuple[MetaModel, Report]: ...

@@ -1,0 +1,1 @@
+"""Where training episodes come from: task pools, the sampler, balance and augmentation."""

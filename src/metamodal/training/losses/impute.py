@@ -1,0 +1,47 @@
+"""The imputer's loss: how well each token is told from every other one of its row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from metamodal.mappings.fusion import surprise
+from metamodal.training.context import Context
+from metamodal.training.episodes.sampler import EpisodeSampler
+from metamodal.training.losses.protocol import objectives
+from metamodal.training.losses.step import Step
+from metamodal.types import Params
+
+__all__ = ["Impute"]
+
+
+@objectives.register("impute")
+@dataclass(frozen=True)
+class Impute:
+    """`surprise` over a step's rows, of a model that imputes and has two modalities or more.
+
+    Tokens are constants, those that are told and those that are told from: the imputer reads the shared
+    space and this loss does not shape it. Tokens that were to be foretold would become what is easily
+    foretold, the same in every row; `align` is there to bring modalities together. Through the
+    episodes encoders and imputer learn of each other all the same.
+    """
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+
+    def weights(self, context: Context, sampler: EpisodeSampler) -> dict[str, float]:
+        several = len(context.rows.inputs) > 1
+        able = several and getattr(context.engine.model, "imputes", False)
+        return {"impute": self.weight} if self.weight and able else {}
+
+    def start(self, context: Context, sampler: EpisodeSampler) -> Params:
+        return {}
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        tokens = step.tokens._replace(
+            inputs={m: z.detach() for m, z in step.tokens.inputs.items()},
+            present={m: p & step.real for m, p in step.tokens.present.items()},
+        )
+        return {"impute": surprise(step.context.engine.impute(step.params, tokens))}

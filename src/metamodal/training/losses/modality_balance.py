@@ -1,0 +1,103 @@
+"""Balance of modalities: the encoder of the one that is ahead learns more slowly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from pydantic import NonNegativeFloat
+from torch import Generator, Tensor
+
+from metamodal.outputs import Output
+from metamodal.registry import Registry
+from metamodal.training.losses.step import Step
+
+__all__ = ["ModalityBalance", "Modulation", "Unbalanced", "modality_balances", "scores"]
+
+
+@runtime_checkable
+class ModalityBalance(Protocol):
+    """What becomes of the gradients of the modalities' encoders."""
+
+    @property
+    def scored(self) -> bool:
+        """Whether it needs to know how good each modality is by itself, in every step."""
+        ...
+
+    def factors(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """What each modality's gradient is multiplied by; 1 where a modality is not named."""
+        ...
+
+    def changed(self, gradient: Tensor, factor: float, generator: Generator) -> Tensor:
+        """The gradient of one tensor of a modality's encoder under a factor other than 1."""
+        ...
+
+
+modality_balances: Registry[type[ModalityBalance]] = Registry("modality_balance")
+"""Balances of modalities by name; each is a frozen dataclass of its options."""
+
+
+@modality_balances.register("none")
+@dataclass(frozen=True)
+class Unbalanced:
+    """Gradients stay as they are."""
+
+    @property
+    def scored(self) -> bool:
+        return False
+
+    def factors(self, scores: Mapping[str, float]) -> dict[str, float]:
+        return {}
+
+    def changed(self, gradient: Tensor, factor: float, generator: Generator) -> Tensor:
+        return gradient
+
+
+@modality_balances.register("modulation")
+@dataclass(frozen=True)
+class Modulation:
+    """On-the-fly gradient modulation, with generalisation enhancement by `noise` (OGM-GE: Peng et al., 2022).
+
+    With `ρ` a modality's score over the mean of the others', its gradient is multiplied by
+    `1 − tanh(alpha ρ)` where `ρ > 1`; one that no query row of the step has is no measure. `noise` times the gradient's standard deviation, drawn anew in
+    every step, is then added to what was scaled.
+    """
+
+    alpha: NonNegativeFloat = 0.3
+    noise: NonNegativeFloat = 0.0
+
+    @property
+    def scored(self) -> bool:
+        return True
+
+    def factors(self, scores: Mapping[str, float]) -> dict[str, float]:
+        found = {}
+        for name, score in scores.items():
+            others = [other for m, other in scores.items() if m != name and other > 0]
+            if others and score > (mean := sum(others) / len(others)) > 0:
+                found[name] = 1 - math.tanh(self.alpha * score / mean)
+        return found
+
+    def changed(self, gradient: Tensor, factor: float, generator: Generator) -> Tensor:
+        scaled = factor * gradient
+        if not self.noise or gradient.numel() < 2:
+            return scaled
+        return scaled + self.noise * gradient.std() * torch.randn(gradient.shape, generator=generator)
+
+
+def scores(step: Step) -> Tensor:
+    """How good each modality `(m)` is by itself: of the query rows that have it the mean of `exp(−loss)`.
+
+    Of classes that is the probability of the right one. A modality that no query row has scores 0.
+    """
+    output: Output = step.context.engine.output
+    found = []
+    for name in step.drawn.rows.inputs:
+        targets = step.known(step.episodes.query.targets, name)
+        counts = output.weights(targets) > 0
+        likely = torch.exp(-output.losses(step.unimodal(name).detach(), targets))
+        found.append((likely * counts).sum() / counts.sum().clamp(min=1))
+    return torch.stack(found)

@@ -1,0 +1,1 @@
+"""Choosing among models: validation episodes, adaptation shrinkage, successive halving."""
