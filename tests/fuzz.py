@@ -199,7 +199,7 @@ def try_table(rng: np.random.Generator, folder: Path) -> None:
         unreadable = str(rng.choice(["error", "absent"]))
         learner = mm.MetaLearner(data__target=target)
         predictor = learner.adapt(read_table(source, target=target), unreadable=unreadable)
-        if predictor.model.targets.kind == "numbers":
+        if predictor.model.targets.kind == "regression":
             values = predictor.predict(read_table(source), unreadable)
         else:
             values = np.asarray(predictor.predict_proba(read_table(source), unreadable))
@@ -235,9 +235,9 @@ def artifacts(folder: Path) -> list[tuple[Path, pd.DataFrame]]:
         }
     )
     targets: dict[str, list[Any]] = {
-        "classes": [f"c{i}" for i in k],
-        "labels": [["a", "b"] if i else ["a"] for i in k],
-        "numbers": (k + rng.normal(size=n) + 0.25).tolist(),
+        "classification": [f"c{i}" for i in k],
+        "multilabel": [["a", "b"] if i else ["a"] for i in k],
+        "regression": (k + rng.normal(size=n) + 0.25).tolist(),
     }
     for name, values in targets.items():
         table = rows.assign(y=values)
@@ -248,7 +248,7 @@ def artifacts(folder: Path) -> list[tuple[Path, pd.DataFrame]]:
         learned = mm.MetaLearner(learner=name, model__dim=8, train=train)
         model = learned.fit(read_table(many, target="y"))
         model.save(folder / name)
-        support = rows.assign(y=targets["classes"])
+        support = rows.assign(y=targets["classification"])
         adapt(model, support).save(folder / f"{name}_adapted")
     made = [(path, rows) for path in sorted(folder.iterdir())]
     from conftest import nine_kinds_table  # late: it has every call checked that is imported after it

@@ -124,16 +124,16 @@ def test_a_lacking_column_is_warned_of_with_the_nearest_that_is_there(tmp_path: 
         mm.MetaLearner(data__target="pet").adapt(pets()).predict(pets()[["size"]])
 
 
-@pytest.mark.parametrize("kind", ["classes", "labels", "numbers"])
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
 def test_full_evaluation_predicts_each_row_once_from_all_others_beside_scikit_learn(kind: str):
     rng = np.random.default_rng(0)
-    frame = weather(120) if kind == "classes" else tags(120)
+    frame = weather(120) if kind == "classification" else tags(120)
     frame = frame.rename(columns={"sky": "y"})
-    if kind == "numbers":
+    if kind == "regression":
         frame["y"] = [float(np.sum(x)) + rng.normal(0, 0.1) for x in frame["x"]]
     data = read_table(frame, target="y")
     found = evaluate_full(lambda rows: untrained(rows, learners["per_modality"]()), data)
-    names = {"classes": "accuracy", "labels": "average_precision", "numbers": "r2"}
+    names = {"classification": "accuracy", "multilabel": "average_precision", "regression": "r2"}
     score = found.model.scores[names[kind]]
     assert found.rows == 120 and found.folds == 5 and score[1] > 0
     assert len(found.baselines) == 3
@@ -143,39 +143,38 @@ def test_full_evaluation_predicts_each_row_once_from_all_others_beside_scikit_le
 
 
 @pytest.mark.parametrize("generic", [True, False], ids=["generic", "learned"])
-@pytest.mark.parametrize("kind", ["classes", "labels", "numbers"])
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
 def test_every_command_works_on_every_target_kind(
     tmp_path: Path, cli, monkeypatch, generic: bool, kind: str, seen: bool
 ):
     """With a picture, which only a featurizer turns into a vector: where generic features win, raw cells once went in."""
     from conftest import shapes_table
-    from metamodal.training import contest
+    from metamodal.meta.learners import PerModality
     from metamodal.training.selection.halving import Candidate
 
     frame = shapes_table(classes=10, rows=6)[["photo", "size", "label"]]
     k = frame["label"].str[-2:].astype(int)
     frame["y"] = {
-        "classes": frame["label"],
-        "labels": [["odd"] if i % 2 else ["even"] for i in k],
-        "numbers": k + 0.5,
+        "classification": frame["label"],
+        "multilabel": [["odd"] if i % 2 else ["even"] for i in k],
+        "regression": k + 0.5,
     }[kind]
-    if kind != "classes" and not seen:
+    if kind != "classification" and not seen:
         frame["ward"] = [f"t{i % 8}" for i in range(len(frame))]
     frame.drop(columns="label").to_parquet(tmp_path / "t.parquet")
     roles = ["--target", "y", *(["--task", "ward"] if "ward" in frame else [])]
-    roles += ["--split-by", "row" if seen and kind == "classes" else "auto"]
+    roles += ["--split-by", "row" if seen and kind == "classification" else "auto"]
     if generic:
         monkeypatch.setattr(
-            "metamodal.experiment.candidates", lambda *_: [Candidate("per_modality", generic=True)]
+            "metamodal.experiment.runs.candidates", lambda *_: [Candidate(PerModality(), generic=True)]
         )
-        assert contest
     budget = ["--budget", "1.5", *([] if generic else ["learner=ridge", "train.steps=3"])]
     quick = ["model.dim=16", "train.validation.episodes=6", "train.validation.count=1"]
     done = cli("train", tmp_path / "t.parquet", *roles, "--out", tmp_path / "run", *budget, *quick)
     assert done.code == 0 and "internal" not in done.err, done.err
     model = tmp_path / "run" / "model"
-    shots = ["--shot", "1", "--episodes", "4", *(["--way", "2"] if kind == "classes" else [])]
+    shots = ["--shot", "1", "--episodes", "4", *(["--way", "2"] if kind == "classification" else [])]
     done = cli("evaluate", model, tmp_path / "t.parquet", *shots, "--baselines", "--subsets", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["baselines"]
@@ -201,12 +200,13 @@ def test_training_rows_are_never_a_test(tmp_path: Path, cli):
 def test_an_untrained_model_that_is_better_is_kept_and_said(monkeypatch):
     from conftest import shapes_table
     from metamodal.experiment import Experiment, run
+    from metamodal.nesting import nested
     from metamodal.options import parse
 
     torch.manual_seed(0)
     data = read_table(shapes_table()[["vector", "size", "label"]], target="label")
-    options = {"budget": 0.2, "validations": 1, "valid_episodes": 60, "lr": 1e-9}
-    done = run(parse(Experiment, {"learner": "in_context", "model": {"dim": 8}, "train": options}), data)
+    options = {"budget": 0.2, "validation__count": 1, "validation__episodes": 60, "optimiser__lr": 1e-9}
+    done = run(parse(Experiment, {"learner": "in_context", "model": {"dim": 8}, "train": nested(options)}), data)
     outcome = done.model.record["outcome"]
     assert outcome["untrained"]["wins"] == (outcome["untrained"]["gain"] > outcome["untrained"]["ci95"])
     assert done.model.generic == outcome["untrained"]["wins"]

@@ -150,7 +150,9 @@ def test_later_rows_are_read_as_the_training_rows_were():
 
 def test_a_target_in_a_convention_is_numbers():
     plain, written = (frame.drop(columns="y") for frame in _table())
-    values = [Targets(kind="numbers", names=("x",)).raw(read_table(f, target="x")) for f in (plain, written)]
+    values = [
+        Targets(kind="regression", names=("x",)).raw(read_table(f, target="x")) for f in (plain, written)
+    ]
     np.testing.assert_array_equal(*values)
     column = next(c for c in read_table(written, target="x").schema.columns if c.role == "target")
     assert "numbers" in column.evidence and "decimal comma" in column.evidence

@@ -25,7 +25,7 @@ from metamodal.meta.learners.per_modality import PerModality
 from metamodal.meta.learners.prototypes import Prototypes
 from metamodal.meta.learners.ridge import Ridge
 from metamodal.nesting import nested
-from metamodal.outputs import CLASSES
+from metamodal.outputs import CLASSIFICATION
 from metamodal.predictor import adapt
 from metamodal.training.episodes.class_info import forgotten, without_rows
 from metamodal.types import Batch, Setting, Space
@@ -103,7 +103,7 @@ def descriptions(rows: pd.DataFrame) -> dict[str, str]:
 class Rows:
     """An embedding that is the rows themselves."""
 
-    output = CLASSES
+    output = CLASSIFICATION
 
     def __call__(self, params, batch):
         return batch.inputs["x"]
@@ -141,7 +141,7 @@ def test_a_class_without_rows_is_its_descriptor():
 class Mean:
     """An embedding that is the mean of the modalities that a row has."""
 
-    output = CLASSES
+    output = CLASSIFICATION
 
     def __call__(self, params, batch):
         there = torch.stack([batch.present[m] for m in batch.inputs], -1).float()

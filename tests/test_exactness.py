@@ -22,7 +22,7 @@ from metamodal.meta.dual import Head, answers, descend
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import MAML, Convex, Matching
 from metamodal.meta.outer import displacement
-from metamodal.outputs import CLASSES, LABELS, NUMBERS, Output
+from metamodal.outputs import CLASSIFICATION, MULTILABEL, REGRESSION, Output
 from metamodal.types import Batch, Episode, Learner, Params, Space, one_hot
 
 RATE, STEPS = 0.1, 3
@@ -38,10 +38,10 @@ def in_double() -> Iterator[None]:
 
 def targets_of(output: Output, axes: tuple[int, ...], width: int) -> Tensor:
     """Targets with an unknown entry or row among them."""
-    if output is CLASSES:
+    if output is CLASSIFICATION:
         codes = torch.arange(axes[-1]).remainder(width).expand(axes)
         return one_hot(codes, width).double()
-    y = torch.randn(*axes, width) if output is NUMBERS else (torch.rand(*axes, width) > 0.5).double()
+    y = torch.randn(*axes, width) if output is REGRESSION else (torch.rand(*axes, width) > 0.5).double()
     return torch.where(torch.rand(y.shape) > 0.9, torch.nan, y)
 
 
@@ -64,7 +64,7 @@ def plain_descent(
 
 @settings(max_examples=15, deadline=None)
 @given(
-    st.sampled_from([CLASSES, LABELS, NUMBERS]),
+    st.sampled_from([CLASSIFICATION, MULTILABEL, REGRESSION]),
     st.sampled_from([0, 7]),
     st.sampled_from([1, 2]),
     st.integers(3, 9),
@@ -240,7 +240,7 @@ def maml_and_peer(order: int) -> tuple[Params, Episode, Whole]:
     model = Model(("x",), [encoder], SideBySide(("x",)), 6)
     engine = Engine(model, MAML(steps=STEPS, inner_lr=RATE, order=order, start="zero"), ("x",))
     params, stack = engine.initial(), vectors(4, 6, 5)
-    loss = CLASSES.loss(engine.logits(params, stack), stack.query.targets)
+    loss = CLASSIFICATION.loss(engine.logits(params, stack), stack.query.targets)
     names = [k for k in params if k.startswith("model.encoders")]
     found = torch.autograd.grad(loss, [params[k] for k in names])
     return dict(zip([k.removeprefix("model.encoders.0.") for k in names], found)), stack, Whole(encoder)
@@ -296,7 +296,9 @@ def test_meta_gradients_agree_with_torchopt():
 
 def test_meta_sgd_moves_each_weight_at_its_own_rate():
     """One step on a quadratic: `θ' = θ − α ∘ ∇`."""
-    engine = Engine(untrained_model(("x",)), MAML(steps=1, adapts="head", rates="each"), ("x",), NUMBERS, 1)
+    engine = Engine(
+        untrained_model(("x",)), MAML(steps=1, adapts="head", rates="each"), ("x",), REGRESSION, 1
+    )
     engine.model.dim = 2
     params = {k: v.detach() for k, v in engine.initial().items()}
     params["learner.log_rate.head.weight"] = torch.tensor([0.1, 0.5]).log()
@@ -344,9 +346,9 @@ def test_matching_with_sharp_attention_is_the_nearest_row():
     assert torch.equal(guess, stack.support.targets[0].argmax(-1)[nearest])
 
 
-@pytest.mark.parametrize("output", [CLASSES, LABELS, NUMBERS])
+@pytest.mark.parametrize("output", [CLASSIFICATION, MULTILABEL, REGRESSION])
 def test_slopes_are_the_gradient_of_losses(output: Output):
     targets = targets_of(output, (7,), 3)
     logits = torch.randn(7, 3, requires_grad=True)
     (expected,) = torch.autograd.grad(output.losses(logits, targets).sum(), logits)
-    torch.testing.assert_close(output.slopes(logits, targets).detach(), expected)
+    torch.testing.assert_close(output.gradient(logits, targets).detach(), expected)

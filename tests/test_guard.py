@@ -138,5 +138,5 @@ def test_modalities_that_say_nothing_alone_have_to_prove_their_gain(
 
 
 def test_noise_is_known_to_be_idle():
-    assert trained(misled()).model.record["outcome"]["fallback"]["others_idle"]
-    assert not trained(complementary()).model.record["outcome"]["fallback"]["others_idle"]
+    assert trained(misled()).model.record["outcome"]["fallback"]["others_at_chance"]
+    assert not trained(complementary()).model.record["outcome"]["fallback"]["others_at_chance"]

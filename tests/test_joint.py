@@ -284,7 +284,7 @@ class TestSurgery:
     @pytest.mark.parametrize("name", AVAILABLE)
     def test_one_loss_keeps_its_gradient_to_the_bit(self, name: str):
         row = torch.tensor(self.one)
-        assert torch.equal(aggregated(row[None], name), row)
+        assert torch.equal(aggregated(row[None], surgeries[name]), row)
         beside = torch.stack([torch.zeros(3), row, torch.zeros(3)])
         assert torch.equal(aggregated(beside, surgeries[name]), row)
 
@@ -566,14 +566,20 @@ class TestDiagnosis:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weighing": "uncertainti"}, "weighing='uncertainti': no such weighing. Did you mean 'uncertainty'?"),
+        (
+            {"weighing": "uncertainti"},
+            "weighing='uncertainti': no such weighing. Did you mean 'uncertainty'?",
+        ),
         ({"weighing": {"kind": "dwa", "heat": 1}}, "weighing.heat: no such option."),
         ({"surgery": "pcgard"}, "surgery='pcgard': no such surgery. Did you mean 'pcgrad'?"),
         (
             {"modality_balance": "modulate"},
             "modality_balance='modulate': no such modality balance. Did you mean 'modulation'?",
         ),
-        ({"losses": {"supervised": 1.0}, "outer": "supervised"}, "train.outer=supervised is that loss already"),
+        (
+            {"losses": {"supervised": 1.0}, "outer": "supervised"},
+            "train.outer=supervised is that loss already",
+        ),
         ({"weighing": "dwa", "outer": "displacement"}, "has a direction and no loss to weigh by"),
         ({"weighing": "blending", "losses": {"unimodal": 0.0}}, "Set train.losses.unimodal=1"),
     ],

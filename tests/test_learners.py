@@ -16,7 +16,7 @@ from metamodal.mappings.fusion import fusions
 from metamodal.mappings.model import NetworkSpec, build_model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import MAML, PerModality, Prototypes, Ridge, learners
-from metamodal.outputs import CLASSES
+from metamodal.outputs import CLASSIFICATION
 from metamodal.types import Batch, Episode, Learner, Space
 
 NAMES = ("a", "b", "c")
@@ -152,7 +152,7 @@ def test_the_query_loss_reaches_the_model_and_the_learner(learner: Learner):
     e = engine(learner)
     params = e.initial()
     ep = episode()
-    CLASSES.loss(logits(e, params, ep), ep.query.targets).backward()
+    CLASSIFICATION.loss(logits(e, params, ep), ep.query.targets).backward()
     moved = {k for k, v in params.items() if v.grad is not None and v.grad.abs().sum() > 0}
     assert any(k.startswith("model.encoders.0") for k in moved)
     assert any(k.startswith("learner.") for k in moved)
@@ -281,7 +281,7 @@ def test_second_order_differs_from_first_in_the_meta_gradient_only():
         e = engine(MAML(order=order, steps=3))
         params = e.initial()
         out = logits(e, params, ep)
-        CLASSES.loss(out, ep.query.targets).backward()
+        CLASSIFICATION.loss(out, ep.query.targets).backward()
         found[order] = (out.detach(), params["model.encoders.0.straight.weight"].grad)
     torch.testing.assert_close(found[1][0], found[2][0])
     assert not torch.allclose(found[1][1], found[2][1])
@@ -291,7 +291,7 @@ def test_maml_equals_a_plain_loop_of_autograd():
     ep = episode()
     e = engine(MAML(steps=3, inner_lr=0.05, start="zero"))
     params = e.initial()
-    CLASSES.loss(logits(e, params, ep), ep.query.targets).backward()
+    CLASSIFICATION.loss(logits(e, params, ep), ep.query.targets).backward()
     plain = {k: v.detach().clone().requires_grad_() for k, v in params.items()}
     fast = {k: v for k, v in plain.items() if k.startswith("model.")}
     fast |= {"w": torch.zeros(WAY, 16, requires_grad=True), "b": torch.zeros(WAY, requires_grad=True)}
@@ -302,11 +302,11 @@ def test_maml_equals_a_plain_loop_of_autograd():
         return z @ weights["w"].T + weights["b"]
 
     for _ in range(3):
-        loss = CLASSES.loss(out(fast, ep.support), ep.support.targets)
+        loss = CLASSIFICATION.loss(out(fast, ep.support), ep.support.targets)
         grads = torch.autograd.grad(loss, list(fast.values()), create_graph=True, allow_unused=True)
         rate = plain["learner.log_inner_lr"].exp()
         fast = {k: v if g is None else v - rate * g for (k, v), g in zip(fast.items(), grads)}
-    CLASSES.loss(out(fast, ep.query), ep.query.targets).backward()
+    CLASSIFICATION.loss(out(fast, ep.query), ep.query.targets).backward()
     for k, v in plain.items():
         if v.grad is not None:
             torch.testing.assert_close(params[k].grad, v.grad, atol=1e-5, rtol=1e-3)
@@ -392,7 +392,7 @@ def test_any_pattern_of_absence_gives_finite_logits_and_gradients(seed: int, sho
         params = e.initial()
         found = logits(e, params, ep)
         assert found.isfinite().all()
-        loss = CLASSES.loss(found, ep.query.targets)
+        loss = CLASSIFICATION.loss(found, ep.query.targets)
         gradients = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
         assert all(g.isfinite().all() for g in gradients)
 
@@ -442,4 +442,4 @@ def test_rows_of_zeros_do_not_count_in_the_loss():
     targets = torch.eye(3)[[0, 1, 2, 0]]
     targets[3] = 0
     peer = nn.functional.cross_entropy(out[:3], torch.tensor([0, 1, 2]))
-    torch.testing.assert_close(CLASSES.loss(out, targets), peer)
+    torch.testing.assert_close(CLASSIFICATION.loss(out, targets), peer)

@@ -23,7 +23,7 @@ from metamodal.manifest import is_artifact
 from metamodal.model import MetaModel
 from metamodal.options import parse
 from metamodal.predictor import adapt
-from metamodal.training import workers
+from metamodal.training.loop import workers
 from metamodal.training.loop.meta_train import DIED
 
 BRIEF = [
@@ -120,7 +120,13 @@ def test_a_worker_that_dies_costs_the_rest_of_the_training_and_nothing_else(monk
         return found
 
     monkeypatch.setattr(workers.Workers, "__enter__", enter)
-    options = {"budget": 30.0, "steps": 400, "validations": 40, "valid_episodes": 20, "workers": 2, "way": 5}
+    options = {
+        "budget": 30.0,
+        "steps": 400,
+        "validation": {"count": 40, "episodes": 20},
+        "workers": 2,
+        "episodes": {"way": 5},
+    }
     experiment = parse(Experiment, {"learner": "ridge", "model": {"dim": 16}, "train": options})
     done = run(experiment, data, keep=keep)
     assert done.trained.ended == DIED and kept

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 
 from metamodal.data.dataset import read_table
 from metamodal.experiment import Experiment, run
+from metamodal.components import Auto, component
+from metamodal.mappings.fusion import fusions
+from metamodal.meta.learners import learners
+from metamodal.nesting import nested
 from metamodal.options import parse
+from metamodal.outputs import CLASSIFICATION, outputs
 from metamodal.training.loop.progress import Progress
 from metamodal.training.loop.workers import Workers
 from metamodal.training.selection.halving import Candidate, candidates, halved, rounds_of
@@ -29,31 +34,44 @@ def test_the_rounds_use_up_the_budget_and_halve_the_field(count: int, budget: fl
 
 
 def test_the_best_candidate_wins_and_trains_on_from_where_it_was():
-    merits = {"a": 0.3, "b": 0.9, "c": 0.5, "d": 0.1}
+    merits = {"ridge": 0.3, "prototypes": 0.9, "convex": 0.5, "matching": 0.1}
     calls: list[tuple[str, float, float | None]] = []
 
     def trial(candidate: Candidate, seconds: float, state: float | None) -> tuple[float, float, float]:
         calls.append((candidate.name, seconds, state))
         return merits[candidate.name], 0.01, (state or 0.0) + seconds
 
-    found = halved([Candidate(name) for name in merits], 400.0, trial)
-    assert [place.candidate.name for place in found.board] == ["b", "c", "a", "d"]
+    found = halved([Candidate(learners[name]()) for name in merits], 400.0, trial)
+    assert [place.candidate.name for place in found.board] == [
+        "prototypes",
+        "convex",
+        "ridge",
+        "matching",
+    ]
     assert [(name, seconds) for name, seconds, _ in calls] == [
-        *((name, 25.0) for name in "abcd"),
-        ("b", 50.0),
-        ("c", 50.0),
-        ("b", 200.0),
+        *((name, 25.0) for name in merits),
+        ("prototypes", 50.0),
+        ("convex", 50.0),
+        ("prototypes", 200.0),
     ]
     assert found.state == 275.0 == found.board[0].seconds
 
 
-@pytest.mark.parametrize("kind", ["classes", "labels", "numbers"])
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
 @pytest.mark.parametrize("modalities", [1, 3])
 def test_every_candidate_has_a_name_of_its_own_and_can_be_built(kind: str, modalities: int):
-    found = candidates(modalities, kind, ["mean", "attention"])
+    both = [component(fusions, name) for name in ("mean", "attention")]
+    found = candidates(modalities, outputs[kind], Auto(), both)
     assert len({c.name for c in found}) == len(found) > 4
-    for candidate in found:
-        Experiment().of(candidate, 1.0).build_learner()
+
+
+def test_options_without_a_kind_leave_the_candidates_that_have_them():
+    (mean,) = found = [component(fusions, "mean")]
+    names = [c.name for c in candidates(2, CLASSIFICATION, Auto({"penalty": 2.0}), found)]
+    assert names == ["ridge(penalty=2.0)", "convex(penalty=2.0)", "ridge(penalty=2.0), lr=0.003"]
+    (first, *_) = candidates(2, CLASSIFICATION, Auto({"inner_lr": 0.5}), [mean])
+    assert first.learner == component(learners, {"kind": "anil", "inner_lr": 0.5})
+    assert [c.name for c in candidates(2, CLASSIFICATION, Auto({"modality": "x"}), [mean])]
 
 
 @pytest.fixture
@@ -74,7 +92,7 @@ def test_the_leaderboard_is_in_the_record_and_the_winner_in_the_model(chosen):
     assert len(board) == 2
     assert board[0]["rounds"] == 2 and board[1]["rounds"] == 1
     assert board[0]["valid"]["mean"] == done.model.record["outcome"]["valid_accuracy"]
-    assert done.model.record["learner"] == board[0]["learner"]
+    assert done.model.spec.to_dict()["learner"] == board[0]["learner"]
     assert {p.candidate for p in seen} == {place["name"] for place in board}
     assert [p.elapsed for p in seen] == sorted(p.elapsed for p in seen)
 
@@ -105,14 +123,14 @@ def test_a_failure_in_another_process_is_told_with_its_place():
 
 def test_two_workers_give_the_same_weights_again_and_learn(hidden: pd.DataFrame):
     data = read_table(hidden, target="label")
-    train = {"steps": 20, "budget": 120.0, "way": 8, "validations": 2, "valid_episodes": 30, "workers": 2}
+    train = {"steps": 20, "budget": 120.0, "episodes__way": 8, "validation__count": 2, "validation__episodes": 30, "workers": 2}
     one, two = (
-        run(parse(Experiment, {"model": {"dim": 16}, "learner": "ridge", "train": train}), data)
+        run(parse(Experiment, {"model": {"dim": 16}, "learner": "ridge", "train": nested(train)}), data)
         for _ in range(2)
     )
     assert all(torch.equal(one.model.params[k], two.model.params[k]) for k in one.model.params)
     alone = run(
-        parse(Experiment, {"model": {"dim": 16}, "learner": "ridge", "train": train | {"workers": 1}}), data
+        parse(Experiment, {"model": {"dim": 16}, "learner": "ridge", "train": nested(train | {"workers": 1})}), data
     )
     assert any(not torch.equal(one.model.params[k], alone.model.params[k]) for k in one.model.params)
     assert np.isfinite(one.trained.history[-1].loss)
@@ -124,8 +142,8 @@ def test_other_outer_rules_beat_the_untrained_self(hidden: pd.DataFrame, outer: 
     learner = {"kind": "maml", "steps": 2}
 
     def validated(steps: int, lr: float) -> float:
-        train = {"steps": steps, "budget": 120.0, "way": 8, "validations": 1, "valid_episodes": 200, "lr": lr}
-        options = {"model": {"dim": 16}, "learner": learner, "train": train | {"outer": outer}}
+        train = {"steps": steps, "budget": 120.0, "episodes__way": 8, "validation__count": 1, "validation__episodes": 200, "optimiser__lr": lr}
+        options = {"model": {"dim": 16}, "learner": learner, "train": nested(train | {"outer": outer})}
         return run(parse(Experiment, options), data).model.record["outcome"]["valid_accuracy"]
 
     assert validated(120, 1e-3) > validated(1, 1e-9) + 0.03

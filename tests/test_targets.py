@@ -25,7 +25,7 @@ from metamodal.meta.learners import learners
 from metamodal.model import untrained
 from metamodal.outputs import outputs
 from metamodal.predictor import adapt
-from metamodal.training.selection.shrinkage import cautious
+from metamodal.training.selection.shrinkage import shrunk
 from metamodal.types import Batch, Episode
 
 
@@ -84,14 +84,14 @@ def tagger(tags: Dataset) -> MetaLearner:
 @pytest.mark.parametrize(
     ("cells", "kind"),
     [
-        ([1.5, 2.0, None], "numbers"),
-        (["1.5", "2", None], "numbers"),
-        ([1.0, 2.0], "classes"),
-        ([1, 2], "classes"),
-        (["a", "b"], "classes"),
-        ([True, False], "classes"),
-        ([["a"], ["a", "b"], []], "labels"),
-        ([{"a"}, {"b"}], "labels"),
+        ([1.5, 2.0, None], "regression"),
+        (["1.5", "2", None], "regression"),
+        ([1.0, 2.0], "classification"),
+        ([1, 2], "classification"),
+        (["a", "b"], "classification"),
+        ([True, False], "classification"),
+        ([["a"], ["a", "b"], []], "multilabel"),
+        ([{"a"}, {"b"}], "multilabel"),
     ],
 )
 def test_the_cells_of_one_column_tell_the_kind_of_the_target(cells, kind):
@@ -101,22 +101,22 @@ def test_the_cells_of_one_column_tell_the_kind_of_the_target(cells, kind):
 
 def test_several_columns_are_labels_or_numbers():
     frame = pd.DataFrame({"x": [1, 2], "a": [0, 1], "b": [True, None], "c": [7, 8], "d": ["one", "two"]})
-    assert read_table(frame, target=["a", "b"]).schema.target_kind == "labels"
+    assert read_table(frame, target=["a", "b"]).schema.target_kind == "multilabel"
     schema = read_table(frame, target=["a", "c"]).schema
-    assert (schema.target_kind, schema.targets, schema.target) == ("numbers", ("a", "c"), "a")
+    assert (schema.target_kind, schema.targets, schema.target) == ("regression", ("a", "c"), "a")
     with pytest.raises(DataError, match=r"column d: 'one' is no number and neither 0 nor 1"):
         read_table(frame, target=["a", "d"])
     with pytest.raises(OptionError, match=r"--target names 2 columns, and classes stand in one"):
-        read_table(frame, target=["a", "c"], target_kind="classes")
+        read_table(frame, target=["a", "c"], target_kind="classification")
     with pytest.raises(OptionError, match=r"--target-kind numbres: no such kind. Did you mean 'numbers'"):
         read_table(frame, target="a", target_kind="numbres")
     with pytest.raises(OptionError, match=r"--target-kind labels, and no target"):
-        read_table(frame, target_kind="labels")
+        read_table(frame, target_kind="multilabel")
 
 
 def test_a_bad_number_is_an_error_that_names_row_column_and_remedy():
     frame = pd.DataFrame({"x": range(6), "y": [0.5, 1.5, "n/a", 2, 3, float("inf")]})
-    data = read_table(frame, target="y", target_kind="numbers")
+    data = read_table(frame, target="y", target_kind="regression")
     with pytest.raises(
         DataError, match=r"row 3, column y: 'n/a' is no number. Pass --na n/a if the cells are empty"
     ):
@@ -150,7 +150,7 @@ def test_labels_stand_in_lists_in_strings_or_in_columns():
     b = columns.encode(read_table(frame, target=["is_sea", "is_sun", "is_wind"]))
     assert torch.equal(a, b)
     text = frame.assign(tags=["; ".join(names) or None for names in frame["tags"]])
-    spelt = listed.encode(read_table(text, target="tags", target_kind="labels"))
+    spelt = listed.encode(read_table(text, target="tags", target_kind="multilabel"))
     assert torch.equal(spelt[~spelt.isnan().any(1)], a[a.any(1)])
     odd = frame.assign(tags=[["see"], *frame["tags"][1:]])
     with pytest.raises(
@@ -177,7 +177,7 @@ def test_episodes_of_numbers_share_neither_row_nor_group_nor_task():
     frame = numbers_table(6, 12).assign(visit=lambda f: [f"v{i // 3}" for i in f.index])
     data = read_table(frame, target="y", task="user", group="visit", use=["a"])
     draw = draw_episodes(
-        tasks_in(data, np.arange(len(data))), Shape(1, 3, 5, pooled=True), 40, np.random.default_rng(0)
+        tasks_in(data, np.arange(len(data))), Shape(1, 3, 5, has_classes=False), 40, np.random.default_rng(0)
     )
     for support, query, codes, task in zip(draw.support, draw.query, draw.query_codes, draw.tasks):
         query = query[codes >= 0]
@@ -198,7 +198,7 @@ def test_a_support_of_no_rows_is_one_that_is_absent_and_unknown(numbers):
         Targets.fit(numbers, np.arange(len(numbers))).encode(numbers),
     )
     tasks = tasks_in(numbers, np.arange(len(numbers)))
-    draw = draw_episodes(tasks, Shape(1, 0, 4, pooled=True), 3, np.random.default_rng(0))
+    draw = draw_episodes(tasks, Shape(1, 0, 4, has_classes=False), 3, np.random.default_rng(0))
     support, query = episodes_of(batch, draw, 1)
     assert support.targets.isnan().all() and not support.present["x"].any()
     assert not query.targets.isnan().any()
@@ -227,7 +227,7 @@ def test_scores_of_numbers_pass_over_the_unknown():
     said = torch.tensor([[[0.0, 9.0], [0.0, 1.0]]])
     found = number_scores(said, true)
     assert {k: float(v[0]) for k, v in found.items()} == {"r2": 0.0, "mae": 1.0, "rmse": 1.0}
-    assert scores_of(outputs["numbers"], said, torch.full_like(true, torch.nan))["r2"].isnan().all()
+    assert scores_of(outputs["regression"], said, torch.full_like(true, torch.nan))["r2"].isnan().all()
 
 
 def test_a_baseline_of_numbers_is_ridge_on_the_known_rows():
@@ -243,12 +243,12 @@ def test_a_baseline_of_numbers_is_ridge_on_the_known_rows():
         return Batch({"x": torch.from_numpy(inputs)}, {"x": there}, torch.from_numpy(targets))
 
     episode = Episode(batch(x, y), batch(asked, np.zeros((1, 5, 2))))
-    found = peer_logits("ridge_on_support", "numbers", episode)[0].numpy()
+    found = peer_logits("ridge_on_support", "regression", episode)[0].numpy()
     known = [0, 1, 2, 3, 5]
     np.testing.assert_allclose(found[:, 0], Ridge().fit(x[0], y[0, :, 0]).predict(asked[0]), rtol=1e-5)
     expected = Ridge().fit(x[0, known], y[0, known, 1]).predict(asked[0])
     np.testing.assert_allclose(found[:, 1], expected, rtol=1e-5)
-    mean = peer_logits("support_mean", "numbers", episode)[0].numpy()
+    mean = peer_logits("support_mean", "regression", episode)[0].numpy()
     np.testing.assert_allclose(mean[0], np.nanmean(y[0], 0), rtol=1e-5)
 
 
@@ -278,7 +278,7 @@ def test_with_few_rows_a_task_is_never_worse_than_the_population_and_near_the_be
         gain, ci95 = found.whole.gain
         assert gain > ci95
         tasks = tasks_in(numbers.rows(rows), np.arange(len(rows)))
-        draw = draw_episodes(tasks, Shape(1, shot, 15, pooled=True), 100, np.random.default_rng(shot))
+        draw = draw_episodes(tasks, Shape(1, shot, 15, has_classes=False), 100, np.random.default_rng(shot))
         best = [
             np.sqrt(np.mean(np.square(blup(frame, rows[s], rows[q]) - frame["y"].to_numpy()[rows[q]])))
             for s, q in ((s.numpy(), q[c >= 0].numpy()) for s, q, c in zip(*draw_rows(draw)))
@@ -308,8 +308,8 @@ def test_caution_leads_to_the_answer_of_the_population(regressor, numbers):
     model = regressor.model
     tokens = model.tokens(model.inputs(numbers)).labelled(model.targets.encode(numbers))
     tasks = tasks_in(numbers, np.arange(len(numbers)))
-    draw = draw_episodes(tasks, Shape(1, 5, 4, pooled=True), 4, np.random.default_rng(0))
-    far = model.engine.logits(cautious(model.params, 30.0), episodes_of(tokens, draw, 1))
+    draw = draw_episodes(tasks, Shape(1, 5, 4, has_classes=False), 4, np.random.default_rng(0))
+    far = model.engine.logits(shrunk(model.params, 30.0), episodes_of(tokens, draw, 1))
     none = model.engine.logits(model.params, episodes_of(tokens, draw.knowing(0), 1))
     torch.testing.assert_close(far, none, atol=1e-4, rtol=1e-4)
 
@@ -374,10 +374,10 @@ def test_labels_are_learned_and_predicted_as_booleans(tagger, tags):
     ]
 
 
-@pytest.mark.parametrize("kind", ["numbers", "labels"])
+@pytest.mark.parametrize("kind", ["regression", "multilabel"])
 def test_models_and_predictors_come_back_from_disk_the_same(kind, request, tmp_path):
-    learner = request.getfixturevalue({"numbers": "regressor", "labels": "tagger"}[kind])
-    data = request.getfixturevalue({"numbers": "numbers", "labels": "tags"}[kind])
+    learner = request.getfixturevalue({"regression": "regressor", "multilabel": "tagger"}[kind])
+    data = request.getfixturevalue({"regression": "numbers", "multilabel": "tags"}[kind])
     learner.save(tmp_path / "model")
     again = load_artifact(tmp_path / "model")
     assert again.targets == learner.model.targets and again.roles == learner.model.roles
@@ -401,7 +401,7 @@ def test_the_commands_take_numbers_from_a_table_to_predictions(tmp_path, cli):
     frame[5:8].drop(columns="y").to_csv(tmp_path / "new.csv", index=False)
     roles = ["--target", "y", "--task", "user"]
     said = json.loads(cli("schema", tmp_path / "all.csv", *roles, "--json").out)
-    assert said["target_kind"] == "numbers"
+    assert said["target_kind"] == "regression"
     quick = ["train.steps=20", "train.validation.count=2", "train.validation.episodes=20", "model.dim=16"]
     done = cli("train", tmp_path / "all.csv", *roles, "--out", tmp_path / "run", *quick)
     assert done.code == 0 and "the target is numbers: y" in done.err and "% r2" in done.err

@@ -48,9 +48,9 @@ def table(kind: str) -> pd.DataFrame:
     frame = pd.DataFrame({"u": u.tolist(), "v": v.tolist(), "size": rng.normal(size=n) + k})
     frame.loc[::7, "v"] = None
     target = {
-        "classes": [f"c{i}" for i in k],
-        "labels": [[f"l{i}", "odd"] if i % 2 else [f"l{i}"] for i in k],
-        "numbers": k + rng.normal(size=n) + 0.25,
+        "classification": [f"c{i}" for i in k],
+        "multilabel": [[f"l{i}", "odd"] if i % 2 else [f"l{i}"] for i in k],
+        "regression": k + rng.normal(size=n) + 0.25,
     }[kind]
     return frame.assign(y=target)
 
@@ -69,15 +69,17 @@ def initial(learner: object, fusion: str, kind: str) -> MetaModel:
 
 
 def cases() -> list[tuple[object, str, str]]:
-    own = [(learner, "mean", "classes") for learner in LEARNERS]
-    fused = [("ridge", fusion, "classes") for fusion in fusions if fusion != "mean"]
-    pooled = [(learner, "mean", kind) for learner in POOLED for kind in ("labels", "numbers")]
+    own = [(learner, "mean", "classification") for learner in LEARNERS]
+    fused = [("ridge", fusion, "classification") for fusion in fusions if fusion != "mean"]
+    pooled = [(learner, "mean", kind) for learner in POOLED for kind in ("multilabel", "regression")]
     return own + fused + pooled
 
 
 def answers(predictor: Predictor, rows: pd.DataFrame) -> bytes:
     found = (
-        predictor.predict(rows) if predictor.kind == "numbers" else predictor.predict_proba(rows).to_numpy()
+        predictor.predict(rows)
+        if predictor.kind == "regression"
+        else predictor.predict_proba(rows).to_numpy()
     )
     return np.ascontiguousarray(found).tobytes()
 
@@ -124,7 +126,7 @@ def test_calls_of_eight_threads_give_the_bits_of_one_over_all_learners_fusions_a
 
 
 def test_adapting_in_threads_gives_the_bits_of_one(hurried):
-    model, frame = initial("maml", "attention", "classes"), table("classes")
+    model, frame = initial("maml", "attention", "classification"), table("classification")
     query = frame.iloc[24:].drop(columns="y")
     expected = answers(adapt(model, frame.iloc[:24]), query)
     with ThreadPoolExecutor(THREADS) as pool:
@@ -133,8 +135,8 @@ def test_adapting_in_threads_gives_the_bits_of_one(hurried):
 
 
 def test_prediction_leaves_filters_of_warnings_and_thread_counts_as_they_are():
-    predictor = adapt(initial("ridge", "mean", "classes"), table("classes").iloc[:24])
-    rows = table("classes").iloc[24:].drop(columns="y")
+    predictor = adapt(initial("ridge", "mean", "classification"), table("classification").iloc[:24])
+    rows = table("classification").iloc[24:].drop(columns="y")
     before = (list(warnings.filters), torch.get_num_threads(), torch.get_rng_state().tolist())
     seen: list[object] = []
     real = torch.set_num_threads
@@ -162,8 +164,8 @@ def test_a_pure_module_shares_its_tensors_and_reads_only_the_parameters_that_it_
 
 def test_a_predictor_of_every_learner_can_be_pickled_and_copied():
     for learner in LEARNERS:
-        frame = table("classes")
-        predictor = adapt(initial(learner, "mean", "classes"), frame.iloc[:24])
+        frame = table("classification")
+        predictor = adapt(initial(learner, "mean", "classification"), frame.iloc[:24])
         rows = frame.iloc[24:].drop(columns="y")
         for twin in (pickle.loads(pickle.dumps(predictor)), copy.deepcopy(predictor)):
             assert answers(twin, rows) == answers(predictor, rows)
@@ -175,6 +177,6 @@ def test_a_meta_learner_can_be_cloned_as_scikit_learn_does():
     twin = base.clone(learner)
     assert twin is not learner and twin.experiment == learner.experiment
     assert base.clone(twin.set_params(train__episodes__way=7)).experiment.train.episodes.way == 7
-    data = read_table(table("classes"), target="y")
+    data = read_table(table("classification"), target="y")
     pickled = pickle.loads(pickle.dumps(untrained(data, component(learners, "ridge", "learner"))))
     assert pickled.modalities == ("u", "v", "size")

@@ -66,7 +66,7 @@ LABELS = {
 def test_labels_come_back_in_their_dtype_also_from_a_saved_predictor(name, tmp_path):
     y = LABELS[name]
     frame = pd.DataFrame({"x": X, "y": y})
-    support = read_table(frame, target="y", target_kind="classes")
+    support = read_table(frame, target="y", target_kind="classification")
     predictor = MetaLearner().adapt(support)
     save_artifact(predictor, tmp_path / "p")
     for asked in (predictor, load(tmp_path / "p")):
@@ -91,7 +91,7 @@ def test_a_category_keeps_categories_that_no_row_has_and_their_order():
 def test_parquet_keeps_the_dtype_of_labels(name, tmp_path):
     y = LABELS[name]
     pd.DataFrame({"x": X, "y": y}).to_parquet(tmp_path / "t.parquet")
-    support = read_table(tmp_path / "t.parquet", target="y", target_kind="classes")
+    support = read_table(tmp_path / "t.parquet", target="y", target_kind="classification")
     found = MetaLearner().adapt(support).predict(support)
     assert found.dtype == y.dtype and (pd.Series(found).to_numpy() == y.to_numpy()).all()
 
@@ -223,7 +223,9 @@ def test_brackets_in_a_text_are_no_lists():
 
 
 def test_an_empty_list_is_no_class():
-    table = read_table(pd.DataFrame({"x": X, "y": ["a", "b", []] * 4}), target="y", target_kind="classes")
+    table = read_table(
+        pd.DataFrame({"x": X, "y": ["a", "b", []] * 4}), target="y", target_kind="classification"
+    )
     assert table.labels().tolist() == ["a", "b", None] * 4
 
 
@@ -322,7 +324,7 @@ def test_whole_numbers_are_judged_by_their_spread():
         "sparse ids": np.repeat(rng.permutation(10**6)[:900], 20),
         "ratings": rng.integers(1, 11, 300),
     }
-    for kind, tables in (("numbers", numbers), ("classes", classes)):
+    for kind, tables in (("regression", numbers), ("classification", classes)):
         for name, values in tables.items():
             assert whole_numbers([float(v) for v in values]).kind == kind, name
     assert all(whole_numbers([float(v) for v in values]).warning is None for values in classes.values())
@@ -331,15 +333,15 @@ def test_whole_numbers_are_judged_by_their_spread():
 def test_a_close_decision_about_whole_numbers_is_warned_of_and_can_be_overruled():
     years = [float(year) for year in range(1980, 2020) for _ in range(3)]
     told = whole_numbers(years)
-    assert told.kind == "classes" and "--target-kind numbers" in str(told.warning)
+    assert told.kind == "classification" and "--target-kind numbers" in str(told.warning)
     frame = pd.DataFrame({"x": np.arange(120) * 0.5, "y": years})
-    assert read_table(frame, target="y", target_kind="numbers").schema.target_kind == "numbers"
+    assert read_table(frame, target="y", target_kind="regression").schema.target_kind == "regression"
     assert "--target-kind" in read_table(frame, target="y").schema.warnings[0]
 
 
 def test_padded_digits_are_names():
     frame = pd.DataFrame({"x": np.arange(30.0), "y": [f"{7 * i:04}" for i in range(30)]})
-    assert read_table(frame, target="y").schema.target_kind == "classes"
+    assert read_table(frame, target="y").schema.target_kind == "classification"
 
 
 # --- names of ours and of users
@@ -460,9 +462,14 @@ COLUMN = st.lists(st.one_of(HOSTILE, USUAL, st.lists(USUAL, max_size=3)), min_si
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-@given(COLUMN, COLUMN, st.sampled_from(["classes", "labels", "numbers", "auto"]), st.sampled_from("xyz"))
+@given(
+    COLUMN,
+    COLUMN,
+    st.sampled_from(["classification", "multilabel", "regression", "auto"]),
+    st.sampled_from("xyz"),
+)
 def test_whatever_cells_are_there_is_an_answer_or_an_error_of_ours(cells, targets, kind, odd):
-    y = targets if odd != "x" else ["a", "b"] * 3 if kind in ("classes", "auto") else [1, 0] * 3
+    y = targets if odd != "x" else ["a", "b"] * 3 if kind in ("classification", "auto") else [1, 0] * 3
     x = cells if odd != "y" else [1.0, 2.0, 3.5] * 2
     frame = pd.DataFrame(
         {"x\n": pd.Series(x, dtype=object), "y": pd.Series(y, dtype=object), "z": np.arange(6.0)}
@@ -480,7 +487,7 @@ def _adapted(frame, kind):
     table = read_table(frame, target="y", target_kind=kind)
     assert not any("\n" in warning for warning in table.schema.warnings)
     predictor = MetaLearner().adapt(table)
-    answers = predictor.predict(table) if predictor.kind == "numbers" else predictor.predict_proba(table)
+    answers = predictor.predict(table) if predictor.kind == "regression" else predictor.predict_proba(table)
     assert np.isfinite(np.asarray(answers, dtype=float)).all()
 
 
@@ -533,7 +540,7 @@ def test_columns_of_the_largest_numbers_give_finite_probabilities():
 def test_a_target_beyond_range_is_named():
     frame = pd.DataFrame({"x": X, "y": [1.5] * 11 + [10**200]})
     with pytest.raises(DataError, match="row 12, column y: .* is no finite number within"):
-        MetaLearner(data__target="y", data__target_kind="numbers").adapt(frame)
+        MetaLearner(data__target="y", data__target_kind="regression").adapt(frame)
 
 
 # --- series or embedding

@@ -96,7 +96,7 @@ def _predictor(model: MetaModel, manifest: Manifest, tensors: Mapping[str, Tenso
     assert part is not None
     state = unflattened(part.state, tensors)
     predictor = Predictor(model, state, tuple(part.labels), tuple(part.shift), tuple(part.thresholds))
-    if model.targets.outputs and predictor.labels != model.targets.names:
+    if not model.targets.has_classes and predictor.labels != model.targets.names:
         raise ValueError(f"the outputs are {model.targets.names}, the labels {predictor.labels}")
     width = predictor.outputs
     if width != len(predictor.labels):

@@ -1,107 +1,196 @@
-"""What a target is: one class, several labels, or numbers; each with its link, loss and slope.
+"""The three kinds of target: classification, multilabel and regression; each with its link, loss and derivatives.
 
-All three are generalised linear models, so that the loss's gradient in the logits is `link − target`
-for each of them, and whatever is written in terms of links and slopes serves all.
+All three are generalised linear models, so that the loss's gradient in the logits is `expected − target`
+for each of them, and whatever is written in terms of gradients and curvatures serves all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from typing import ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["CLASSES", "LABELS", "NUMBERS", "Output", "outputs"]
+__all__ = ["CLASSIFICATION", "MULTILABEL", "REGRESSION", "RENAMED", "Output", "outputs"]
 
 
-@dataclass(frozen=True)
-class Output:
-    """A kind of target. Unknown targets are rows of zeros for classes, NaN for labels and numbers.
+class Output(ABC):
+    """A kind of target, from logits to losses.
 
-    `link` turns logits into expected targets, `unit` gives the loss of each entry, summed over a row.
+    Attributes:
+        name: as options and documents write it.
+        has_classes: whether every task has its own outputs, its classes; else all tasks share the same ones.
+        has_probabilities: whether logits become probabilities.
     """
 
-    name: str
-    link: Callable[[Tensor], Tensor]
-    unit: Callable[[Tensor, Tensor], Tensor]
+    name: ClassVar[str]
+    has_classes: ClassVar[bool]
+    has_probabilities: ClassVar[bool]
 
-    @property
-    def fixed(self) -> bool:
-        """Whether every task has the same outputs; classes are each task's own."""
-        return self.name != "classes"
+    def __repr__(self) -> str:
+        return self.name
 
+    @abstractmethod
+    def link(self, logits: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
+        """The expected targets."""
+
+    @abstractmethod
     def known(self, targets: Float[Tensor, "*n k"]) -> Bool[Tensor, "*n k"]:
         """Which entries are known; of classes a row is known as a whole."""
-        if self.fixed:
-            return ~targets.isnan()
+
+    @abstractmethod
+    def weights(self, targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
+        """How much each row counts: 0 if nothing of it is known."""
+
+    @abstractmethod
+    def losses(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
+        """The loss of each row; of several outputs the mean over those known."""
+
+    @abstractmethod
+    def gradient(
+        self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]
+    ) -> Float[Tensor, "*n k"]:
+        """The gradient of `losses` in the logits, in closed form."""
+
+    @abstractmethod
+    def curvature(
+        self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]
+    ) -> Float[Tensor, "*n k"]:
+        """The Hessian diagonal of `losses` in the logits; of classes the probabilities, whose covariance is the
+        Hessian."""
+
+    @abstractmethod
+    def centred(self, targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
+        """Targets with zero between their values, for least squares."""
+
+    def loss(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, ""]:
+        """The mean loss of the rows that are known, weighted by `weights`."""
+        return self.losses(logits, targets).sum() / self.weights(targets).sum().clamp(min=1)
+
+
+@final
+class Classification(Output):
+    """One class out of several: softmax and cross-entropy over one-hot rows; an unknown row is all zeros."""
+
+    name = "classification"
+    has_classes = True
+    has_probabilities = True
+
+    def link(self, logits: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
+        return torch.softmax(logits, -1)
+
+    def known(self, targets: Float[Tensor, "*n k"]) -> Bool[Tensor, "*n k"]:
         return (targets.sum(-1, keepdim=True) > 0).expand(targets.shape)
 
     def weights(self, targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
-        """How much each row counts: 0 if nothing of it is known."""
-        return self.known(targets).any(-1).to(targets.dtype) if self.fixed else targets.sum(-1)
+        return targets.sum(-1)
 
     def losses(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
-        """The loss of each row: of labels and numbers the mean over those known."""
-        if not self.fixed:
-            return self.unit(logits, targets).sum(-1)
+        return (-targets * torch.log_softmax(logits, -1)).sum(-1)
+
+    def gradient(
+        self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]
+    ) -> Float[Tensor, "*n k"]:
+        return self.link(logits) * targets.sum(-1, keepdim=True) - targets
+
+    def curvature(
+        self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]
+    ) -> Float[Tensor, "*n k"]:
+        return self.link(logits) * targets.sum(-1, keepdim=True)
+
+    def centred(self, targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
+        return targets
+
+
+class _Shared(Output):
+    """Outputs that all tasks share, any of which may be unknown (NaN) in a row."""
+
+    has_classes = False
+
+    @abstractmethod
+    def entry_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each entry."""
+
+    @abstractmethod
+    def entry_curvature(self, expected: Tensor) -> Tensor:
+        """Its second derivative, of the expected target."""
+
+    def known(self, targets: Float[Tensor, "*n k"]) -> Bool[Tensor, "*n k"]:
+        return ~targets.isnan()
+
+    def weights(self, targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
+        return self.known(targets).any(-1).to(targets.dtype)
+
+    def losses(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
         known = self.known(targets)
         filled = torch.where(known, targets, 0.0)
-        each = torch.where(known, self.unit(logits, filled), 0.0).sum(-1)
+        each = torch.where(known, self.entry_loss(logits, filled), 0.0).sum(-1)
         return each / known.sum(-1).clamp(min=1)
 
-    def loss(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, ""]:
-        """The mean loss of the rows that are known, weighed as they weigh."""
-        return self.losses(logits, targets).sum() / self.weights(targets).sum().clamp(min=1)
-
-    def slopes(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
-        """The gradient of `losses` in the logits, in closed form."""
-        if not self.fixed:
-            return self.link(logits) * targets.sum(-1, keepdim=True) - targets
+    def gradient(
+        self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]
+    ) -> Float[Tensor, "*n k"]:
         known = self.known(targets)
         count = known.sum(-1, keepdim=True).clamp(min=1)
         return torch.where(known, self.link(logits) - torch.where(known, targets, 0.0), 0.0) / count
 
-    def bends(self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
-        """The diagonal curvature of labels' and numbers' `losses`; of classes the probabilities,
-        whose covariance is the curvature."""
-        expected = self.link(logits)
-        if not self.fixed:
-            return expected * targets.sum(-1, keepdim=True)
+    def curvature(
+        self, logits: Float[Tensor, "*n k"], targets: Float[Tensor, "*n k"]
+    ) -> Float[Tensor, "*n k"]:
         known = self.known(targets)
-        bend = expected * (1 - expected) if self.name == "labels" else torch.ones_like(expected)
-        return torch.where(known, bend, 0.0) / known.sum(-1, keepdim=True).clamp(min=1)
+        each = self.entry_curvature(self.link(logits))
+        return torch.where(known, each, 0.0) / known.sum(-1, keepdim=True).clamp(min=1)
 
 
-def _softmax(logits: Tensor) -> Tensor:
-    return torch.softmax(logits, -1)
+@final
+class Multilabel(_Shared):
+    """Any of several labels: a sigmoid and cross-entropy each, targets 0 or 1."""
+
+    name = "multilabel"
+    has_probabilities = True
+
+    def link(self, logits: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
+        return torch.sigmoid(logits)
+
+    def entry_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return F.softplus(logits) - targets * logits
+
+    def entry_curvature(self, expected: Tensor) -> Tensor:
+        return expected * (1 - expected)
+
+    def centred(self, targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
+        return 2 * targets - 1
 
 
-def _identity(logits: Tensor) -> Tensor:
-    return logits
+@final
+class Regression(_Shared):
+    """One or several standardised numbers: half the squared error."""
+
+    name = "regression"
+    has_probabilities = False
+
+    def link(self, logits: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
+        return logits
+
+    def entry_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return 0.5 * (logits - targets).square()
+
+    def entry_curvature(self, expected: Tensor) -> Tensor:
+        return torch.ones_like(expected)
+
+    def centred(self, targets: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
+        return targets
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    return -targets * torch.log_softmax(logits, -1)
+CLASSIFICATION = Classification()
+MULTILABEL = Multilabel()
+REGRESSION = Regression()
 
+outputs: dict[str, Output] = {output.name: output for output in (CLASSIFICATION, MULTILABEL, REGRESSION)}
+"""Kinds of target by name."""
 
-def _binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    return torch.nn.functional.softplus(logits) - targets * logits
-
-
-def _half_square(logits: Tensor, targets: Tensor) -> Tensor:
-    return 0.5 * (logits - targets).square()
-
-
-CLASSES = Output("classes", _softmax, _cross_entropy)
-"""One class out of several: softmax and cross-entropy over one-hot rows."""
-
-LABELS = Output("labels", torch.sigmoid, _binary_cross_entropy)
-"""Any of several labels: a sigmoid and cross-entropy each, targets 0 or 1."""
-
-NUMBERS = Output("numbers", _identity, _half_square)
-"""One or several standardised numbers: half the squared error."""
-
-outputs = {output.name: output for output in (CLASSES, LABELS, NUMBERS)}
-"""Kinds of targets by name."""
+RENAMED = {"classes": "classification", "labels": "multilabel", "numbers": "regression"}
+"""Old names of the kinds, which are errors that give the new ones."""

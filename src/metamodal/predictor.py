@@ -50,7 +50,7 @@ def adapt(
         DataError: no target column, fewer than two classes, a row without any modality or target.
         OptionError: descriptions, and the model was trained without any.
     """
-    if model.targets.outputs and (support is None or not len(support)):
+    if not model.targets.has_classes and (support is None or not len(support)):
         return _adapted(model, model.blank(), model.targets.names)
     if support is None or (describe and not len(support)):
         return _of_classes(model, model.blank(), [None], "the support", _by_name(describe))
@@ -62,7 +62,7 @@ def adapt(
         )
     inputs = model.inputs(dataset, unreadable)
     named = replace(model, targets=model.targets.labelled(dataset))
-    if model.targets.outputs:
+    if not model.targets.has_classes:
         targets = model.targets.encode(dataset)
         _check_known(~model.targets.output.known(targets).any(-1), dataset)
         _check_seen(inputs, dataset, "learn from")
@@ -104,7 +104,7 @@ def _adapted(model: MetaModel, support: Batch, names: tuple[str, ...]) -> Predic
 def _with_thresholds(model: MetaModel, predictor: Predictor, support: Batch) -> Predictor:
     """A predictor of labels that gives each from the probability on that leave-one-out answers choose."""
     learner, output = model.engine.learner, model.targets.output
-    if model.targets.kind != "labels" or not isinstance(learner, SelfTesting):
+    if model.targets.kind != "multilabel" or not isinstance(learner, SelfTesting):
         return predictor
     with torch.no_grad():
         tokens = model.tokens(support)
@@ -136,7 +136,7 @@ class Predictor:
         if self.rows is not None:
             facts.insert(1, ("rows", f"{self.rows:,}"))
         facts.append(("learner", kind_of(learners, self.model.engine.learner)))
-        facts += [("prior", self.prior)] if self.kind == "classes" else []
+        facts += [("prior", self.prior)] if self.kind == "classification" else []
         return Summary(f"Predictor of {len(self.labels):,} {self.kind}", tuple(facts))
 
     def __repr__(self) -> str:
@@ -216,7 +216,7 @@ class Predictor:
         Raises:
             OptionError: numbers, which have no probabilities.
         """
-        if self.kind == "numbers":
+        if self.kind == "regression":
             raise OptionError(
                 "predict_proba: the targets are numbers, which have no probabilities. Call predict."
             )
@@ -263,7 +263,7 @@ class Answers:
     def probabilities(self) -> pd.DataFrame:
         """Of classes or labels, one column each; missing values where there is no answer."""
         p = self.predictor
-        classes = p.kind == "classes"
+        classes = p.kind == "classification"
         values = torch.softmax(self.logits, -1).numpy() if classes else p.model.targets.decode(self.logits)
         values[self.lacking] = np.nan
         names = pd.Index(p.classes) if classes else list(p.labels)
@@ -272,10 +272,10 @@ class Answers:
     def labels(self) -> Any:
         """What `Predictor.predict` returns."""
         p, lacking = self.predictor, self.lacking
-        if p.kind == "classes":
+        if p.kind == "classification":
             return _with_gaps(p.classes[self.logits.argmax(1).numpy()], lacking)
         values = p.model.targets.decode(self.logits)
-        if p.kind == "labels":
+        if p.kind == "multilabel":
             return _with_gaps(values > (np.array(p.thresholds) if p.thresholds else 0.5), lacking)
         values[lacking] = np.nan
         return values[:, 0] if values.shape[1] == 1 else values

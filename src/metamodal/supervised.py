@@ -178,7 +178,7 @@ class Classifier(ClassifierMixin, _Supervised):
         feature_names_in_, n_features_in_: the columns of `fit`.
     """
 
-    _target_kind = "classes"
+    _target_kind = "classification"
 
     def __init__(
         self,
@@ -243,7 +243,7 @@ class Regressor(RegressorMixin, _Supervised):
         feature_names_in_, n_features_in_: the columns of `fit`.
     """
 
-    _target_kind = "numbers"
+    _target_kind = "regression"
 
     def fit(self, X: Any, y: Any) -> Regressor:
         """Adapt to rows with their numbers; arguments as of `Classifier.fit`."""

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metamodal.outputs import CLASSES, Output
+from metamodal.outputs import CLASSIFICATION, Output
 
 __all__ = ["Batch", "Embed", "Episode", "Learner", "Params", "Setting", "Space"]
 
@@ -126,7 +126,7 @@ class Setting:
 
     modalities: tuple[str, ...]
     dim: int = 0
-    output: Output = CLASSES
+    output: Output = CLASSIFICATION
     outputs: int = 0
     model: Params = field(default_factory=dict)
 

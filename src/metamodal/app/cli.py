@@ -388,7 +388,7 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
     )
     roles.add_argument(
         "--target-kind",
-        choices=("auto", "classes", "labels", "numbers"),
+        choices=("auto", "classification", "multilabel", "regression"),
         default="auto",
         help="what the target is (%(default)s: as its cells tell)",
     )

@@ -132,7 +132,7 @@ def train(options: Options) -> int:
     _warn(table, say)
     if is_one_task(table):
         say(f"note: {one_task_hint(options.table, table)}")
-    if table.pooled:
+    if not table.has_classes:
         say(f"the target is {table.schema.target_kind}: {', '.join(table.schema.targets)}")
     done = _trained(experiment, table, out, options, start)
     outcome = done.model.record["outcome"]
@@ -168,7 +168,7 @@ def evaluate(options: Options) -> None:
     if options.full:
         _evaluate_full(options, model, table)
         return
-    if model.targets.outputs and options.way is not None:
+    if not model.targets.has_classes and options.way is not None:
         raise OptionError(f"--way {options.way}: {model.targets.kind} have no classes. Leave it out.")
     way = widest_way(model, table, options.shot, 5) if options.way is None else options.way
     protocol = Protocol(
@@ -426,7 +426,7 @@ def _unlabelled(table: str, model: MetaModel, text: TextFormat) -> Dataset:
 
 
 def _word(predictor: Predictor) -> str:
-    return "numbers" if predictor.kind == "numbers" else "labels"
+    return "numbers" if predictor.kind == "regression" else "labels"
 
 
 def _default_learner() -> Any:

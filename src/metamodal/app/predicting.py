@@ -26,7 +26,7 @@ REASON = "reason"
 def names_in_json(predictor: Predictor) -> list[Any]:
     """The classes as values of JSON, numbers and booleans as such; names of labels and of numbers as they are."""
     known = predictor.model.targets
-    return known.labels.python(predictor.labels) if known.kind == "classes" else list(predictor.labels)
+    return known.labels.python(predictor.labels) if known.kind == "classification" else list(predictor.labels)
 
 
 class Predicting:
@@ -150,12 +150,12 @@ def _named(probabilities: pd.DataFrame) -> pd.DataFrame:
 
 
 _FRAMES: dict[str, Callable[[Answers], pd.DataFrame]] = {
-    "classes": _class_frame,
-    "labels": _label_frame,
-    "numbers": _number_frame,
+    "classification": _class_frame,
+    "multilabel": _label_frame,
+    "regression": _number_frame,
 }
 _DOCUMENTS: dict[str, Callable[[Answers], Iterator[dict[str, Any]]]] = {
-    "classes": _class_rows,
-    "labels": _label_rows,
-    "numbers": _number_rows,
+    "classification": _class_rows,
+    "multilabel": _label_rows,
+    "regression": _number_rows,
 }

@@ -28,6 +28,7 @@ from metamodal.data.triples import Triples, read_triples
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
 from metamodal.options import parse
+from metamodal.outputs import outputs
 from metamodal.summary import Summary, listed
 
 __all__ = ["Dataset", "open_table", "read_table"]
@@ -84,14 +85,18 @@ class Dataset:
             )
         columns = [self._column(c) for c in self.schema.targets]
         if len(columns) == 1:  # an empty list is no class, but it is known to have no label
-            return columns[0] if self.pooled else np.array([c or None for c in columns[0]], dtype=object)
+            return (
+                columns[0]
+                if not self.has_classes
+                else np.array([c or None for c in columns[0]], dtype=object)
+            )
         rows = [None if all(c is None for c in row) else ", ".join(map(str, row)) for row in zip(*columns)]
         return np.array(rows, dtype=object)
 
     @property
-    def pooled(self) -> bool:
-        """Whether the target is labels or numbers, so that a task's rows are one pool and no classes."""
-        return self.schema.target_kind != "classes"
+    def has_classes(self) -> bool:
+        """Whether the task is classification; else all labelled rows of a task are one pool."""
+        return outputs[self.schema.target_kind].has_classes
 
     def of_kind(self, kind: str) -> Dataset:
         """The same rows with their target taken for classes, labels or numbers."""
@@ -133,7 +138,7 @@ class Dataset:
         times = self._times() if self.schema.role("time") else None
         alike = blind or self.schema.target is None
         labels = np.full(len(self), "row", dtype=object) if alike else self.labels()
-        return Keys(labels, self.tasks(), self.groups(), given, times, self.pooled and not alike)
+        return Keys(labels, self.tasks(), self.groups(), given, times, self.has_classes or alike)
 
     def _times(self) -> np.ndarray:
         column = str(self.schema.role("time"))
@@ -198,7 +203,7 @@ def read_table(
             input, a DataFrame, an Arrow table.
         target: the column with the label, or a list of several with labels or numbers. A column that a
             frame names by a number or a tuple is named by the same, or by its text.
-        target_kind: `classes`, `labels` or `numbers`, where the cells should not tell.
+        target_kind: `classification`, `multilabel` or `regression`; by default inferred from the cells.
         task: the column whose values are the tasks that episodes are drawn within.
         group: the column of the entity whose rows belong together (a patient, a speaker).
         split: the column that says `train`, `valid` or `test`.
@@ -283,7 +288,7 @@ def open_table(
 
 
 def _label_type(frame: pd.DataFrame, schema: Schema, about: About) -> LabelType:
-    if schema.target is None or schema.target_kind != "classes":
+    if schema.target is None or not outputs[schema.target_kind].has_classes:
         return LabelType()
     cells = [c for c in frame[schema.target] if not is_empty(c)]
     return LabelType.of(cells, about.dtype(schema.target), typed=about.typed)

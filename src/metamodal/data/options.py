@@ -11,7 +11,8 @@ from metamodal.data.limits import Limits
 from metamodal.data.roles import Roles
 from metamodal.data.splits import Plan
 from metamodal.errors import DataError
-from metamodal.options import Options
+from metamodal.options import Misfit, Options, refused
+from metamodal.outputs import RENAMED
 
 __all__ = ["DataOptions", "roles_of"]
 
@@ -26,7 +27,7 @@ class DataOptions(Options):
     target: str | list[str] | None = Field(
         None, description="the column with the label, or several with labels or numbers"
     )
-    target_kind: Literal["auto", "classes", "labels", "numbers"] = Field(
+    target_kind: Literal["auto", "classification", "multilabel", "regression"] = Field(
         "auto", description="what the target is; auto: as its cells tell"
     )
     task: str | None = Field(None, description="the column whose values are tasks")
@@ -67,6 +68,13 @@ class DataOptions(Options):
     unreadable: Literal["error", "absent"] = Field(
         "error", description="what a cell that cannot be read is: an error, or absent"
     )
+
+    @field_validator("target_kind", mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        if given in RENAMED:
+            raise refused([Misfit((), f"renamed. Set {RENAMED[given]}.", repr(given))])
+        return given
 
     @field_validator("na", mode="before")
     @classmethod

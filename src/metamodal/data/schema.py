@@ -13,7 +13,7 @@ from metamodal.data.doubts import beyond_limits, printed_lists, row_numbers, wor
 from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.roles import SINGLE, Roles, check_roles
-from metamodal.data.target_kinds import ClassInfo, kind_of_target
+from metamodal.data.target_kinds import Inference, kind_of_target
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError, one_line
 
@@ -60,7 +60,7 @@ class Schema:
 
     columns: tuple[Column, ...]
     triples: str | None = None
-    target_kind: str = "classes"
+    target_kind: str = "classification"
     targets: tuple[str, ...] = ()
     apart: str | None = None
 
@@ -161,7 +161,7 @@ def infer(
     roles = roles.among(frame.columns)
     check_roles(roles, frame.columns, name)
     given = {column: role for role in SINGLE for column in roles.columns(role)}
-    targets, told = roles.columns("target"), ClassInfo("classes", "")
+    targets, told = roles.columns("target"), Inference("classification", "")
     raws = [RawColumn(column, tuple(frame[column]), name, report) for column in map(str, frame.columns)]
     conventions = {
         r.name: r.convention for r in raws if r.convention and given.get(r.name) in ("target", "time")
@@ -170,7 +170,7 @@ def infer(
         by_column = {c: found.convention for c, found in conventions.items() if not found.convention.order}
         told = kind_of_target(frame, targets, roles.target_kind, name, by_column)
     target_kind = told.kind
-    labels = tuple(frame[targets[0]]) if targets and target_kind == "classes" else None
+    labels = tuple(frame[targets[0]]) if targets and target_kind == "classification" else None
     wanted = None if roles.use is None else frozenset(roles.use)
     columns = []
     for raw in raws:
@@ -180,7 +180,7 @@ def infer(
                 f"{_ROLE_EVIDENCE}; {target_kind} ({told.evidence})" if role == "target" else _ROLE_EVIDENCE
             )
             doubt = [told.warning, printed_lists(raw)] if role == "target" else []
-            written = conventions.get(raw.name) if role == "time" or target_kind == "numbers" else None
+            written = conventions.get(raw.name) if role == "time" or target_kind == "regression" else None
             if written:
                 doubt.append(written.warning)
                 evidence += f", {written.convention}"

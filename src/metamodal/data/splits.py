@@ -44,7 +44,7 @@ _FEW_CLASSES = 15
 class Keys:
     """What a table says of each row: names or `None`, and `times` as numbers, NaN where there is none.
 
-    `pooled` says that `labels` are no classes but what rows' labels or numbers are.
+    Without `has_classes`, `labels` are what rows' multilabel or regression targets are.
     """
 
     labels: np.ndarray
@@ -52,7 +52,7 @@ class Keys:
     groups: np.ndarray
     given: np.ndarray | None = None
     times: np.ndarray | None = None
-    pooled: bool = False
+    has_classes: bool = True
 
     def digest(self) -> str:
         """Equal for tables whose rows say the same, in the same order."""
@@ -161,7 +161,7 @@ def split_rows(keys: Keys, plan: Plan | None = None, *, name: str = "table", see
     part = np.where(labelled, part, "")
     if any(group is not None for group in groups):
         part = _groups_apart(part, groups, by == "split column", name, notes)
-    unseen = not keys.pooled and _unseen_classes(labels, part, by, name)
+    unseen = keys.has_classes and _unseen_classes(labels, part, by, name)
     rows = {p: np.flatnonzero(part == p) for p in PARTS}
     return Split(
         rows["train"], rows["valid"], rows["test"], by, unseen, tuple(notes), plan, seed, keys.digest()
@@ -224,7 +224,7 @@ def _given_parts(given: np.ndarray, name: str) -> np.ndarray:
 def _units(keys: Keys, labelled: np.ndarray, by: str, name: str) -> tuple[np.ndarray, str]:
     """What is kept whole when rows are shared out, and its name."""
     known = {"task": keys.tasks, "class": keys.labels, "group": keys.groups}
-    if keys.pooled:
+    if not keys.has_classes:
         if by == "class":
             raise OptionError(
                 f"{name}: split_by=class, and the target is no class but labels or numbers. Choose task, group, row or time."

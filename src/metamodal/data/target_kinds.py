@@ -16,12 +16,12 @@ from metamodal.data.cells import is_absent, number_of
 from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.problems import short
 from metamodal.errors import DataError, OptionError, suggestion
-from metamodal.outputs import outputs
+from metamodal.outputs import RENAMED, outputs
 
 __all__ = [
     "LARGEST_TARGET",
     "SEPARATOR",
-    "ClassInfo",
+    "Inference",
     "flag_of",
     "is_empty",
     "kind_of_target",
@@ -49,7 +49,7 @@ _MOST = 0.8  # of a column's cells; what the others are not, is wrong with them
 
 
 @dataclass(frozen=True)
-class ClassInfo:
+class Inference:
     """The kind of a target, the evidence for it, and a warning where it could as well be another."""
 
     kind: str
@@ -63,7 +63,7 @@ def kind_of_target(
     said: str | None,
     name: str,
     conventions: Mapping[str, Convention] | None = None,
-) -> ClassInfo:
+) -> Inference:
     """The kind of the target in `columns`, as it was said or as the cells tell, with the evidence.
 
     Lists of strings are labels. Numbers of which one has a fraction are numbers; whole ones are numbers
@@ -76,30 +76,31 @@ def kind_of_target(
         DataError: several columns that are neither all labels nor all numbers.
     """
     if said is not None and said not in outputs:
-        raise OptionError(f"--target-kind {said}: no such kind. {suggestion(said, outputs)}")
-    if said == "classes" and len(columns) > 1:
+        remedy = f"It is {RENAMED[said]} now." if said in RENAMED else suggestion(said, outputs)
+        raise OptionError(f"--target-kind {said}: no such kind. {remedy}")
+    if said == "classification" and len(columns) > 1:
         raise OptionError(
-            f"{name}: --target names {len(columns)} columns, and classes stand in one. Name one, or pass --target-kind labels or numbers."
+            f"{name}: --target names {len(columns)} columns, and classification has one. Name one, or pass --target-kind multilabel or regression."
         )
     if said is not None:
-        return ClassInfo(said, "kind given by the caller")
+        return Inference(said, "kind given by the caller")
     if len(columns) > 1:
         return _kind_of_several(frame, columns, name, conventions or {})
     cells = [c for c in frame[columns[0]] if not is_empty(c)]
     if cells and all(isinstance(c, _LISTS) and all(isinstance(x, str) for x in c) for c in cells):
-        return ClassInfo("labels", "lists of strings")
+        return Inference("multilabel", "lists of strings")
     written = (conventions or {}).get(columns[0])
     cells = [c for c in cells if not _means_none(c)] or cells
     found = [number for c in cells if (number := number_in(c, written)) is not None]
     if len(found) >= _MOST * max(1, len(cells)) and any(x != round(x) for x in found):
-        return ClassInfo("numbers", "numbers with fractions")
+        return Inference("regression", "numbers with fractions")
     padded = any(isinstance(c, str) and _PADDED.match(c.strip()) for c in cells)
     if cells and len(found) == len(cells) and not padded:
         return whole_numbers(found)
-    return ClassInfo("classes", "one name in a cell")
+    return Inference("classification", "one name in a cell")
 
 
-def whole_numbers(numbers: Sequence[float]) -> ClassInfo:
+def whole_numbers(numbers: Sequence[float]) -> Inference:
     """Whether whole numbers are amounts or names of classes, by how they are spread.
 
     They are classes if there are at most 20 different ones; if they count from 0 or 1 without a gap, as
@@ -114,28 +115,32 @@ def whole_numbers(numbers: Sequence[float]) -> ClassInfo:
     gaps = bool(distinct > 1 and (apart != 1).any())
     shape = f"{distinct} whole numbers in {len(numbers)} rows, {100 * alone:.0f} % of them once"
     if distinct <= _FEW_CLASSES:
-        return ClassInfo("classes", "one name in a cell")
+        return Inference("classification", "one name in a cell")
     ask = "pass --target-kind {} if they are {}"
     if not gaps and min(counts) in (0, 1):
         few = rows.mean() < _FEW_ROWS
-        doubt = f"{shape}, are taken for classes: " + ask.format("numbers", "amounts")
-        return ClassInfo(
-            "classes", f"{shape}, counting from {min(counts):.0f} without a gap", doubt if few else None
+        doubt = f"{shape}, are taken for classes: " + ask.format("regression", "amounts")
+        return Inference(
+            "classification",
+            f"{shape}, counting from {min(counts):.0f} without a gap",
+            doubt if few else None,
         )
     if rows.min() > 1 and rows.var() < _EVEN * rows.mean():
-        doubt = f"{shape}, are taken for classes: " + ask.format("numbers", "amounts")
+        doubt = f"{shape}, are taken for classes: " + ask.format("regression", "amounts")
         many = gaps and rows.mean() >= _MANY_ROWS
-        return ClassInfo("classes", f"{shape}, each in about {rows.mean():.0f} rows", None if many else doubt)
+        return Inference(
+            "classification", f"{shape}, each in about {rows.mean():.0f} rows", None if many else doubt
+        )
     step = np.gcd.reduce(apart.astype(np.int64)) if apart.max() < 2**62 else 1
     filled = (distinct - 1) * float(step) / float(apart.sum())
     if alone >= _ALONE or filled >= _FILLED:
-        doubt = f"{shape}, are taken for numbers: " + ask.format("classes", "names of classes")
+        doubt = f"{shape}, are taken for numbers: " + ask.format("classification", "names of classes")
         clear = alone >= 2 * _ALONE or distinct >= 0.5 * len(numbers) >= 50
-        return ClassInfo(
-            "numbers", f"{shape}, {'with' if gaps else 'without'} gaps", None if clear else doubt
+        return Inference(
+            "regression", f"{shape}, {'with' if gaps else 'without'} gaps", None if clear else doubt
         )
-    doubt = f"{shape}, are taken for classes: " + ask.format("numbers", "amounts")
-    return ClassInfo("classes", f"{shape}, with gaps", doubt)
+    doubt = f"{shape}, are taken for classes: " + ask.format("regression", "amounts")
+    return Inference("classification", f"{shape}, with gaps", doubt)
 
 
 def is_empty(cell: Any) -> bool:
@@ -192,17 +197,17 @@ def labels_of(cell: Any) -> list[str] | None:
 
 def _kind_of_several(
     frame: pd.DataFrame, columns: Sequence[str], name: str, conventions: Mapping[str, Convention]
-) -> ClassInfo:
+) -> Inference:
     def number(column: str, cell: Any) -> float | None:
         return number_in(cell, conventions.get(column))
 
     cells = [(column, c) for column in columns for c in frame[column] if not is_empty(c)]
     cells = [(column, c) for column, c in cells if not _means_none(c)] or cells
     if cells and all(flag_of(c) is not None for _, c in cells):
-        return ClassInfo("labels", "0 or 1 in several columns")
+        return Inference("multilabel", "0 or 1 in several columns")
     numeric = sum(number(column, c) is not None for column, c in cells)
     if cells and numeric >= _MOST * len(cells):
-        return ClassInfo("numbers", "numbers in several columns")
+        return Inference("regression", "numbers in several columns")
     odd = next(((column, c) for column, c in cells if number(column, c) is None), (columns[0], None))
     raise DataError(
         f"{name}, column {odd[0]}: {short(odd[1])} is no number and neither 0 nor 1. Several target columns are all "

@@ -31,7 +31,7 @@ class Targets:
     one column, not as 0 and 1 in a column each. `labels` is the dtype in which classes are given back.
     """
 
-    kind: str = "classes"
+    kind: str = "classification"
     names: tuple[str, ...] = ()
     listed: bool = False
     mean: tuple[float, ...] = ()
@@ -51,9 +51,9 @@ class Targets:
             DataError: a cell that is no number or no label; an output that no training row knows.
         """
         kind, columns = dataset.schema.target_kind, dataset.schema.targets
-        if kind == "classes":
+        if kind == "classification":
             return cls(labels=dataset.label_type)
-        listed = kind == "labels" and len(columns) == 1 and not _flags(dataset, columns[0])
+        listed = kind == "multilabel" and len(columns) == 1 and not _flags(dataset, columns[0])
         if listed:
             lists = _lists(dataset, columns[0])
             names = tuple(sorted({label for labels in lists if labels is not None for label in labels}))
@@ -66,7 +66,7 @@ class Targets:
                 raise DataError(
                     f"{dataset.name}, column {column}: no training row has a value. Fill some cells, or name other targets."
                 )
-        if kind == "labels":
+        if kind == "multilabel":
             return cls(kind, columns)
         mean, scale = np.nanmean(raw, 0), np.nanstd(raw, 0)
         scale = np.where(scale > 0, scale, 1.0)
@@ -74,7 +74,7 @@ class Targets:
 
     def labelled(self, dataset: Dataset) -> Targets:
         """The same with the classes in the dtype of another table's labels."""
-        known = self.kind == "classes" and dataset.schema.target is not None
+        known = self.kind == "classification" and dataset.schema.target is not None
         return replace(self, labels=dataset.label_type) if known else self
 
     @property
@@ -83,8 +83,13 @@ class Targets:
         return outputs[self.kind]
 
     @property
+    def has_classes(self) -> bool:
+        """Whether the task is classification."""
+        return self.output.has_classes
+
+    @property
     def outputs(self) -> int:
-        """How many labels or numbers there are, 0 for classes."""
+        """How many outputs all tasks share, 0 of classification."""
         return len(self.names)
 
     def raw(self, dataset: Dataset) -> Float[np.ndarray, "n k"]:
@@ -96,7 +101,7 @@ class Targets:
         if self.listed:
             return self._listed(dataset)
         columns = self._columns(dataset)
-        numbers = self.kind != "labels"
+        numbers = self.kind != "multilabel"
         what = "no number" if numbers else "neither 0 nor 1"
         found = np.full((len(dataset), len(columns)), np.nan)
         for k, column in enumerate(columns):
@@ -124,7 +129,7 @@ class Targets:
 
     def text(self, answers: Float[np.ndarray, "k"]) -> str:
         """A row's decoded answers in words: the likely labels, or the numbers; `?` where unknown."""
-        if self.kind == "labels":
+        if self.kind == "multilabel":
             return f"{SEPARATOR} ".join(name for name, share in zip(self.names, answers) if share > 0.5)
         return ", ".join("?" if np.isnan(number) else f"{number:.4g}" for number in answers)
 

@@ -55,19 +55,19 @@ class Task:
 class Shape:
     """The shape of an episode: classes, support rows a class, query rows a class (at most).
 
-    Without support rows, at `shot` 0, classes are told apart by what is known of them alone. A `pooled`
-    episode, of labels or numbers, has one pool of rows instead of classes, and maybe no support.
+    Without support rows, at `shot` 0, classes are told apart by what is known of them alone. An episode
+    of multilabel or regression targets has one pool of rows instead of classes, and may have no support.
     """
 
     way: int = 5
     shot: int = 1
     query: int = 15
-    pooled: bool = False
+    has_classes: bool = True
 
     def __post_init__(self) -> None:
-        if self.pooled and self.way != 1:
-            raise OptionError(f"way={self.way}: labels and numbers have no classes. Leave it out.")
-        for name, least in (("way", 1 if self.pooled else 2), ("shot", 0), ("query", 1)):
+        if not self.has_classes and self.way != 1:
+            raise OptionError(f"way={self.way}: only classification has classes. Leave it out.")
+        for name, least in (("way", 2 if self.has_classes else 1), ("shot", 0), ("query", 1)):
             if getattr(self, name) < least:
                 raise OptionError(f"{name}={getattr(self, name)}: too small. Give {least} or more.")
 
@@ -112,7 +112,9 @@ class Sampling:
 def tasks_in(dataset: Dataset, rows: np.ndarray) -> list[Task]:
     """The tasks among some of a table's rows."""
     labels, apart = dataset.labels(), dataset.apart() if dataset.schema.apart else None
-    return tasks_of(labels, dataset.tasks(), dataset.groups(), rows, pooled=dataset.pooled, apart=apart)
+    return tasks_of(
+        labels, dataset.tasks(), dataset.groups(), rows, has_classes=dataset.has_classes, apart=apart
+    )
 
 
 def tasks_of(
@@ -121,18 +123,18 @@ def tasks_of(
     groups: np.ndarray,
     rows: np.ndarray,
     *,
-    pooled: bool = False,
+    has_classes: bool = True,
     apart: np.ndarray | None = None,
 ) -> list[Task]:
     """The tasks among `rows`: one for each task value, or a single one without a task column.
 
     Args:
-        pooled: whether rows have labels or numbers, so that all labelled rows of a task are one pool.
+        has_classes: whether `labels` are classes; else all labelled rows of a task are one pool.
         apart: what no episode has on both its sides, of each row of the table.
     """
     group_codes = _coded(groups)
     apart_codes = None if apart is None else _coded(apart)
-    if pooled:
+    if not has_classes:
         labels = np.array([None if label is None else POOL[0] for label in labels], dtype=object)
     found = []
     for name in sorted({str(t) for t in tasks[rows]}):
@@ -175,7 +177,7 @@ def draw_episodes(
     """
     offers = [task.usable(shape.shot) for task in tasks]
     able = [i for i, classes in enumerate(offers) if len(classes) >= shape.way]
-    if not able and shape.pooled:
+    if not able and not shape.has_classes:
         most = max((len(rows) for task in tasks for rows in task.rows), default=0)
         raise DataError(
             f"{name}: {shape.shot} support rows and a query need a task of {shape.shot + 1} or more rows, and the "
@@ -307,7 +309,9 @@ def _drawn_rows(
         entities, codes = np.unique(groups, return_inverse=True)
         ranks = rng.permutation(len(entities))[codes[order]]
         lent = ranks < len(entities) // 2
-        if shape.pooled and shape.shot <= lent.sum():  # many entities, lest the support speak of one alone
+        if (
+            not shape.has_classes and shape.shot <= lent.sum()
+        ):  # many entities, lest the support speak of one alone
             return rows[order[lent][: shape.shot]], rows[order[~lent][: shape.query]]
         by_group = order[np.argsort(ranks, kind="stable")]
         taken = groups[by_group[: shape.shot]]

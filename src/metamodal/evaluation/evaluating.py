@@ -77,7 +77,7 @@ def evaluate(
             f"{dataset.name}: no test row has any of {', '.join(model.modalities)}. Name the columns as in training."
         )
     crowd: dict[str, Batch] = {}
-    wanted = dataset.pooled or any(p.retrieval for p in protocols)
+    wanted = not dataset.has_classes or any(p.retrieval for p in protocols)
     if wanted and spaces and len(members := np.setdiff1d(training_rows(model, dataset), rows)):
         crowd = encoding.of(encoding.raw(members))[1]
     told, part = class_table(model, dataset).take(rows), dataset.rows(rows)
@@ -118,7 +118,7 @@ class _Ground:
 def _evaluated(
     ground: _Ground, protocol: Protocol, seconds: float, watch: Callable[[int], None]
 ) -> Evaluation:
-    model, pooled = ground.model, ground.part.pooled
+    model, pooled = ground.model, not ground.part.has_classes
     trial = _trial(ground, protocol)
     found: list[Result] = []
     for result in results(trial):
@@ -167,7 +167,7 @@ def _said_of_retrieval(ground: _Ground, protocol: Protocol) -> Iterator[str]:
 def _trial(ground: _Ground, protocol: Protocol) -> Trial:
     """The model on episodes that the protocol's seed decides."""
     rng = np.random.default_rng([protocol.seed, protocol.way, protocol.shot])
-    shape = protocol.pooled if ground.part.pooled else protocol.shape
+    shape = protocol.shape if ground.part.has_classes else protocol.classless_shape
     name = f"{ground.part.name}, {len(ground.part):,} test rows"
     draw = draw_episodes(_offered(ground, protocol), shape, protocol.episodes, rng, name)
     about = {} if ground.told.empty else ground.told.of(draw.examples)
@@ -176,13 +176,13 @@ def _trial(ground: _Ground, protocol: Protocol) -> Trial:
 
 def _offered(ground: _Ground, protocol: Protocol) -> list[Task]:
     """The tasks to draw from: at shot 0 with those classes alone that something is known of."""
-    if ground.part.pooled or protocol.shot:
+    if not ground.part.has_classes or protocol.shot:
         return ground.tasks
     return told_tasks(ground.tasks, ground.told, ground.part.name)
 
 
 def _rivals(ground: _Ground, trial: Trial) -> Iterator[Result]:
-    if ground.part.pooled:
+    if not ground.part.has_classes:
         yield from pooled_rivals(trial, ground.spaces, ground.crowd)
         return
     if trial.protocol.shot:

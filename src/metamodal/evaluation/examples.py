@@ -46,7 +46,7 @@ def showcase(trial: Trial, e: int, part: Dataset, rows: np.ndarray) -> Showcase:
     codes, given = draw.query_codes[e], draw.support_codes[e] >= 0
     at = (codes >= 0).nonzero()[:, 0]
     support, query = draw.support[e, given].numpy(), draw.query[e, at].numpy()
-    if targets.outputs:
+    if not targets.has_classes:
         known = [tuple(map(targets.text, targets.raw(part.rows(at)))) for at in (support, query)]
         said = tuple(map(targets.text, targets.decode(trial.logits[e, at])))
         return Showcase(rows[support], known[0], rows[query], known[1], said, ())

@@ -19,6 +19,7 @@ from metamodal.data.dataset import Dataset
 from metamodal.errors import DataError
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel
+from metamodal.predictor import adapt
 
 __all__ = ["FullEvaluation", "FullResult", "evaluate_full", "full_table", "is_one_task"]
 
@@ -26,9 +27,9 @@ FOLDS = 5
 _RESAMPLES = 500
 _FEW_CLASSES = 15  # in as many or more, classes are split and not rows
 _NAMES = {
-    "classes": ("accuracy", "recall_macro", "f1_macro"),
-    "labels": ("average_precision", "f1_macro", "f1_micro"),
-    "numbers": ("r2", "mae", "rmse"),
+    "classification": ("accuracy", "recall_macro", "f1_macro"),
+    "multilabel": ("average_precision", "f1_macro", "f1_micro"),
+    "regression": ("r2", "mae", "rmse"),
 }
 
 
@@ -84,7 +85,10 @@ def is_one_task(dataset: Dataset) -> bool:
     """Whether a table is a single task, which adapting to all of its rows serves better than training."""
     if dataset.schema.target is None or dataset.schema.role("task") is not None:
         return False
-    return dataset.pooled or len({label for label in dataset.labels() if label is not None}) < _FEW_CLASSES
+    return (
+        not dataset.has_classes
+        or len({label for label in dataset.labels() if label is not None}) < _FEW_CLASSES
+    )
 
 
 def evaluate_full(
@@ -111,21 +115,21 @@ def evaluate_full(
     kind, targets = model.targets.kind, model.targets
     groups = dataset.groups()
     grouped = any(group is not None for group in groups)
-    truth = _codes(dataset.labels()) if kind == "classes" else targets.raw(dataset)
+    truth = _codes(dataset.labels()) if kind == "classification" else targets.raw(dataset)
     folds, notes = _folds(dataset, truth, grouped, seed)
     methods = ["model", *(name for name, _ in _peers(kind, 0))]
-    shape = (len(dataset), int(truth.max()) + 1) if kind == "classes" else truth.shape
+    shape = (len(dataset), int(truth.max()) + 1) if kind == "classification" else truth.shape
     answers = {name: np.full(shape, np.nan) for name in methods}
     given = np.full(shape, False)
     for number, (train, test) in enumerate(folds):
         fitted = model_for(dataset.rows(train))
         predictor = adapt(fitted, dataset.rows(train))
         found = predictor.answers(dataset.rows(test))
-        if kind == "classes":
+        if kind == "classification":
             known = [int(np.flatnonzero(dataset.labels() == name)[0]) for name in predictor.labels]
             columns = truth[known]
             answers["model"][np.ix_(test, columns)] = found.probabilities().to_numpy()
-        elif kind == "labels":
+        elif kind == "multilabel":
             answers["model"][test] = found.probabilities().to_numpy()
             given[test] = np.asarray(found.labels() == True, bool)  # noqa: E712  (None where a row has no answer)
         else:
@@ -157,7 +161,7 @@ def full_table(found: FullEvaluation) -> str:
         "(± 95 % interval over " + ("groups" if found.by == "group" else "rows") + ")",
         f"  {'':28}" + "".join(f" {name.replace('_', ' '):>18}" for name in names),
     ]
-    percent = found.kind != "numbers"
+    percent = found.kind != "regression"
     for result in (found.model, *found.baselines):
         cells = "".join(f" {_cell(*result.scores[name], percent or name == 'r2'):>18}" for name in names)
         lines.append(f"  {result.name.replace('_', ' '):28}{cells}")
@@ -222,7 +226,7 @@ def _peers(kind: str, seed: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     def scaled(model: Any) -> Any:
         return pipeline.make_pipeline(preprocessing.StandardScaler(), model)
 
-    if kind == "numbers":
+    if kind == "regression":
         yield "ridge_regression", lambda: scaled(linear_model.RidgeCV(np.logspace(-2, 4, 13)))
         yield "random_forest", lambda: ensemble.RandomForestRegressor(random_state=seed)
         yield "gradient_boosting", lambda: ensemble.HistGradientBoostingRegressor(random_state=seed)
@@ -241,14 +245,14 @@ def _answered(
     found = np.zeros((len(rows), width))
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
-        if kind == "classes":
+        if kind == "classification":
             model = fit().fit(x, y)
             steps = getattr(model, "steps", None)
             found[:, steps[-1][1].classes_ if steps else model.classes_] = model.predict_proba(rows)
             return found
         for k in range(width):
             known = ~np.isnan(y[:, k])
-            if kind == "numbers":
+            if kind == "regression":
                 found[:, k] = fit().fit(x[known], y[known, k]).predict(rows)
             elif len(set(y[known, k])) < 2:
                 found[:, k] = y[known, k].mean() if known.any() else 0.0
@@ -278,7 +282,7 @@ def _measured(
     """The scores of `_NAMES`; a row without an answer is wrong, or the mean."""
     from sklearn import metrics
 
-    if kind == "classes":
+    if kind == "classification":
         lacking = np.isnan(answers).all(1)
         guess = np.where(lacking, -1, np.nan_to_num(answers, nan=-1.0).argmax(1))
         hits = guess == truth
@@ -290,7 +294,7 @@ def _measured(
         f1 = 2 * right[there] / (counts[there] + called[there])
         return hits.mean(), recall.mean(), f1.mean()
     known = ~np.isnan(truth)
-    if kind == "labels":
+    if kind == "multilabel":
         p = np.nan_to_num(answers, nan=0.0)
         true, said = known & (truth > 0.5), known & (p > 0.5 if given is None else given)
         precise = [

@@ -29,7 +29,7 @@ def held_out(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tupl
     labels, seen = dataset.labels(), model.seen.classes
     notes: list[str] = []
     recorded = model.record.get("split")
-    untrained = model.generic if dataset.pooled else not recorded and not seen
+    untrained = model.generic if not dataset.has_classes else not recorded and not seen
     same = (dataset.keys().digest(), dataset.keys(blind=True).digest())
     if recorded and recorded["rows"]["test"] and recorded["keys"] in same:
         rows = rows_of(recorded["rows"]["test"])
@@ -51,14 +51,14 @@ def held_out(model: MetaModel, dataset: Dataset) -> tuple[np.ndarray, bool, tupl
     unseen = unseen_in(model, dataset, rows)
     if seen and not unseen:
         notes.append("some of these classes were seen in training")
-    if not untrained and dataset.pooled and not unseen:
+    if not untrained and not dataset.has_classes and not unseen:
         notes.append("these tasks were seen in training")
     return rows, unseen, tuple(notes)
 
 
 def unseen_in(model: MetaModel, dataset: Dataset, rows: np.ndarray) -> bool:
     """Whether the classes of rows are new to the model; of labels and numbers, the tasks."""
-    if not dataset.pooled:
+    if dataset.has_classes:
         return not _known(dataset.labels()[rows], model.seen.classes)
     tasks = dataset.tasks()[rows]
     return any(t is not None for t in tasks) and not _known(tasks, model.seen.tasks)
@@ -68,7 +68,7 @@ def widest_way(model: MetaModel, dataset: Dataset, shot: int, most: int) -> int:
     """The largest way up to `most` that the test rows allow, two at least."""
     rows, _, _ = held_out(model, dataset)
     tasks = tasks_in(dataset, rows)
-    if not shot and not dataset.pooled:
+    if not shot and dataset.has_classes:
         tasks = told_tasks(tasks, class_table(model, dataset), dataset.name)
     return max(2, min(most, max((len(t.usable(shot)) for t in tasks), default=2)))
 

@@ -20,7 +20,7 @@ __all__ = [
     "scores_of",
 ]
 
-SCORES = {"classes": "accuracy", "labels": "average_precision", "numbers": "r2"}
+SCORES = {"classification": "accuracy", "multilabel": "average_precision", "regression": "r2"}
 """The score that models of each kind of target are chosen and compared by."""
 
 _CHUNK = 64  # episodes whose query rows are compared pairwise at a time
@@ -30,7 +30,7 @@ def scores_of(
     output: Output, logits: Float[Tensor, "t q k"], targets: Float[Tensor, "t q k"]
 ) -> dict[str, Float[Tensor, "t"]]:
     """The scores of each episode that fit the kind of target; NaN where an episode does not tell."""
-    kinds = {"classes": episode_scores, "labels": label_scores, "numbers": number_scores}
+    kinds = {"classification": episode_scores, "multilabel": label_scores, "regression": number_scores}
     return kinds[output.name](logits, targets)
 
 

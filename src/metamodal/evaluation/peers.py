@@ -28,7 +28,7 @@ Answer = Callable[[np.ndarray], np.ndarray]
 
 def peers_of(kind: str, crowd: Batch | None) -> tuple[str, ...]:
     """The names of the baselines for labels or numbers; the last needs the training rows, `crowd`."""
-    method = "logistic" if kind == "labels" else "ridge"
+    method = "logistic" if kind == "multilabel" else "ridge"
     names = ("support_mean", f"{method}_on_support", f"{method}_on_training_rows")
     return names if crowd is not None else names[:2]
 
@@ -73,7 +73,7 @@ def _vectors(batch: Batch) -> np.ndarray:
 def _mean(kind: str, y: np.ndarray) -> np.ndarray:
     known = ~np.isnan(y)
     mean = np.where(known, y, 0).sum(0) / np.maximum(known.sum(0), 1)
-    if kind == "numbers":
+    if kind == "regression":
         return mean
     share = np.clip(mean, _EDGE, 1 - _EDGE)
     return np.where(known.any(0), np.log(share / (1 - share)), 0.0)
@@ -81,9 +81,9 @@ def _mean(kind: str, y: np.ndarray) -> np.ndarray:
 
 def _fitted(kind: str, x: np.ndarray, y: np.ndarray, *, tuned: bool = False) -> Answer:
     """Predictions of each output from the rows that know it; outputs that know the same rows at once."""
-    fit = _logistic if kind == "labels" else _ridge
+    fit = _logistic if kind == "multilabel" else _ridge
     known = ~np.isnan(y)
-    if kind == "numbers" and known.all() and len(x):
+    if kind == "regression" and known.all() and len(x):
         return fit(x, y, tuned)
     each = [fit(x[known[:, k]], y[known[:, k], k : k + 1], tuned) for k in range(y.shape[1])]
     return lambda query: np.concatenate([answer(query) for answer in each], 1)
@@ -93,7 +93,7 @@ def _ridge(x: np.ndarray, y: np.ndarray, tuned: bool) -> Answer:
     from sklearn.linear_model import Ridge, RidgeCV
 
     if len(x) < 2:
-        return _constant(_mean("numbers", y))
+        return _constant(_mean("regression", y))
     model: Any = RidgeCV(alphas=_ALPHAS) if tuned else Ridge()
     model.fit(x, y)
     return lambda query: model.predict(query).reshape(len(query), -1)
@@ -103,7 +103,7 @@ def _logistic(x: np.ndarray, y: np.ndarray, tuned: bool) -> Answer:
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(y)) < 2:
-        return _constant(_mean("labels", y))
+        return _constant(_mean("multilabel", y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = LogisticRegression(C=0.1 if tuned else 1.0, max_iter=200).fit(x, y[:, 0])

@@ -64,7 +64,7 @@ class PooledTest:
 
 def pooled_tests(evaluations: Sequence[Evaluation]) -> list[PooledTest]:
     """All evaluations of labels and numbers on one axis, so that they compare at a glance."""
-    found = [e for e in evaluations if e.targets.outputs]
+    found = [e for e in evaluations if not e.targets.has_classes]
     edges = [mean - ci95 for e in found for mean, ci95 in (r.score for r in _all(e))]
     lowest = min([0.8, *(edge for edge in edges if not math.isnan(edge))])
     start = math.floor(max(_LOWEST, lowest) / 0.2) * 0.2
@@ -113,14 +113,14 @@ def _outputs(e: Evaluation, shown: dict[str, str]) -> list[tuple[str, list[str]]
     names = [e.score, *(key for key in shown if key != "f1_micro")]
     told = e.whole.to_dict().get("outputs", {})
     order = sorted(told, key=lambda name: -(told[name][e.score]["mean"] or 0.0))
-    kinds = ["labels", *[e.targets.kind] * (len(names) - 1)]
+    kinds = ["multilabel", *[e.targets.kind] * (len(names) - 1)]
     return [
         (name, [_figure(told[name][key]["mean"], kind) for key, kind in zip(names, kinds)]) for name in order
     ]
 
 
 def _scatters(e: Evaluation) -> list[Markup]:
-    if e.answers is None or e.targets.kind != "numbers":
+    if e.answers is None or e.targets.kind != "regression":
         return []
     drawings = []
     for k, name in list(enumerate(e.targets.names))[:_DRAWINGS]:
@@ -135,7 +135,7 @@ def _figure(value: float | None, kind: str) -> str:
     """Scores of labels in percent, errors of numbers in their unit."""
     if value is None:
         return "–"
-    return _percent(value) if kind == "labels" else f"{value:.4g}"
+    return _percent(value) if kind == "multilabel" else f"{value:.4g}"
 
 
 def _percent(value: float) -> str:
@@ -164,7 +164,7 @@ def pooled_episodes(
     evaluations: Sequence[Evaluation], draw: Callable[[int], tuple[Picture, ...]]
 ) -> list[_Episode]:
     """The first episodes of the first evaluation of labels or numbers."""
-    first = [e for e in evaluations if e.targets.outputs][:1]
+    first = [e for e in evaluations if not e.targets.has_classes][:1]
     return [_episode(showcase, draw) for e in first for showcase in e.showcases[:_EPISODES]]
 
 

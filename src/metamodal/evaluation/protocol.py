@@ -59,9 +59,9 @@ class Protocol:
         return Shape(self.way, self.shot, self.query)
 
     @property
-    def pooled(self) -> Shape:
-        """The shape of episodes of labels or numbers."""
-        return Shape(1, self.shot, self.query, pooled=True)
+    def classless_shape(self) -> Shape:
+        """The shape of multilabel and regression episodes."""
+        return Shape(1, self.shot, self.query, has_classes=False)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Evaluation:
 
     def _protocol(self) -> dict[str, Any]:
         p = self.protocol
-        if self.targets.kind == "classes":
+        if self.targets.kind == "classification":
             protocol = {k: getattr(p, k) for k in ("way", "shot", "query", "episodes", "seed")}
             return protocol | {"transductive": False, "unseen_classes": self.unseen_classes}
         protocol = {k: getattr(p, k) for k in ("shot", "query", "episodes", "seed")}

@@ -112,12 +112,12 @@ def scored(
     kind, output = targets.kind, targets.output
     scores = scores_of(output, logits, known)
     each: dict[str, dict[str, Tensor]] = {}
-    if kind == "numbers" and len(targets.names) == 1:
+    if kind == "regression" and len(targets.names) == 1:
         scores = _in_unit(scores, float(targets.deviation[0]))
-    elif kind != "classes":
+    elif kind != "classification":
         for k, column in enumerate(targets.names):
             own = scores_of(output, logits[..., k : k + 1], known[..., k : k + 1])
-            each[column] = _in_unit(own, float(targets.deviation[k])) if kind == "numbers" else own
+            each[column] = _in_unit(own, float(targets.deviation[k])) if kind == "regression" else own
     ece = _error(kind, logits, known)
     what = (name, shown.modalities, shown.missing, scores, ece, features, fusion, SCORES[kind], each)
     return Result(*what, told=told, queried=shown.queried)
@@ -134,9 +134,9 @@ def _in_unit(scores: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
 
 def _error(kind: str, logits: Tensor, known: Tensor) -> float:
     """The calibration error; of labels over all decisions alike."""
-    if kind == "numbers":
+    if kind == "regression":
         return math.nan
-    if kind == "classes":
+    if kind == "classification":
         return calibration_error(torch.softmax(logits, -1).flatten(0, 1), known.flatten(0, 1))
     there = ~known.isnan()
     if not there.any():

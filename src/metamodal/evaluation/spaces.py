@@ -37,7 +37,7 @@ class Encoding:
             else model.preprocessor.read(part, self.unreadable)
         )
         raw = model.preprocessor.encode(read)
-        if model.targets.outputs:
+        if not model.targets.has_classes:
             raw = raw.labelled(model.targets.encode(part))
         return raw
 

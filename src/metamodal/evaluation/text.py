@@ -20,7 +20,7 @@ def evaluation_table(evaluation: Evaluation, *, brief: bool = False) -> str:
         brief: of the baselines only those on all modalities, and the best one on a single modality.
     """
     shown = replace(evaluation, baselines=tuple(_telling(evaluation))) if brief else evaluation
-    table = _pooled_table if evaluation.targets.outputs else _class_table
+    table = _pooled_table if not evaluation.targets.has_classes else _class_table
     lines = [table(shown), *_retrieval(evaluation)]
     if left := len(evaluation.baselines) - len(shown.baselines):
         lines.append(f"  {left} more baselines stand in the report")
@@ -56,8 +56,8 @@ def _class_table(evaluation: Evaluation) -> str:
 
 
 SHOWN = {
-    "labels": {"f1_macro": "F1", "f1_micro": "F1 all", "accuracy": "exact"},
-    "numbers": {"mae": "MAE", "rmse": "RMSE"},
+    "multilabel": {"f1_macro": "F1", "f1_micro": "F1 all", "accuracy": "exact"},
+    "regression": {"mae": "MAE", "rmse": "RMSE"},
 }
 """The scores of labels and numbers that stand beside the one they compare by, and what they are called."""
 
@@ -91,7 +91,7 @@ def _pair(mean: float, ci95: float, sign: str = "") -> str:
 def _figure(value: float | None, kind: str) -> str:
     if value is None:
         return "-"
-    return f"{100 * value:.2f}" if kind == "labels" else f"{value:.4g}"
+    return f"{100 * value:.2f}" if kind == "multilabel" else f"{value:.4g}"
 
 
 def _fusion(evaluation: Evaluation) -> list[str]:
@@ -147,7 +147,7 @@ def label(evaluation: Evaluation, result: Result) -> str:
         what = f"support {what}, query {' + '.join(result.queried)}"
     if result.missing:
         what += f", {100 * result.missing:.0f} % of cells missing"
-    if result.name == "population" and evaluation.targets.outputs:
+    if result.name == "population" and not evaluation.targets.has_classes:
         return f"{evaluation.learner}: no support rows, the population's answer"
     if result.name == "population":
         return f"logistic regression on all training rows, {result.features}: {what}"

@@ -62,7 +62,7 @@ def results(trial: Trial) -> Iterator[Result]:
             episodes = episodes_under(trial.tokens, trial.draw, condition, trial.about)
             logits = trial.answered(episodes)
         found = _result(trial, condition, logits, episodes, told=told)
-        if targets.outputs:
+        if not targets.has_classes:
             blind = episodes_under(trial.tokens, trial.draw.knowing(0), condition)
             found = found.beside(_result(trial, condition, trial.answered(blind), episodes))
         yield found

@@ -64,7 +64,7 @@ class DataView:
     @property
     def counts(self) -> list[tuple[tuple[str, str], int]]:
         counts = [(("row", "rows"), len(self.table)), (("class", "classes"), self._classes(self.labels))]
-        if self.table.pooled:
+        if not self.table.has_classes:
             counts.append((("target column", "target columns"), len(self.table.schema.targets)))
         counts.append((("task", "tasks"), _distinct(self.tasks)))
         counts.append((("group", "groups"), _distinct(self.table.groups())))
@@ -79,7 +79,7 @@ class DataView:
         ]
 
     def _classes(self, labels: np.ndarray) -> int:
-        return 0 if self.table.pooled else _distinct(labels)
+        return 0 if not self.table.has_classes else _distinct(labels)
 
     @property
     def columns(self) -> list[tuple[Any, float]]:
@@ -101,9 +101,9 @@ class DataView:
     @property
     def examples(self) -> list[tuple[str, tuple[Picture, ...]]]:
         """A row of each of a few classes or targets, spread evenly over their names in order."""
-        names = sorted(self.row_of, key=_magnitude if self.table.pooled else None)
+        names = sorted(self.row_of, key=_magnitude if not self.table.has_classes else None)
         at = np.linspace(0, len(names) - 1, min(_EXAMPLES, len(names))).round().astype(int)
-        told = [_rounded(names[i]) if self.table.pooled else names[i] for i in at]
+        told = [_rounded(names[i]) if not self.table.has_classes else names[i] for i in at]
         return [(name, self.draw(self.row_of[names[i]])) for name, i in zip(told, at)]
 
 
@@ -155,7 +155,7 @@ class _Test:
 
 def score_views(evaluations: Sequence[Evaluation], data: DataView) -> list[_Test]:
     """All evaluations of classes on one axis, so that they compare at a glance."""
-    evaluations = [e for e in evaluations if not e.targets.outputs]
+    evaluations = [e for e in evaluations if e.targets.has_classes]
     lowest = [1.0]
     for evaluation in evaluations:
         lowest += [1 / evaluation.protocol.way]
@@ -281,7 +281,7 @@ class _Shown:
 
 def episode_views(evaluations: Sequence[Evaluation], data: DataView) -> list[_Shown]:
     """The first episodes of the first evaluation of classes."""
-    evaluations = [e for e in evaluations if not e.targets.outputs]
+    evaluations = [e for e in evaluations if e.targets.has_classes]
     return [_shown(showcase, data) for e in evaluations[:1] for showcase in e.showcases[:_EPISODES]]
 
 

@@ -72,7 +72,7 @@ def prepared(experiment: Experiment, dataset: Dataset, start: MetaModel | None) 
         start.preprocessor if start else Preprocessor.fit(cells.rows(free[0]), network.by_kind, encoders)
     )
     rows = preprocessor.encode(cells)
-    if targets.outputs:
+    if not targets.has_classes:
         rows = rows.labelled(targets.encode(dataset))
     descriptors, names = (
         (start.descriptors, Names())
@@ -91,7 +91,7 @@ def _descriptors(
     dataset: Dataset, split: Split, preprocessor: Preprocessor, rows: Batch, experiment: Experiment
 ) -> tuple[Descriptors, Names]:
     """The class information of the training rows; no names where the later parts have other classes."""
-    if dataset.pooled:
+    if not dataset.has_classes:
         return Descriptors(), Names()
     part, column = dataset.rows(split.train), dataset.schema.role("describe")
     encoder = preprocessor.encoders.frozen.get(str(column))

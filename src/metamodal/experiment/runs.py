@@ -109,7 +109,7 @@ def _trained(
     auto = experiment.learner
     assert isinstance(auto, Auto)
     among = candidates(
-        len(table.encoded.preprocessor.modalities), table.targets.kind, auto, _fusions(experiment)
+        len(table.encoded.preprocessor.modalities), table.targets.output, auto, _fusions(experiment)
     )
     if experiment.model.decoders:  # generic features have no shared space to decode from
         among = [candidate for candidate in among if not candidate.generic]
@@ -197,7 +197,7 @@ def _seen(dataset: Dataset, split: Split) -> Seen:
     def names(values: np.ndarray) -> frozenset[str]:
         return frozenset(fingerprint(v) for v in set(values[rows]) if v is not None)
 
-    classes = names(dataset.labels()) if dataset.schema.target and not dataset.pooled else frozenset()
+    classes = names(dataset.labels()) if dataset.schema.target and dataset.has_classes else frozenset()
     return Seen(classes, names(dataset.tasks()), names(dataset.groups()))
 
 

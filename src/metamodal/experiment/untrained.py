@@ -30,7 +30,7 @@ def untrained_for(
     rest = np.concatenate([split.train, split.valid]) if len(split.test) else np.arange(0)
     rows = dataset.rows(rest) if len(rest) else dataset
     model = untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
-    if not model.targets.outputs or not len(rest):
+    if model.targets.has_classes or not len(rest):
         return model
     known = model.inputs(rows, unreadable).labelled(model.targets.encode(rows))
     params = prior_of_rows(model.engine, model.params, model.tokens(known), rows.tasks())

@@ -86,10 +86,10 @@ def _descended(
     for number in range(steps):
         reached = _less(start, gram, added) if number else start
         if not head.deep:
-            added = added + step * output.slopes(reached, targets)
+            added = added + step * output.gradient(reached, targets)
             continue
         units = torch.relu(reached)
-        slope = step * output.slopes(_more(bias[..., None, :], units, weight.mT), targets)
+        slope = step * output.gradient(_more(bias[..., None, :], units, weight.mT), targets)
         back = torch.ops.aten.threshold_backward(slope @ weight, units, 0.0)
         bias = bias - slope.sum(-2)
         weight = _less(weight, slope.mT, units)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from metamodal.outputs import CLASSES, Output
+from metamodal.outputs import CLASSIFICATION, Output
 from metamodal.pure import Pure
 from metamodal.types import Batch, Embed, Episode, Learner, Params, Setting
 
@@ -32,7 +32,7 @@ class Engine:
         model: nn.Module,
         learner: Learner,
         modalities: tuple[str, ...],
-        output: Output = CLASSES,
+        output: Output = CLASSIFICATION,
         outputs: int = 0,
     ) -> None:
         self.model = model

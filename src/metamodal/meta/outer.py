@@ -61,7 +61,7 @@ def supervised(
     rows = episodes.together()
     z = engine.fn(params, rows)
     logits = z @ params["outer.weight"].mT + params["outer.bias"]
-    if engine.output.fixed:
+    if not engine.output.has_classes:
         return engine.output.loss(logits, rows.targets)
     own = (rows.targets * classes[:, None]).sum(-1).long()
     weights = rows.targets.sum(-1)
@@ -71,7 +71,7 @@ def supervised(
 
 def classifier_start(engine: Engine, classes: int) -> Params:
     """The parameters that `supervised` learns beside the model's."""
-    outputs = engine.outputs if engine.output.fixed else classes
+    outputs = engine.outputs if not engine.output.has_classes else classes
     return {
         "outer.weight": torch.randn(outputs, engine.dim) / max(1, engine.dim) ** 0.5,
         "outer.bias": torch.zeros(outputs),

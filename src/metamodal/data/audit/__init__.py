@@ -113,7 +113,7 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
     shares = balance(dataset, columns)
     if dataset.schema.target is None:
         notes.append("labels: not looked at, no target column is named. Pass --target C")
-    elif dataset.pooled:
+    elif not dataset.has_classes:
         odd_targets(dataset, of("label"))
         notes.append(f"classes: there are none, the target is {dataset.schema.target_kind}")
     else:

@@ -102,7 +102,7 @@ class _Maker:
         self.looks = np.zeros((n, LOOK * LOOK), np.uint8) if self.kind in ("image", "audio") else None
         self.infinite: list[int] = []
         # Lists of labels are looked at where labels are.
-        self.listed = column.role == "target" and dataset.schema.target_kind == "labels"
+        self.listed = column.role == "target" and dataset.schema.target_kind == "multilabel"
         # A label 024e7871 is a word, though it reads as a number beyond all bounds.
         self.words = self.kind == "tabular" and (column.kind is None or not self._numeric())
 

@@ -38,7 +38,7 @@ def by_chance(dataset: Dataset, columns: dict[str, ColumnCells], sets: int) -> b
 
 def _classes(dataset: Dataset) -> Iterator[np.ndarray]:
     """The positions of each class; of all rows where there are no classes."""
-    if dataset.schema.target is None or dataset.pooled:
+    if dataset.schema.target is None or not dataset.has_classes:
         yield np.arange(len(dataset))
         return
     _, which = np.unique([str(label) for label in dataset.labels()], return_inverse=True)

@@ -52,7 +52,7 @@ def missing_words(dataset: Dataset, report: Report) -> None:
 
 def odd_targets(dataset: Dataset, report: Report) -> None:
     """Reports cells of labels or numbers that are neither."""
-    numbers = dataset.schema.target_kind == "numbers"
+    numbers = dataset.schema.target_kind == "regression"
     for column in dataset.schema.targets:
         written = dataset.schema.conventions.get(column)
         for number, cell in zip(dataset.numbers, dataset.frame[column]):
@@ -116,7 +116,7 @@ def balance(dataset: Dataset, columns: dict[str, ColumnCells]) -> list[Balance]:
     """How rows are shared out among classes and tasks, and cells among modalities."""
     found = []
     for of, names in (
-        ("classes", dataset.labels() if dataset.schema.target and not dataset.pooled else np.array([])),
+        ("classes", dataset.labels() if dataset.schema.target and dataset.has_classes else np.array([])),
         ("tasks", dataset.tasks()),
         ("groups", dataset.groups()),
     ):

@@ -12,11 +12,12 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
 from metamodal.meta.learners.protocol import evenly, gate, learners, only_for, own, seen, shown
+from metamodal.outputs import CLASSIFICATION, MULTILABEL
 from metamodal.types import Batch, Embed, Params, Setting
 
 __all__ = ["Convex"]
 
-_BOUND = {"classes": 0.5, "labels": 0.25}
+_BOUND = {"classification": 0.5, "multilabel": 0.25}
 
 
 @learners.register("convex")
@@ -48,7 +49,7 @@ class Convex:
         return "tokens"
 
     def parameters(self, setting: Setting) -> Params:
-        only_for(setting, "convex", "classes", "labels")
+        only_for(setting, "convex", CLASSIFICATION, MULTILABEL)
         start = {
             "log_penalty": torch.tensor(math.log(self.penalty)),
             "log_temperature": torch.tensor(math.log(self.temperature)),
@@ -60,7 +61,7 @@ class Convex:
         rows = shown(fn, params, support)
         z, targets, weights = rows
         z = F.normalize(z, dim=-1)
-        if fn.output.fixed:
+        if not fn.output.has_classes:
             counts = (fn.output.known(targets) * weights[..., None]).sum(-2)
         else:
             weights, counts = evenly(rows)
@@ -71,11 +72,11 @@ class Convex:
         inverse = torch.linalg.inv(bound + penalty * torch.eye(gram.shape[-1], dtype=gram.dtype))
         known = (counts > 0)[..., None, :]
         hidden = (
-            torch.where(known, 0.0, -1e4) if not fn.output.fixed else torch.zeros_like(counts)[..., None, :]
+            torch.where(known, 0.0, -1e4) if fn.output.has_classes else torch.zeros_like(counts)[..., None, :]
         )
         alpha = torch.zeros_like(torch.nan_to_num(targets))
         for _ in range(self.steps):
-            slopes = fn.output.slopes(sharp * gram @ alpha + hidden, targets) * weights
+            slopes = fn.output.gradient(sharp * gram @ alpha + hidden, targets) * weights
             alpha = alpha - inverse @ (slopes + penalty * alpha)
         return z.mT @ alpha, counts
 

@@ -58,9 +58,9 @@ class InContext:
     def adapt(self, fn: Embed, params: Params, support: Batch) -> dict[str, Tensor]:
         """The support as each layer sees it, and of classes their means and how many rows each has."""
         z, targets, weights = shown(fn, params, support)
-        states = self._read(params, z, targets, weights, fn.output.fixed)
+        states = self._read(params, z, targets, weights, not fn.output.has_classes)
         state = {f"layer.{i}": h for i, h in enumerate(states)} | {"there": weights > 0}
-        if fn.output.fixed:
+        if not fn.output.has_classes:
             return state | {"outputs": z.new_zeros(*z.shape[:-2], targets.shape[-1])}
         shares = targets * weights[..., None]
         counts = shares.sum(-2)
@@ -74,7 +74,7 @@ class InContext:
         there = seen(query)[..., None]
         layers = [adapted[f"layer.{i}"] for i in range(self.layers)]
         h = self._run(params, z, "query", z, layers, adapted["there"])
-        if fn.output.fixed:
+        if not fn.output.has_classes:
             answer = population(params, z, adapted["outputs"].shape[-1]) + self._run(params, z, "read", h)
             return answer * there
         means, counts = adapted["means"], adapted["counts"]

@@ -60,7 +60,7 @@ class MAML:
 
     def parameters(self, setting: Setting) -> Params:
         start: Params = {"log_inner_lr": torch.tensor(math.log(self.inner_lr))}
-        if not setting.output.fixed and self.start == "prototypes":
+        if setting.output.has_classes and self.start == "prototypes":
             start |= {"log_temperature": torch.tensor(math.log(self.temperature)), "bias": torch.tensor(1.0)}
         if self.hidden:
             start |= _hidden(setting.dim, self.hidden)
@@ -91,7 +91,7 @@ class MAML:
             logits = answers(Descended(adapted["rows"], adapted["added"], head), _scaled(fn(params, query)))
         else:
             logits = _logits(adapted, _scaled(fn(params | adapted, query)))
-        return logits if fn.output.name == "numbers" else logits * seen(query)[..., None]
+        return logits * seen(query)[..., None] if fn.output.has_probabilities else logits
 
     def moved(self, fn: Embed, params: Params, support: Batch, rows: Batch) -> Params:
         """Where descent on `rows` leads the parameters of model and learner, one a task; the head starts
@@ -113,7 +113,7 @@ class MAML:
         width, classes = self.hidden or z.shape[-1], targets.shape[-1]
         axes = z.shape[:-2]
         weight, bias = z.new_zeros(*axes, classes, width), z.new_zeros(*axes, classes)
-        if fn.output.fixed:
+        if not fn.output.has_classes:
             if not self.hidden and "learner.population.weight" in params:
                 weight = weight + own(params, "population.weight")
                 bias = bias + own(params, "population.bias")

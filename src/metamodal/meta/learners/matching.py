@@ -55,9 +55,9 @@ class Matching:
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> _Keys:
         z, targets, weights = shown(fn, params, support)
-        if fn.output.fixed:
+        if not fn.output.has_classes:
             known = fn.output.known(targets) & (weights > 0)[..., None]
-            signs = 2 * targets - 1 if fn.output.name == "labels" else targets
+            signs = fn.output.centred(targets)
             left = torch.where(known, signs, 0.0) - population(params, z, targets.shape[-1])
             values, shares = torch.where(known, left, 0.0), known.to(z.dtype)
         else:
@@ -73,11 +73,11 @@ class Matching:
         alike = sharp * (F.normalize(z, dim=-1) @ keys.mT - own(params, "neutral"))
         votes = alike[..., None] + log_weights[..., None, :, :]
         there = seen(query)[..., None]
-        if fn.output.fixed:
+        if not fn.output.has_classes:
             # one more key, of weight 1 and value 0: the population's answer as it is
             shares = torch.softmax(F.pad(votes, (0, 0, 0, 1)), -2)[..., :-1, :]
             answer = population(params, z, values.shape[-1]) + (shares * values[..., None, :, :]).sum(-2)
-            return (answer if fn.output.name == "numbers" else sharp * answer) * there
+            return (sharp * answer if fn.output.has_probabilities else answer) * there
         counts = log_weights.exp().sum(-2)
         known = counts > 1e-6
         logits = torch.logsumexp(votes, -2) - counts.clamp(min=1e-6).log()[..., None, :]

@@ -58,7 +58,7 @@ class Modulated:
         z, targets, weights = shown(fn, within, support)
         change = z.new_zeros(*z.shape[:-2], 2 * z.shape[-1])
         if "learner.in.weight" in params:
-            task = _task_embedding(z, torch.nan_to_num(targets), weights, classes=not fn.output.fixed)
+            task = _task_embedding(z, torch.nan_to_num(targets), weights, classes=fn.output.has_classes)
             units = torch.relu(task @ own(params, "in.weight").mT + own(params, "in.bias"))
             change = units @ own(params, "out.weight").mT + own(params, "out.bias")
         modulation = _Modulation(fn, change)

@@ -16,7 +16,7 @@ from metamodal.components import OneOf
 from metamodal.errors import OptionError
 from metamodal.meta.learners.protocol import SelfTesting, learners, own, seen
 from metamodal.meta.learners.ridge import Ridge
-from metamodal.outputs import CLASSES, Output
+from metamodal.outputs import CLASSIFICATION, Output
 from metamodal.types import Batch, Embed, Learner, Params, Setting
 
 __all__ = ["PerModality"]
@@ -91,7 +91,7 @@ class PerModality:
         names, prior_scale = support.about.get("name"), self._prior_scales(params, support)
         if names is None or not prior_scale.any():
             penalty = strength / prior_mean.square()
-            counts = _others(support.targets) | torch.tensor(fn.output.fixed)
+            counts = _others(support.targets) | torch.tensor(not fn.output.has_classes)
             return states, self._weights(stacked, support.targets, prior_mean, penalty, counts, fn.output)
         # The prior was not fitted to the support, so every support row tests it, even the only one of its class.
         stacked = stacked * _others(support.targets)[..., None]
@@ -142,7 +142,9 @@ class PerModality:
         none = torch.tensor(0.0)
         return torch.stack([params.get(f"learner.{v}.{PRIOR}.scale", none) for v in classifiers])
 
-    def _prior_logits(self, fn: Embed, params: Params, names: Tensor, batch: Batch) -> Float[Tensor, "*t n k v"]:
+    def _prior_logits(
+        self, fn: Embed, params: Params, names: Tensor, batch: Batch
+    ) -> Float[Tensor, "*t n k v"]:
         """Each name's logits from memory, centred over the classes that have a name; 0 where it is silent."""
         told = (names >= 0)[..., None, :].float()
         votes = []
@@ -168,7 +170,7 @@ class PerModality:
         """The votes side by side. Of labels and numbers, where 0 is an answer and not silence, a name
         that cannot see a row says what all of them together say."""
         stacked = torch.stack(votes, -1)
-        if not output.fixed or len(votes) == len(batch.inputs):
+        if output.has_classes or len(votes) == len(batch.inputs):
             return stacked
         there = torch.stack([*batch.present.values(), seen(batch)], -1)[..., None, :]
         return torch.where(there, stacked, stacked[..., -1:])
@@ -180,7 +182,7 @@ class PerModality:
         prior_mean: Tensor,
         penalty: Tensor,
         counts: Tensor,
-        output: Output = CLASSES,
+        output: Output = CLASSIFICATION,
     ) -> Float[Tensor, "*t v"]:
         """Newton's method on the convex support loss, weights kept from falling below zero.
 
@@ -192,11 +194,11 @@ class PerModality:
         w = prior_mean.expand(*tests.shape[:-3], -1)
         for _ in range(self.newton):
             logits = (tests * w[..., None, None, :]).sum(-1)
-            error = output.slopes(logits, targets) * counts
+            error = output.gradient(logits, targets) * counts
             gradient = torch.einsum("...sk,...skv->...v", error, tests) + penalty * (w - prior_mean)
-            bend = output.bends(logits, targets) * counts
+            bend = output.curvature(logits, targets) * counts
             spread = tests
-            if not output.fixed:
+            if output.has_classes:
                 spread = tests - (output.link(logits)[..., None] * tests).sum(-2, keepdim=True)
             hessian = torch.einsum("...sk,...skv,...sku->...vu", bend, spread, spread) + torch.diag(penalty)
             w = (w - torch.linalg.solve(hessian, gradient)).clamp(min=0)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from metamodal.errors import OptionError
+from metamodal.outputs import Output
 from metamodal.registry import Registry
 from metamodal.types import Batch, Embed, Learner, Params, Setting
 
@@ -113,12 +114,12 @@ def population(params: Params, z: Float[Tensor, "*n d"], outputs: int) -> Float[
     return z @ own(params, "population.weight").mT + own(params, "population.bias")
 
 
-def only_for(setting: Setting, learner: str, *kinds: str) -> None:
+def only_for(setting: Setting, learner: str, *kinds: Output) -> None:
     """OptionError unless the learner predicts targets of this kind."""
-    if setting.output.name not in kinds:
+    if setting.output not in kinds:
         able = "ridge, maml, matching or in_context"
         raise OptionError(
-            f"learner {learner}: predicts {' and '.join(kinds)}, and the target is {setting.output.name}. Set learner={able}."
+            f"learner {learner}: is for {' and '.join(kind.name for kind in kinds)}, and the target is {setting.output.name}. Set learner={able}."
         )
 
 

@@ -12,6 +12,7 @@ from pydantic import PositiveFloat
 from torch import Tensor
 
 from metamodal.meta.learners.protocol import gate, learners, only_for, own, seen, shown
+from metamodal.outputs import CLASSIFICATION
 from metamodal.types import Batch, Embed, Params, Setting
 
 __all__ = ["Prototypes", "distances"]
@@ -35,7 +36,7 @@ class Prototypes:
         return "tokens"
 
     def parameters(self, setting: Setting) -> Params:
-        only_for(setting, "prototypes", "classes")
+        only_for(setting, "prototypes", CLASSIFICATION)
         start = {"log_temperature": torch.tensor(math.log(self.temperature)), "bias": torch.tensor(0.5)}
         return start | gate(setting)
 

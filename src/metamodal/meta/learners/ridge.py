@@ -68,9 +68,9 @@ class Ridge:
 
     def parameters(self, setting: Setting) -> Params:
         start: Params = {"log_penalty": torch.tensor(math.log(self.penalty))}
-        if setting.output.name != "numbers":
+        if setting.output.has_probabilities:
             start["log_temperature"] = torch.tensor(math.log(self.temperature))
-        if setting.output.fixed:
+        if not setting.output.has_classes:
             start["log_offset"] = torch.tensor(math.log(self.offset))
         return start | gate(setting) | population_start(setting)
 
@@ -78,7 +78,7 @@ class Ridge:
         """A row without any modality has a zero embedding and no say."""
         rows = shown(fn, params, support)
         z, targets, _ = rows
-        if fn.output.fixed:
+        if not fn.output.has_classes:
             known = fn.output.known(targets) & seen(support)[..., None]
             left = torch.where(known, _scores(fn.output, targets), 0.0) - population(
                 params, z, targets.shape[-1]
@@ -105,15 +105,15 @@ class Ridge:
         there = seen(support)
         known = fn.output.known(support.targets) & there[..., None]
         mine = torch.where(known, _scores(fn.output, support.targets), 0.0)
-        left = mine - population(params, z, mine.shape[-1]) * known if fn.output.fixed else mine
+        left = mine - population(params, z, mine.shape[-1]) * known if not fn.output.has_classes else mine
         fitted = self._features(fn, params, z) @ weights * there[..., None]
         scores = left + (fitted - left) / slack[..., : z.shape[-2], :]
-        others = counts[..., None, :] - (known.to(z.dtype) if fn.output.fixed else mine)
+        others = counts[..., None, :] - (known.to(z.dtype) if not fn.output.has_classes else mine)
         return self._logits(fn, params, z, scores, others, there)
 
     def _features(self, fn: Embed, params: Params, z: Tensor) -> Tensor:
         z = F.normalize(z, dim=-1)
-        if not fn.output.fixed:
+        if fn.output.has_classes:
             return z
         constant = (0.5 * own(params, "log_offset")).exp().expand(*z.shape[:-1], 1)
         return torch.cat([z, constant], -1)
@@ -142,10 +142,10 @@ class Ridge:
         self, fn: Embed, params: Params, z: Tensor, scores: Tensor, counts: Tensor, there: Tensor
     ) -> Tensor:
         """Scores less what says nothing; 0 for a class that no row shows and a row without modalities."""
-        if fn.output.fixed:
+        if not fn.output.has_classes:
             answer = population(params, z, scores.shape[-1]) + scores
             answer = answer * there[..., None]
-            return answer if fn.output.name == "numbers" else own(params, "log_temperature").exp() * answer
+            return own(params, "log_temperature").exp() * answer if fn.output.has_probabilities else answer
         known = counts > 1e-6
         even = 1 / known.sum(-1, keepdim=True).clamp(min=1)
         return own(params, "log_temperature").exp() * (scores - even) * known * there[..., None]
@@ -153,7 +153,7 @@ class Ridge:
 
 def _scores(output: Output, targets: Tensor) -> Tensor:
     """What is regressed on: −1 or 1 for a label, else the target itself."""
-    return 2 * targets - 1 if output.name == "labels" else targets
+    return output.centred(targets)
 
 
 def _inverse(gram: Tensor, penalty: Tensor) -> Tensor:

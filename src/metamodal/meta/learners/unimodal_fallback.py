@@ -44,7 +44,7 @@ class UnimodalFallback:
         if self.modality not in support.inputs:
             return state
         there = support.present[self.modality]
-        if fn.output.fixed:
+        if not fn.output.has_classes:
             able = (there | ~seen(support)).all(-1)
         else:
             shown, able_classes = (

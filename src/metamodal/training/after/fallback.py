@@ -88,7 +88,7 @@ def fallback_of(context: Context, params: Params) -> Fallback | None:
     gains = {name: interval(found - whole, rows) for name, found in alone.items()}
     best = max(gains, key=lambda name: gains[name][0])
     return Fallback(
-        best, *gains[best], not engine.output.fixed and _at_chance(alone, best, rows, shown[0][0].shape.way)
+        best, *gains[best], engine.output.has_classes and _at_chance(alone, best, rows, shown[0][0].shape.way)
     )
 
 

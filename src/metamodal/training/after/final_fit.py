@@ -75,7 +75,7 @@ def trained_on_all(
                     watch(progress)
     except (KeyboardInterrupt, WorkerDiedError):
         return params, 0
-    regression = context.engine.output.fixed
+    regression = not context.engine.output.has_classes
     settled = {
         k: v
         for k, v in params.items()

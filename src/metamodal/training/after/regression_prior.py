@@ -51,7 +51,11 @@ def with_regression_prior(context: Context, params: Params) -> tuple[Params, flo
     """The parameters with a regression of the training rows in them where validation tasks gain by it, and its
     penalty."""
     engine = context.engine
-    able = validations_of(context.validated_on(_EPISODES)) if engine.output.fixed and _able(engine) else []
+    able = (
+        validations_of(context.validated_on(_EPISODES))
+        if not engine.output.has_classes and _able(engine)
+        else []
+    )
     if not able:
         return params, None
     (validation,) = able
@@ -124,7 +128,7 @@ def fitted_prior(engine: Engine, params: Params, rows: Batch, penalty: float) ->
         if not there.any():
             continue
         weight, bias = _regressed(z[there], mine.targets[there], engine.output, penalty)
-        scale = params[f"{prefix}log_temperature"].exp() if engine.output.name == "labels" else 1.0
+        scale = params[f"{prefix}log_temperature"].exp() if engine.output.has_probabilities else 1.0
         found |= {f"{prefix}population.weight": weight / scale, f"{prefix}population.bias": bias / scale}
     return found
 

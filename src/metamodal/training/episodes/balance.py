@@ -67,8 +67,8 @@ class Balancer:
     ) -> None:
         self.rows, self.options, self.rng = rows, options, rng
         self.tasks = tasks
-        self.pooled = rows.targets.shape[-1] > 0
-        if self.pooled:
+        self.has_classes = rows.targets.shape[-1] == 0
+        if not self.has_classes:
             _check_classless(options)
         names = list(rows.present)
         check_modalities(options.noise, names, "train.episodes.noise")
@@ -179,7 +179,7 @@ class Balancer:
             Spread.of([self.drawn[name] for name in sizes]),
             self._said("class_sampling", "class_weight"),
         )
-        found = [] if self.pooled else [classes]
+        found = [] if not self.has_classes else [classes]
         if len(self.tasks) > 1:
             of_task: Counter[str] = Counter()
             for name, count in self.drawn.items():

@@ -81,13 +81,13 @@ def labelled_pools(dataset: Dataset, split: Split, share: float | None) -> TaskP
     found = _labelled_tasks(dataset, split) if dataset.schema.target else ([], [])
     bare = share is None and not len(split.train)
     share = 1.0 if dataset.schema.target is None or bare else share or 0.0
-    if dataset.pooled and share:
+    if not dataset.has_classes and share:
         raise OptionError(
             f"train.episodes.unlabelled={share}: its episodes tell classes apart, and the target is labels or numbers. Leave it out."
         )
     for tasks, rows, part in ((found[0], split.train, "train"), (found[1], split.valid, "valid")):
         if not tasks and (share < 1 if part == "train" else not share):
-            if dataset.pooled:
+            if not dataset.has_classes:
                 raise DataError(
                     f"{dataset.name}: no task of the {_PARTS[part]} part has two labelled rows: it has {len(rows)} rows, "
                     f"split by {split.by}{_why(dataset, split)}."
@@ -129,7 +129,7 @@ def with_pseudo_tasks(
 
 
 def _labelled_tasks(dataset: Dataset, split: Split) -> tuple[list[Task], list[Task]]:
-    least = 1 if dataset.pooled else 2
+    least = 1 if not dataset.has_classes else 2
     train, valid = (
         [t for t in tasks_in(dataset, rows) if len(t.usable(1)) >= least]
         for rows in (split.train, split.valid)

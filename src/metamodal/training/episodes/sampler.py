@@ -36,15 +36,15 @@ class EpisodeSampler:
 
     def __init__(self, context: Context) -> None:
         self.context, self.options, pools = context, context.episodes, context.pools
-        self.fixed = context.engine.output.fixed
+        self.has_classes = context.engine.output.has_classes
         self.rng = np.random.default_rng(context.seed)
         self.generator = torch.Generator().manual_seed(context.seed)
         self.variants = (
-            context.preprocessor.variants if self.options.class_symmetries and not self.fixed else 1
+            context.preprocessor.variants if self.options.class_symmetries and self.has_classes else 1
         )
         self.balancer = Balancer(context.rows, [*pools.pseudo, *pools.train], self.options, self.rng)
         self.pools = (pools.train, together(pools.train))
-        self.count = self.options.a_step(classes=not self.fixed)
+        self.count = self.options.a_step(classes=self.has_classes)
         self.sampling = Sampling(self.options.class_sampling, self.options.task_sampling)
 
     @property
@@ -83,7 +83,7 @@ class EpisodeSampler:
 
     def _shaped(self, pool: list[Task], sampling: Sampling) -> tuple[Shape, Draw]:
         """Shape and draw; of labels and numbers each episode with a random part of the support known."""
-        if not self.fixed:
+        if self.has_classes:
             shape = fitting_shape(pool, int(self.rng.integers(1, self.options.rows)), self.options)
             return shape, draw_episodes(pool, shape, self.count, self.rng, sampling=sampling)
         shape = pooled_shape(pool, self.options)

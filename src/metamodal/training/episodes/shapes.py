@@ -23,7 +23,7 @@ def pooled_shape(tasks: list[Task], options: EpisodeOptions) -> Shape:
     """The wished shape for labels or numbers, with no more support rows than half of the tasks allow."""
     sizes = sorted(len(rows) for task in tasks for rows in task.rows)
     shot = max(1, min(options.support, sizes[len(sizes) // 2] - 1))
-    return Shape(way=1, shot=shot, query=options.query, pooled=True)
+    return Shape(way=1, shot=shot, query=options.query, has_classes=False)
 
 
 def together(tasks: list[Task]) -> list[Task]:

@@ -45,7 +45,7 @@ class Trainer:
         begin = dict(start or engine.initial()) | self.loss_terms.start()
         self.params = {k: v.detach().clone().requires_grad_() for k, v in begin.items()}
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
-        quick = _QUICK if engine.output.fixed else 1.0
+        quick = _QUICK if not engine.output.has_classes else 1.0
         self.optimiser = torch.optim.AdamW(_groups(self.params, self.options.optimiser, quick))
         self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
         size = sum(v.numel() for v in self.params.values())
@@ -144,7 +144,10 @@ def _groups(params: Params, options: OptimiserOptions, quick: float = 1.0) -> li
         if name in _RATES:
             highest *= _QUICK
         if name.startswith("learner.") and not value.dim():
-            highest *= max(quick, _QUICK if name.endswith(("log_inner_lr", ".fusion_weight", ".class_prior.scale")) else 1.0)
+            highest *= max(
+                quick,
+                _QUICK if name.endswith(("log_inner_lr", ".fusion_weight", ".class_prior.scale")) else 1.0,
+            )
         groups.setdefault((highest, decay), []).append(value)
     return [
         {"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest}

@@ -50,7 +50,7 @@ class Align:
         return {_SCALE: torch.tensor(START)}
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        by_row = self.by == "row" or step.drawn.unlabelled or step.context.engine.output.fixed
+        by_row = self.by == "row" or step.drawn.unlabelled or not step.context.engine.output.has_classes
         tokens = step.tokens
         present = {m: p & step.real for m, p in tokens.present.items()}
         codes = step.rows if by_row else step.classes

@@ -112,7 +112,7 @@ def where_present(
     output: Output, targets: Float[Tensor, "t q k"], present: Bool[Tensor, "t q"]
 ) -> Float[Tensor, "t q k"]:
     """Targets of the rows that are there, the others unknown."""
-    if output.fixed:
+    if not output.has_classes:
         return torch.where(present[..., None], targets, torch.nan)
     return targets * present[..., None]
 

@@ -11,6 +11,7 @@ from metamodal.components import Auto, Built, component, component_record, kind_
 from metamodal.errors import OptionError
 from metamodal.mappings.fusion import fusions
 from metamodal.meta.learners import learners
+from metamodal.outputs import Output
 from metamodal.types import Learner
 
 __all__ = ["Candidate", "Halved", "Ranked", "candidates", "halved", "rounds_of"]
@@ -65,7 +66,9 @@ class Ranked:
         }
 
 
-def candidates(modalities: int, output: str, auto: Auto, fusions_by_rank: Sequence[Built]) -> list[Candidate]:
+def candidates(
+    modalities: int, output: Output, auto: Auto, fusions_by_rank: Sequence[Built]
+) -> list[Candidate]:
     """What to choose from, the most promising first: those learners that have the options of `auto`.
 
     Args:
@@ -93,13 +96,13 @@ _Plan = tuple[str, dict[str, Any], bool, bool, float | None]
 """Learner and options, whether with the other fusion, whether on generic features, and the learning rate."""
 
 
-def _plans(modalities: int, output: str, *, several_fusions: bool) -> list[_Plan]:
+def _plans(modalities: int, output: Output, *, several_fusions: bool) -> list[_Plan]:
     def plan(
         kind: str, *, other: bool = False, generic: bool = False, lr: float | None = None, **options: Any
     ) -> _Plan:
         return kind, options, other, generic, lr
 
-    if output != "classes":
+    if not output.has_classes:
         single = [plan("ridge"), plan("matching"), plan("in_context")]
         single += [plan("maml", adapts="head"), plan("modulated")]
     else:
@@ -111,7 +114,7 @@ def _plans(modalities: int, output: str, *, several_fusions: bool) -> list[_Plan
     per_modality = [plan("per_modality")]
     if several_fusions:
         per_modality.append(plan("per_modality", other=True))
-    if output == "classes":
+    if output.has_classes:
         per_modality.append(plan("per_modality", base="prototypes"))
     attentive = [plan("in_context", other=True)] if several_fusions else []
     return [per_modality[0], generic, *per_modality[1:], *single[:2], *attentive, *single[2:]]

@@ -58,7 +58,7 @@ class ValidationEpisodes:
 
     def __call__(self, params: Params) -> tuple[float, float, Params]:
         """The score, its interval, and the parameters with the shrinkage that scores best."""
-        shrinkages = self.shrinkages if self.context.engine.output.fixed else (0.0,)
+        shrinkages = self.shrinkages if not self.context.engine.output.has_classes else (0.0,)
         with torch.no_grad():
             episodes = self.episodes(params)
             tried = [shrunk(params, shrinkage) for shrinkage in shrinkages]
@@ -90,7 +90,7 @@ class ValidationEpisodes:
         say little more than the rows (see `interval`). Of labels and numbers each episode's score.
         """
         engine = engine or self.context.engine
-        if engine.output.fixed:
+        if not engine.output.has_classes:
             scores = self.rated(params, episodes, engine)
             return scores, torch.arange(len(scores))
         targets = episodes.query.targets
@@ -109,13 +109,13 @@ def validations_of(context: Context) -> list[ValidationEpisodes]:
             found.append(ValidationEpisodes(context, shot))
         except DataError:
             continue
-        if len(found) == 2 or context.engine.output.fixed:
+        if len(found) == 2 or not context.engine.output.has_classes:
             break
     return found
 
 
 def _shape(context: Context, shot: int) -> Shape:
-    if context.engine.output.fixed:
+    if not context.engine.output.has_classes:
         return pooled_shape(context.pools.valid, context.episodes)
     most = max(len(task.usable(shot)) for task in context.pools.valid)
     return Shape(way=min(5, max(2, most)), shot=shot, query=5)
@@ -127,7 +127,7 @@ def _draw(context: Context, shape: Shape) -> Draw:
     sampling = Sampling(tasks=0.0) if tasks.blind else None
     count = episodes // 3 + 1 if tasks.blind else episodes
     draw = draw_episodes(tasks.valid, shape, count, rng, "validation", sampling)
-    if not context.engine.output.fixed:
+    if context.engine.output.has_classes:
         return draw
     return draw.knowing(torch.arange(episodes) % (shape.shot + 1))
 
