@@ -93,5 +93,5 @@ def test_nothing_is_remembered_of_classes_that_no_other_task_shares(hidden: pd.D
 
 
 def test_memory_is_silent_while_it_is_empty(done: Run, data: Dataset):
-    zeros = [v for k, v in without_class_prior(done.model.params).items() if ".memory." in k]
+    zeros = [v for k, v in without_class_prior(done.model.params).items() if ".class_prior." in k]
     assert zeros and all(torch.count_nonzero(v) == 0 for v in zeros)

@@ -16,7 +16,6 @@ from metamodal.model import MetaModel
 from metamodal.nesting import nested
 from metamodal.options import parse
 from metamodal.training.after import STAGES, Report, Work
-from metamodal.training.after.class_prior import settled_by_validation
 from metamodal.training.loop.progress import Progress
 
 TRAIN = {
@@ -74,17 +73,17 @@ def test_test_rows_have_no_part_in_it_and_the_same_seed_gives_the_same():
 
 
 def test_what_validation_settled_stays(monkeypatch: pytest.MonkeyPatch):
-    caught = {}
+    caught, settled = {}, []
 
     def spied(work: Work, model: MetaModel) -> tuple[MetaModel, Report]:
         fitted, report = STAGES[-1](work, model)
         caught.update(before=model.params, after=fitted.params)
+        settled.extend(name for name, trait in model.engine.traits.items() if trait.settled)
         return fitted, report
 
     monkeypatch.setattr("metamodal.experiment.runs.STAGES", (*STAGES[:-1], spied))
     trained(table(wards()), steps=40)
     before, after = caught["before"], caught["after"]
-    settled = [name for name in before if settled_by_validation(name)]
     assert len(settled) == 6 and any(
         before[name] > 0 for name in settled if name.endswith("class_prior.scale")
     )

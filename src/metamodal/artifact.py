@@ -84,7 +84,7 @@ def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, A
     expected = {k: (v.shape, v.dtype) for k, v in model.params.items()}
     held = {k: (v.shape, v.dtype) for k, v in without_linear_maps(params).items()}
     if model.generic:  # the width of generic features, and so of the regression prior, is the table's
-        held = {k: v for k, v in held.items() if k in expected or ".population." not in k}
+        held = {k: v for k, v in held.items() if k in expected or ".regression_prior." not in k}
     if expected != held:
         raise ValueError("the tensors do not fit the configuration")
     seen = Seen(**{k: frozenset(v) for k, v in manifest.seen.model_dump().items()})

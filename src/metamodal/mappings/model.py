@@ -17,6 +17,7 @@ from metamodal.mappings.describer import Describer
 from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
 from metamodal.mappings.fusion import Guesses, Imputer, Presence, SideBySide, fusions
 from metamodal.mappings.layers import of_rows, stackable
+from metamodal.traits import declared
 from metamodal.types import Batch, Space
 
 __all__ = ["Model", "NetworkSpec", "build_model", "untrained_model"]
@@ -47,6 +48,9 @@ class Model(nn.Module):
         self.modalities = modalities
         self.dim = dim
         self.encoders = nn.ModuleList(networks)
+        for name, network in zip(modalities, networks):
+            for parameter in network.parameters():
+                declared(parameter, modality=name)
         self.fusion = fusion
         self.absent = nn.Parameter(torch.zeros(len(modalities), dim))
         self.describer = describer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils._pytree import tree_map
 
 from metamodal.outputs import CLASSIFICATION, Output
 from metamodal.pure import Pure
+from metamodal.traits import Trait, trait_of
 from metamodal.types import Batch, Embed, Episode, Learner, Params, Setting
 
 __all__ = ["Engine", "some"]
@@ -53,10 +55,19 @@ class Engine:
 
     def initial(self) -> Params:
         """The parameters at their starting values, leaves that ask for gradients."""
-        model = {f"model.{k}": v.detach() for k, v in self.model.named_parameters()}
-        setting = Setting(self.modalities, self.dim, self.output, self.outputs, model)
-        learner = {f"learner.{k}": v for k, v in self.learner.parameters(setting).items()}
-        return {k: v.detach().clone().requires_grad_() for k, v in (model | learner).items()}
+        return {k: v.detach().clone().requires_grad_() for k, v in self._declared().items()}
+
+    @cached_property
+    def traits(self) -> dict[str, Trait]:
+        """What each parameter declares about itself."""
+        return {k: trait_of(v) for k, v in self._declared().items()}
+
+    def _declared(self) -> Params:
+        """The parameters as model and learner made them."""
+        model: Params = {f"model.{k}": v for k, v in self.model.named_parameters()}
+        start = {k: v.detach() for k, v in model.items()}
+        setting = Setting(self.modalities, self.dim, self.output, self.outputs, start)
+        return model | {f"learner.{k}": v for k, v in self.learner.parameters(setting).items()}
 
     def encode(self, params: Params, batch: Batch, chunk: int = 512) -> Batch:
         """What the learner reads of flat rows: tokens if the encoders stay, else the rows themselves."""

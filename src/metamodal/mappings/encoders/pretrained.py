@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from metamodal.mappings.layers import Linear
+from metamodal.traits import declared
 
 __all__ = ["PretrainedEncoder"]
 
@@ -20,6 +21,8 @@ class PretrainedEncoder(nn.Module):
     def __init__(self, network: nn.Module, shape: tuple[int, ...], dim: int) -> None:
         super().__init__()
         self.pretrained = network.eval()
+        for parameter in network.parameters():
+            declared(parameter, pretrained=True)
         with torch.no_grad():
             width = network(torch.ones(1, *shape)).shape[1]
         self.out = Linear(width, dim)

@@ -15,6 +15,9 @@ from metamodal.mappings.layers import Linear, of_rows
 __all__ = ["Guesses", "Imputer", "surprise"]
 
 _START = -4.0  # the log of what a translation adds to the prior's precision before it has learned anything
+_QUICK = (
+    20.0  # factor on the learning rate of logarithms, and of the means that all else of it is relative to
+)
 _MOST = 99.0  # and the most that it may add: one hundredth of the prior's variance is left
 _LEAST = 0.1  # the least variance of a prior
 
@@ -55,13 +58,15 @@ class Imputer(nn.Module):
     def __init__(self, modalities: int, dim: int, rank: int = 32) -> None:
         super().__init__()
         rank = min(rank, dim)
-        self.center = nn.Parameter(torch.zeros(modalities, dim))
+        self.center = declared(nn.Parameter(torch.zeros(modalities, dim)), rate=_QUICK, decays=False)
         self.inwards = nn.ModuleList(Linear(dim, rank, bias=False) for _ in range(modalities))
         outwards = [Linear(rank, dim, bias=False) for _ in range(modalities)]
         for layer in outwards:
             nn.init.zeros_(layer.weight)
         self.outwards = nn.ModuleList(outwards)
-        self.surety = nn.Parameter(torch.full((modalities, modalities), _START))
+        self.surety = declared(
+            nn.Parameter(torch.full((modalities, modalities), _START)), rate=_QUICK, decays=False
+        )
         self.slope = nn.Parameter(torch.zeros(modalities, rank))
 
     def forward(

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
-from metamodal.meta.learners.protocol import evenly, gate, learners, only_for, own, seen, shown
+from metamodal.meta.learners.protocol import evenly, gate, learners, only_for, own, scalar, seen, shown
 from metamodal.outputs import CLASSIFICATION, MULTILABEL
 from metamodal.types import Batch, Embed, Params, Setting
 
@@ -51,8 +51,8 @@ class Convex:
     def parameters(self, setting: Setting) -> Params:
         only_for(setting, "convex", CLASSIFICATION, MULTILABEL)
         start = {
-            "log_penalty": torch.tensor(math.log(self.penalty)),
-            "log_temperature": torch.tensor(math.log(self.temperature)),
+            "log_penalty": scalar(setting, math.log(self.penalty), shrinks=1),
+            "log_temperature": scalar(setting, math.log(self.temperature)),
         }
         return start | gate(setting)
 

@@ -13,7 +13,16 @@ from jaxtyping import Float
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from metamodal.meta.learners.protocol import gate, learners, own, population, population_start, seen, shown
+from metamodal.meta.learners.protocol import (
+    gate,
+    learners,
+    own,
+    regression_prior,
+    regression_prior_start,
+    scalar,
+    seen,
+    shown,
+)
 from metamodal.meta.learners.prototypes import distances
 from metamodal.pure import Pure
 from metamodal.types import Batch, Embed, Params, Setting
@@ -47,13 +56,13 @@ class InContext:
 
     def parameters(self, setting: Setting) -> Params:
         start: Params = {
-            "log_temperature": torch.tensor(math.log(self.temperature)),
-            "bias": torch.tensor(0.5),
+            "log_temperature": scalar(setting, math.log(self.temperature)),
+            "bias": scalar(setting, 0.5),
         }
         if setting.dim:
             network = _Reader(setting.dim, self.layers, self.heads, setting.outputs)
             start |= {f"reader.{k}": v.detach() for k, v in network.named_parameters()}
-        return start | gate(setting) | population_start(setting)
+        return start | gate(setting) | regression_prior_start(setting)
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> dict[str, Tensor]:
         """The support as each layer sees it, and of classes their means and how many rows each has."""
@@ -75,7 +84,9 @@ class InContext:
         layers = [adapted[f"layer.{i}"] for i in range(self.layers)]
         h = self._run(params, z, "query", z, layers, adapted["there"])
         if not fn.output.has_classes:
-            answer = population(params, z, adapted["outputs"].shape[-1]) + self._run(params, z, "read", h)
+            answer = regression_prior(params, z, adapted["outputs"].shape[-1]) + self._run(
+                params, z, "read", h
+            )
             return answer * there
         means, counts = adapted["means"], adapted["counts"]
         nearness = F.softplus(own(params, "bias")) - distances(h, means)

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from metamodal.meta.dual import Descended, Head, answers, descend
 from metamodal.meta.learners.protocol import (
+    QUICK,
     gate,
     learners,
     own,
-    population_start,
+    regression_prior_start,
+    scalar,
     seen,
     shown,
 )
@@ -59,9 +61,12 @@ class MAML:
         return "inputs" if self.adapts == "all" else "tokens"
 
     def parameters(self, setting: Setting) -> Params:
-        start: Params = {"log_inner_lr": torch.tensor(math.log(self.inner_lr))}
+        start: Params = {"log_inner_lr": scalar(setting, math.log(self.inner_lr), rate=QUICK, shrinks=-1)}
         if setting.output.has_classes and self.start == "prototypes":
-            start |= {"log_temperature": torch.tensor(math.log(self.temperature)), "bias": torch.tensor(1.0)}
+            start |= {
+                "log_temperature": scalar(setting, math.log(self.temperature)),
+                "bias": scalar(setting, 1.0),
+            }
         if self.hidden:
             start |= _hidden(setting.dim, self.hidden)
         if self.rates == "each":
@@ -71,7 +76,7 @@ class MAML:
             shapes = {k: v.shape for k, v in moved.items()} | {"head.weight": (width,), "head.bias": ()}
             start |= {f"log_rate.{k}": torch.full(s, math.log(self.inner_lr)) for k, s in shapes.items()}
             del start["log_inner_lr"]
-        return start | gate(setting) | population_start(setting)
+        return start | gate(setting) | regression_prior_start(setting)
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> Any:
         """The fast weights, or where the head alone moves at one rate, what stands for them."""

@@ -12,7 +12,16 @@ from jaxtyping import Float
 from pydantic import PositiveFloat
 from torch import Tensor
 
-from metamodal.meta.learners.protocol import gate, learners, own, population, population_start, seen, shown
+from metamodal.meta.learners.protocol import (
+    gate,
+    learners,
+    own,
+    regression_prior,
+    regression_prior_start,
+    scalar,
+    seen,
+    shown,
+)
 from metamodal.types import Batch, Embed, Params, Setting
 
 __all__ = ["Matching"]
@@ -48,17 +57,17 @@ class Matching:
 
     def parameters(self, setting: Setting) -> Params:
         start: Params = {
-            "log_temperature": torch.tensor(math.log(self.temperature)),
-            "neutral": torch.tensor(self.neutral),
+            "log_temperature": scalar(setting, math.log(self.temperature)),
+            "neutral": scalar(setting, self.neutral),
         }
-        return start | gate(setting) | population_start(setting)
+        return start | gate(setting) | regression_prior_start(setting)
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> _Keys:
         z, targets, weights = shown(fn, params, support)
         if not fn.output.has_classes:
             known = fn.output.known(targets) & (weights > 0)[..., None]
             signs = fn.output.centred(targets)
-            left = torch.where(known, signs, 0.0) - population(params, z, targets.shape[-1])
+            left = torch.where(known, signs, 0.0) - regression_prior(params, z, targets.shape[-1])
             values, shares = torch.where(known, left, 0.0), known.to(z.dtype)
         else:
             values, shares = targets, targets * weights[..., None]
@@ -76,7 +85,9 @@ class Matching:
         if not fn.output.has_classes:
             # one more key, of weight 1 and value 0: the population's answer as it is
             shares = torch.softmax(F.pad(votes, (0, 0, 0, 1)), -2)[..., :-1, :]
-            answer = population(params, z, values.shape[-1]) + (shares * values[..., None, :, :]).sum(-2)
+            answer = regression_prior(params, z, values.shape[-1]) + (shares * values[..., None, :, :]).sum(
+                -2
+            )
             return (sharp * answer if fn.output.has_probabilities else answer) * there
         counts = log_weights.exp().sum(-2)
         known = counts > 1e-6

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from metamodal.components import OneOf
 from metamodal.errors import OptionError
-from metamodal.meta.learners.protocol import SelfTesting, learners, own, seen
+from metamodal.meta.learners.protocol import QUICK, SelfTesting, learners, own, scalar, seen
 from metamodal.meta.learners.ridge import Ridge
 from metamodal.outputs import CLASSIFICATION, Output
+from metamodal.traits import declared
 from metamodal.types import Batch, Embed, Learner, Params, Setting
 
 __all__ = ["PerModality"]
@@ -64,16 +65,18 @@ class PerModality:
 
     def parameters(self, setting: Setting) -> Params:
         classifiers = _classifiers(setting.modalities, self.joint)
-        params: Params = {"log_strength": torch.tensor(math.log(self.strength))}
+        params: Params = {"log_strength": scalar(setting, math.log(self.strength), shrinks=1)}
         for name in classifiers:
-            params[f"{name}.fusion_weight"] = torch.tensor(_inverse_softplus(1.0 / len(classifiers)))
+            params[f"{name}.fusion_weight"] = scalar(
+                setting, _inverse_softplus(1.0 / len(classifiers)), rate=QUICK
+            )
             params |= {f"{name}.{k}": v for k, v in self.base.parameters(setting).items()}
         if "model.describer.names" in setting.model:
             names = len(setting.model["model.describer.names"])
             for name in classifiers:
-                params[f"{name}.{PRIOR}.weight"] = torch.zeros(names, setting.dim)
-                params[f"{name}.{PRIOR}.bias"] = torch.zeros(names)
-                params[f"{name}.{PRIOR}.scale"] = torch.tensor(0.0)
+                params[f"{name}.{PRIOR}.weight"] = declared(torch.zeros(names, setting.dim), fitted=True)
+                params[f"{name}.{PRIOR}.bias"] = declared(torch.zeros(names), fitted=True)
+                params[f"{name}.{PRIOR}.scale"] = scalar(setting, 0.0, rate=QUICK, settled=True, fitted=True)
         return params
 
     def adapt(

@@ -11,9 +11,11 @@ from torch import Tensor
 from metamodal.errors import OptionError
 from metamodal.outputs import Output
 from metamodal.registry import Registry
+from metamodal.traits import declared
 from metamodal.types import Batch, Embed, Learner, Params, Setting
 
 __all__ = [
+    "QUICK",
     "SelfTesting",
     "Shown",
     "evenly",
@@ -21,8 +23,9 @@ __all__ = [
     "learners",
     "only_for",
     "own",
-    "population",
-    "population_start",
+    "regression_prior",
+    "regression_prior_start",
+    "scalar",
     "seen",
     "shown",
 ]
@@ -30,6 +33,9 @@ __all__ = [
 learners: Registry[type[Learner]] = Registry("learner")
 """Learners by name; each is a frozen dataclass of its hyper-parameters."""
 
+
+QUICK = 20.0
+"""The factor on the learning rate of what has to move far in few steps: inner learning rates, fusion weights."""
 
 _NAMED = 1.5  # a name stands for many rows of other tasks: at first it counts as some four and a half
 
@@ -89,29 +95,37 @@ def evenly(rows: Shown) -> tuple[Float[Tensor, "*t s"], Float[Tensor, "*t k"]]:
     return rows.weights * factors, counts
 
 
+def scalar(setting: Setting, value: float, **traits: Any) -> Tensor:
+    """A learned scalar of a learner. Where targets are not classes, the few steps of training must move it far."""
+    return declared(torch.tensor(value), **({} if setting.output.has_classes else {"rate": QUICK}) | traits)
+
+
 def gate(setting: Setting) -> Params:
     """The parameters by which `shown` weighs descriptors, where the model has any."""
     if not setting.described:
         return {}
     named = "model.describer.names" in setting.model
-    return {"gate.weight": torch.zeros(setting.dim), "gate.bias": torch.tensor(_NAMED if named else 0.0)}
-
-
-def population_start(setting: Setting) -> Params:
-    """The parameters of `population`, for labels and numbers in a shared space."""
-    if not (setting.outputs and setting.dim):
-        return {}
     return {
-        "population.weight": torch.zeros(setting.outputs, setting.dim),
-        "population.bias": torch.zeros(setting.outputs),
+        "gate.weight": torch.zeros(setting.dim),
+        "gate.bias": scalar(setting, _NAMED if named else 0.0, settled=True),
     }
 
 
-def population(params: Params, z: Float[Tensor, "*n d"], outputs: int) -> Float[Tensor, "*n k"]:
-    """The answer before any support row: what holds for all tasks alike, 0 where nothing was learned."""
-    if "learner.population.weight" not in params:
+def regression_prior_start(setting: Setting) -> Params:
+    """The parameters of `regression_prior`, for labels and numbers in a shared space."""
+    if not (setting.outputs and setting.dim):
+        return {}
+    return {
+        "regression_prior.weight": torch.zeros(setting.outputs, setting.dim),
+        "regression_prior.bias": torch.zeros(setting.outputs),
+    }
+
+
+def regression_prior(params: Params, z: Float[Tensor, "*n d"], outputs: int) -> Float[Tensor, "*n k"]:
+    """The prediction without any support row, the same for all tasks; 0 where nothing was learned."""
+    if "learner.regression_prior.weight" not in params:
         return z.new_zeros(*z.shape[:-1], outputs)
-    return z @ own(params, "population.weight").mT + own(params, "population.bias")
+    return z @ own(params, "regression_prior.weight").mT + own(params, "regression_prior.bias")
 
 
 def only_for(setting: Setting, learner: str, *kinds: Output) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pydantic import PositiveFloat
 from torch import Tensor
 
-from metamodal.meta.learners.protocol import gate, learners, only_for, own, seen, shown
+from metamodal.meta.learners.protocol import gate, learners, only_for, own, scalar, seen, shown
 from metamodal.outputs import CLASSIFICATION
 from metamodal.types import Batch, Embed, Params, Setting
 
@@ -37,7 +37,7 @@ class Prototypes:
 
     def parameters(self, setting: Setting) -> Params:
         only_for(setting, "prototypes", CLASSIFICATION)
-        start = {"log_temperature": torch.tensor(math.log(self.temperature)), "bias": torch.tensor(0.5)}
+        start = {"log_temperature": scalar(setting, math.log(self.temperature)), "bias": scalar(setting, 0.5)}
         return start | gate(setting)
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> _Adapted:

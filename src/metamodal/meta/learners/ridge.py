@@ -17,8 +17,9 @@ from metamodal.meta.learners.protocol import (
     gate,
     learners,
     own,
-    population,
-    population_start,
+    regression_prior,
+    regression_prior_start,
+    scalar,
     seen,
     shown,
 )
@@ -67,12 +68,12 @@ class Ridge:
         return "tokens"
 
     def parameters(self, setting: Setting) -> Params:
-        start: Params = {"log_penalty": torch.tensor(math.log(self.penalty))}
+        start: Params = {"log_penalty": scalar(setting, math.log(self.penalty), shrinks=1)}
         if setting.output.has_probabilities:
-            start["log_temperature"] = torch.tensor(math.log(self.temperature))
+            start["log_temperature"] = scalar(setting, math.log(self.temperature))
         if not setting.output.has_classes:
-            start["log_offset"] = torch.tensor(math.log(self.offset))
-        return start | gate(setting) | population_start(setting)
+            start["log_offset"] = scalar(setting, math.log(self.offset))
+        return start | gate(setting) | regression_prior_start(setting)
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> _Solved:
         """A row without any modality has a zero embedding and no say."""
@@ -80,7 +81,7 @@ class Ridge:
         z, targets, _ = rows
         if not fn.output.has_classes:
             known = fn.output.known(targets) & seen(support)[..., None]
-            left = torch.where(known, _scores(fn.output, targets), 0.0) - population(
+            left = torch.where(known, _scores(fn.output, targets), 0.0) - regression_prior(
                 params, z, targets.shape[-1]
             )
             return self._solved(params, self._features(fn, params, z), left, known.to(z.dtype))
@@ -105,7 +106,9 @@ class Ridge:
         there = seen(support)
         known = fn.output.known(support.targets) & there[..., None]
         mine = torch.where(known, _scores(fn.output, support.targets), 0.0)
-        left = mine - population(params, z, mine.shape[-1]) * known if not fn.output.has_classes else mine
+        left = (
+            mine - regression_prior(params, z, mine.shape[-1]) * known if not fn.output.has_classes else mine
+        )
         fitted = self._features(fn, params, z) @ weights * there[..., None]
         scores = left + (fitted - left) / slack[..., : z.shape[-2], :]
         others = counts[..., None, :] - (known.to(z.dtype) if not fn.output.has_classes else mine)
@@ -143,7 +146,7 @@ class Ridge:
     ) -> Tensor:
         """Scores less what says nothing; 0 for a class that no row shows and a row without modalities."""
         if not fn.output.has_classes:
-            answer = population(params, z, scores.shape[-1]) + scores
+            answer = regression_prior(params, z, scores.shape[-1]) + scores
             answer = answer * there[..., None]
             return own(params, "log_temperature").exp() * answer if fn.output.has_probabilities else answer
         known = counts > 1e-6

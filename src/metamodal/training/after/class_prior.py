@@ -28,7 +28,6 @@ from metamodal.types import Batch, Episode, Params
 
 __all__ = [
     "class_prior",
-    "settled_by_validation",
     "with_class_prior",
     "with_class_prior_of_all",
     "without_class_prior",
@@ -77,11 +76,6 @@ def with_class_prior_of_all(context: Context, params: Params, penalty: float | N
         return params
     views = _views(context, params, [*context.pools.train, *context.pools.valid])
     return params | _fitted(views, params, penalty)
-
-
-def settled_by_validation(name: str) -> bool:
-    """Whether a parameter weights class names, which validation tasks choose."""
-    return _scales(name) or _gates(name)
 
 
 def _gates(name: str) -> bool:

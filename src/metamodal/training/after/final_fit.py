@@ -12,7 +12,6 @@ from dataclasses import replace
 from metamodal.mappings.linear_maps import WEIGHT, without_linear_maps
 from metamodal.model import MetaModel
 from metamodal.training.after.class_prior import (
-    settled_by_validation,
     with_class_prior_of_all,
     without_class_prior,
 )
@@ -25,7 +24,6 @@ from metamodal.training.loop.progress import Progress
 from metamodal.training.loop.trainer import Trainer
 from metamodal.training.loop.workers import WorkerDiedError
 from metamodal.training.options import TrainOptions
-from metamodal.training.selection.shrinkage import shrinks
 from metamodal.types import Params
 
 __all__ = ["final_fit", "trained_on_all"]
@@ -75,10 +73,10 @@ def trained_on_all(
                     watch(progress)
     except (KeyboardInterrupt, WorkerDiedError):
         return params, 0
-    regression = not context.engine.output.has_classes
+    traits, classes = context.engine.traits, context.engine.output.has_classes
     settled = {
         k: v
         for k, v in params.items()
-        if settled_by_validation(k) or k == WEIGHT or (regression and shrinks(k))
+        if k == WEIGHT or (k in traits and (traits[k].settled or (traits[k].shrinks and not classes)))
     }
     return trainer.averaged() | settled, trainer.step

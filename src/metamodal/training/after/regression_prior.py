@@ -91,8 +91,8 @@ def prior_of_rows(engine: Engine, params: Params, rows: Batch, tasks: np.ndarray
     fits = {p: params | fitted_prior(engine, params, learn, p) for p in _PENALTIES}
     penalty = min(_PENALTIES, key=lambda p: _loss(engine, fits[p], [nothing]))
     few = list(_few(rest, tasks[held.numpy()]))
-    shrinkage = min(SHRINKAGES, key=lambda s: _loss(engine, shrunk(fits[penalty], s), few))
-    return shrunk(params | fitted_prior(engine, params, rows, penalty), shrinkage)
+    shrinkage = min(SHRINKAGES, key=lambda s: _loss(engine, shrunk(engine, fits[penalty], s), few))
+    return shrunk(engine, params | fitted_prior(engine, params, rows, penalty), shrinkage)
 
 
 def _few(rows: Batch, tasks: np.ndarray) -> Iterator[Episode]:
@@ -129,7 +129,10 @@ def fitted_prior(engine: Engine, params: Params, rows: Batch, penalty: float) ->
             continue
         weight, bias = _regressed(z[there], mine.targets[there], engine.output, penalty)
         scale = params[f"{prefix}log_temperature"].exp() if engine.output.has_probabilities else 1.0
-        found |= {f"{prefix}population.weight": weight / scale, f"{prefix}population.bias": bias / scale}
+        found |= {
+            f"{prefix}regression_prior.weight": weight / scale,
+            f"{prefix}regression_prior.bias": bias / scale,
+        }
     return found
 
 

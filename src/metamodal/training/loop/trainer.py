@@ -18,17 +18,10 @@ from metamodal.training.losses.diagnosis import Diagnosis, diagnosed
 from metamodal.training.losses.multi_loss import MultiLoss
 from metamodal.training.losses.weighing import Gap
 from metamodal.training.options import OptimiserOptions, TrainOptions
+from metamodal.traits import Trait, decays
 from metamodal.types import Params
 
 __all__ = ["Trainer"]
-
-_QUICK = 20.0  # factor on the learning rate of inner rates and fusion weights, and of scalars in regression
-_RATES = (  # logarithms that learn as fast, and the imputer's means, from which all else of it counts
-    "outer.log_variance",
-    "outer.log_scale",
-    "model.fusion.presence.imputer.surety",
-    "model.fusion.presence.imputer.center",
-)
 
 
 class Trainer:
@@ -42,11 +35,11 @@ class Trainer:
         self.context, self.options, engine = context, options, context.engine
         self.sampler = EpisodeSampler(context)
         self.loss_terms = MultiLoss(context, self.sampler, options)
-        begin = dict(start or engine.initial()) | self.loss_terms.start()
+        begin = dict(start or engine.initial()) | self.loss_terms.start
         self.params = {k: v.detach().clone().requires_grad_() for k, v in begin.items()}
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
-        quick = _QUICK if not engine.output.has_classes else 1.0
-        self.optimiser = torch.optim.AdamW(_groups(self.params, self.options.optimiser, quick))
+        traits = engine.traits | self.loss_terms.traits
+        self.optimiser = torch.optim.AdamW(_groups(self.params, traits, self.options.optimiser))
         self.step, self.loss, self.began = 0, math.nan, time.perf_counter()
         size = sum(v.numel() for v in self.params.values())
         self.number, self.weights = 0, torch.zeros(size).share_memory_()
@@ -69,7 +62,7 @@ class Trainer:
             yield self.progress(), due
 
     def averaged(self) -> Params:
-        return {k: v.clone() for k, v in self.mean.items() if not k.startswith("outer.")}
+        return {k: v.clone() for k, v in self.mean.items() if k not in self.loss_terms.traits}
 
     def validated(self, gap: Callable[[Params], Gap]) -> None:
         """Let the weighing of the losses see a validation, or the start."""
@@ -131,23 +124,13 @@ class Trainer:
         return self.loss_terms.outcome(self.params)
 
 
-def _groups(params: Params, options: OptimiserOptions, quick: float = 1.0) -> list[dict[str, Any]]:
-    """Parameters by whether they decay, came trained, or are scalars of the learner.
-
-    Args:
-        quick: how many times as fast those scalars learn.
-    """
+def _groups(params: Params, traits: dict[str, Trait], options: OptimiserOptions) -> list[dict[str, Any]]:
+    """Parameters by learning rate and weight decay, as they declare."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, value in params.items():
-        highest = options.pretrained_lr if ".pretrained." in name else options.lr
-        decay = options.weight_decay if value.dim() > 1 and name not in _RATES else 0.0
-        if name in _RATES:
-            highest *= _QUICK
-        if name.startswith("learner.") and not value.dim():
-            highest *= max(
-                quick,
-                _QUICK if name.endswith(("log_inner_lr", ".fusion_weight", ".class_prior.scale")) else 1.0,
-            )
+        trait = traits[name]
+        highest = trait.rate * (options.pretrained_lr if trait.pretrained else options.lr)
+        decay = options.weight_decay if decays(trait, value) else 0.0
         groups.setdefault((highest, decay), []).append(value)
     return [
         {"params": chosen, "weight_decay": decay, "lr": highest, "highest": highest}

@@ -15,6 +15,7 @@ from metamodal.training.context import Context
 from metamodal.training.episodes.sampler import EpisodeSampler
 from metamodal.training.losses.protocol import objectives
 from metamodal.training.losses.step import Step
+from metamodal.traits import declared
 from metamodal.types import Params
 
 __all__ = ["Align"]
@@ -47,7 +48,7 @@ class Align:
         return {"align": self.weight}
 
     def start(self, context: Context, sampler: EpisodeSampler) -> Params:
-        return {_SCALE: torch.tensor(START)}
+        return {_SCALE: declared(torch.tensor(START), rate=20.0)}
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         by_row = self.by == "row" or step.drawn.unlabelled or not step.context.engine.output.has_classes

@@ -64,7 +64,7 @@ def diagnosed(joint: MultiLoss, params: Params, step: int = 0) -> Diagnosis:
     rows = joint.rows(losses, params)
     sizes = [v.numel() for v in params.values()]
     names = [joint.modality_of(name) for name in params]
-    kept = sum(size for name, size in zip(params, sizes) if not name.startswith("outer."))
+    kept = joint.kept(params)
     parts = rows.sum(0).split(sizes)
     norms = {
         m: float(torch.cat([part for part, own in zip(parts, names) if own == m] or [torch.zeros(1)]).norm())

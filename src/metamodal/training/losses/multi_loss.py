@@ -19,6 +19,7 @@ from metamodal.training.losses.modality_balance import scores
 from metamodal.training.losses.surgery import aggregated, surgeries
 from metamodal.training.losses.weighing import Fixed, Gap, State, begun, weighings
 from metamodal.training.options import TrainOptions
+from metamodal.traits import Trait, trait_of
 from metamodal.types import Params
 
 __all__ = ["MultiLoss", "Outcome"]
@@ -62,12 +63,18 @@ class MultiLoss:
         aggregated(torch.eye(2), self.surgery)  # a package that is missing is known at once
         self.apart = self.surgery != Built(surgeries["none"]) or self.weighing.norms
 
+    @cached_property
     def start(self) -> Params:
-        """What is learned beside the model, at its start."""
+        """The auxiliary parameters of losses and weighing, at their start; the saved model is without them."""
         found = dict(self.weighing.parameters(len(self.fixed)))
         for objective, _ in self.objectives:
             found |= objective.start(self.context, self.sampler)
         return found
+
+    @property
+    def traits(self) -> dict[str, Trait]:
+        """What the auxiliary parameters declare about themselves."""
+        return {name: trait_of(value) for name, value in self.start.items()}
 
     @cached_property
     def probe(self) -> EpisodeSampler:
@@ -94,7 +101,7 @@ class MultiLoss:
         norms = torch.zeros_like(values)
         if self.apart:
             rows = self.rows(losses, params)
-            kept = _kept(params)
+            kept = self.kept(params)
             norms = rows[:, :kept].norm(dim=1)
             agreed = aggregated(rows[:, :kept], self.surgery, self.generator)
             gradient = torch.cat([agreed, rows[:, kept:].sum(0)])
@@ -133,9 +140,12 @@ class MultiLoss:
 
     def modality_of(self, name: str) -> str:
         """The modality whose encoder a parameter is of; nothing of other parameters."""
-        if not name.startswith("model.encoders."):
-            return ""
-        return self.context.engine.modalities[int(name.split(".")[2])]
+        trait = self.context.engine.traits.get(name)
+        return trait.modality if trait else ""
+
+    def kept(self, params: Params) -> int:
+        """How many of the values stay in the saved model: those that come first."""
+        return sum(v.numel() for name, v in params.items() if name not in self.start)
 
     def stepped(self, outcome: Outcome) -> None:
         """Let the weighing see a step."""
@@ -153,11 +163,6 @@ class MultiLoss:
 def _sum(weights: dict[str, float], losses: dict[str, Tensor]) -> Float[Tensor, ""]:
     """`Σ λ_m L_m`."""
     return sum((weights[name] * loss for name, loss in losses.items()), start=torch.zeros(()))
-
-
-def _kept(params: Params) -> int:
-    """How many of the values stay in the saved model: those that come first."""
-    return sum(v.numel() for name, v in params.items() if not name.startswith("outer."))
 
 
 def _gradient(loss: Tensor, params: Params, *, more: bool = True) -> Float[Tensor, "p"]:

@@ -61,7 +61,7 @@ class ValidationEpisodes:
         shrinkages = self.shrinkages if not self.context.engine.output.has_classes else (0.0,)
         with torch.no_grad():
             episodes = self.episodes(params)
-            tried = [shrunk(params, shrinkage) for shrinkage in shrinkages]
+            tried = [shrunk(self.context.engine, params, s) for s in shrinkages]
             scores = [interval(self.rated(each, episodes)) for each in tried]
         best = max(range(len(tried)), key=lambda i: scores[i][0])
         return *scores[best], tried[best]

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metamodal.training.losses.weighing.protocol import State, Weighing, weighings
+from metamodal.traits import declared
 from metamodal.types import Params
 
 __all__ = ["Uncertainty"]
@@ -25,7 +26,7 @@ class Uncertainty(Weighing):
     """
 
     def parameters(self, count: int) -> Params:
-        return {_NAME: torch.zeros(count)}
+        return {_NAME: declared(torch.zeros(count), rate=20.0)}
 
     def factors(self, state: State, params: Params) -> Float[Tensor, "k"]:
         return torch.exp(-params[_NAME].detach())
