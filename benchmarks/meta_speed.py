@@ -150,6 +150,9 @@ class Ready(nn.Module):
     """A model whose rows are embeddings already."""
 
     dim = 384
+    stacks = True
+    decoded: tuple[str, ...] = ()
+    imputes = attends = False
 
     def forward(self, batch: Batch, stage: str) -> Tensor:
         return batch.inputs["x"]

@@ -35,7 +35,8 @@ from metamodal.artifact import load_artifact
 from metamodal.data.dataset import read_table
 from metamodal.errors import MetamodalError
 from metamodal.model import MetaModel
-from metamodal.predictor import Predictor, adapt
+from metamodal.nesting import nested as tree_of
+from metamodal.predictor import Predictor
 
 HANG = 60  # seconds
 EVIL = [
@@ -242,14 +243,20 @@ def artifacts(folder: Path) -> list[tuple[Path, pd.DataFrame]]:
     for name, values in targets.items():
         table = rows.assign(y=values)
         mm.MetaLearner(data__target="y").adapt(table).save(folder / name)
-    train = {"steps": 2, "budget": 20.0, "way": 2, "validations": 1, "valid_episodes": 4}
+    train = {
+        "steps": 2,
+        "budget": 20.0,
+        "episodes__way": 2,
+        "validation__count": 1,
+        "validation__episodes": 4,
+    }
     many = pd.concat([rows.assign(y=[f"k{i}" for i in np.arange(n) // 2])] * 2, ignore_index=True)
     for name in ("ridge", "per_modality", "maml"):
-        learned = mm.MetaLearner(learner=name, model__dim=8, train=train)
+        learned = mm.MetaLearner(learner=name, model__dim=8, train=tree_of(train))
         model = learned.fit(read_table(many, target="y"))
         model.save(folder / name)
         support = rows.assign(y=targets["classification"])
-        adapt(model, support).save(folder / f"{name}_adapted")
+        model.adapt(support).save(folder / f"{name}_adapted")
     made = [(path, rows) for path in sorted(folder.iterdir())]
     from conftest import nine_kinds_table  # late: it has every call checked that is imported after it
 

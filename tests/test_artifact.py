@@ -18,6 +18,7 @@ from metamodal.errors import ArtifactError, OutputError
 from metamodal.experiment import Experiment, run
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel
+from metamodal.nesting import nested
 from metamodal.options import parse
 from metamodal.predictor import Predictor, adapt
 
@@ -57,8 +58,10 @@ def test_a_model_comes_back_as_it_was(trained, saved: Path, shapes: pd.DataFrame
 )
 def test_a_predictor_of_every_learner_predicts_the_same_bits_after_loading(hidden, tmp_path: Path, learner):
     data = read_table(hidden, target="label")
-    brief = {"steps": 3, "budget": 60.0, "way": 5, "valid_episodes": 5}
-    model = run(parse(Experiment, {"learner": learner, "model": {"dim": 16}, "train": brief}), data).model
+    brief = {"steps": 3, "budget": 60.0, "episodes__way": 5, "validation__episodes": 5}
+    model = run(
+        parse(Experiment, {"learner": learner, "model": {"dim": 16}, "train": nested(brief)}), data
+    ).model
     support, query = hidden.iloc[:30:3], hidden.iloc[1:30:3].drop(columns="label")
     predictor = adapt(model, support)
     save_artifact(predictor, tmp_path / "p")
@@ -100,7 +103,7 @@ def test_a_missing_artifact_says_where_one_comes_from(tmp_path: Path):
 def test_a_newer_artifact_names_the_version_that_reads_it(saved: Path):
     change(saved, format=99, version="7.0.0")
     with pytest.raises(
-        ArtifactError, match="artifact format 99, this version reads 2. Use metamodal 7.0.0 or newer"
+        ArtifactError, match="artifact format 99, this version reads 3. Use metamodal 7.0.0 or newer"
     ):
         load_artifact(saved)
 
@@ -125,7 +128,8 @@ def test_a_damaged_configuration_is_noticed(saved: Path, text: str):
 
 
 def test_a_configuration_that_does_not_fit_its_tensors_is_noticed(saved: Path):
-    change(saved, learner={"kind": "prototypes"})
+    spec = json.loads((saved / "config.json").read_text())["spec"]
+    change(saved, spec=spec | {"learner": {"kind": "prototypes"}})
     with pytest.raises(ArtifactError, match="do not fit"):
         load_artifact(saved)
 

@@ -147,13 +147,13 @@ def test_train_evaluate_adapt_predict_hang_together(cli, shapes_file: Path, shap
 def test_an_experiment_file_is_the_option_tree(cli, shapes_file: Path, tmp_path: Path):
     (tmp_path / "e.yaml").write_text(
         f"data:\n  table: {shapes_file}\n  target: label\n  use: [vector, size]\nlearner: ridge\n"
-        "model:\n  dim: 16\ntrain:\n  steps: 2\n  way: 5\n  valid_episodes: 5\n"
+        "model:\n  dim: 16\ntrain:\n  steps: 2\n  episodes: {way: 5}\n  validation: {episodes: 5}\n"
     )
     done = cli("train", tmp_path / "e.yaml", "train.optimiser.lr=1e-2", "--out", tmp_path / "run", "--json")
     assert done.code == 0
     record = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
-    assert record["training"]["train"]["lr"] == 0.01
-    assert record["learner"]["kind"] == "ridge"
+    assert record["training"]["train"]["optimiser"]["lr"] == 0.01
+    assert record["spec"]["learner"]["kind"] == "ridge"
     assert set(record["modalities"]) == {"vector", "size"}
 
 
@@ -294,7 +294,7 @@ def test_bad_input_is_one_line_with_the_remedy(cli, bad, tmp_path, command, tabl
         (
             ["train", "{sound}", "--target", "label", "--out", "{tmp}/x", "train.lrr=1"],
             2,
-            ["train.lrr", "'lr'"],
+            ["train.lrr", "'train.optimiser.lr'"],
         ),
         (
             ["train", "{sound}", "--target", "label", "--out", "{tmp}/x", "--budget", "-3"],

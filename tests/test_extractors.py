@@ -25,9 +25,10 @@ from metamodal.data.modalities import modalities
 from metamodal.data.reading import read_cells
 from metamodal.errors import ArtifactError, DataError, OptionError
 from metamodal.estimator import MetaLearner, load
+from metamodal.nesting import nested
 
 TEXTS = ["a cat sleeps", "dogs bark at night", "", "ein Haus am See", "a cat sleeps"]
-QUICK = {"steps": 3, "budget": 60.0, "way": 5, "validations": 1, "valid_episodes": 10}
+QUICK = {"steps": 3, "budget": 60.0, "episodes__way": 5, "validation__count": 1, "validation__episodes": 10}
 
 
 class Bright(nn.Module):
@@ -390,7 +391,7 @@ def test_modules_trained_along_travel_and_frozen_ones_must_be_what_they_were(
     data = read_table(shapes, target="label", use=["photo", "note", "size", "colour"])
     specs = {"photo": "test_extractors:Bright", "note": "test_extractors:Letters"}
     torch.manual_seed(0)  # these networks draw their own weights when they are made
-    model = MetaLearner(model={"dim": 16, "encoders": specs, "tune": tune}, train=QUICK).fit(data)
+    model = MetaLearner(model={"dim": 16, "encoders": specs, "tune": tune}, train=nested(QUICK)).fit(data)
     kinds = {name: kind for name, (kind, _) in model.model.preprocessor.spaces.items()}
     assert kinds["note"] == ("text" if "note" in tune else "embedding")
     trained = [k for k in model.model.params if ".pretrained." in k]
@@ -416,7 +417,7 @@ def test_a_frozen_transformer_travels_with_the_model_by_name(
     specs = {"photo": str(folders["image"]), "note": str(folders["text"])}
     for tune in ([], ["photo", "note"]):
         out = tmp_path / f"m{len(tune)}"
-        model = MetaLearner(model={"dim": 16, "encoders": specs, "tune": tune}, train=QUICK).fit(data)
+        model = MetaLearner(model={"dim": 16, "encoders": specs, "tune": tune}, train=nested(QUICK)).fit(data)
         support, query = data.frame.iloc[:32], data.frame.iloc[:24].drop(columns="label")
         expected = model.adapt(support).predict_proba(query)
         model.save(out)
@@ -425,7 +426,7 @@ def test_a_frozen_transformer_travels_with_the_model_by_name(
 
 def test_an_object_of_this_process_works_but_cannot_be_saved(shapes: pd.DataFrame, tmp_path: Path):
     data = read_table(shapes, target="label", use=["photo", "note"])
-    model = MetaLearner(model={"dim": 16, "encoders": {"note": lengths}}, train=QUICK).fit(data)
+    model = MetaLearner(model={"dim": 16, "encoders": {"note": lengths}}, train=nested(QUICK)).fit(data)
     assert len(model.adapt(data.frame.iloc[:16]).predict(data.frame.iloc[:3])) == 3
     with pytest.raises(OptionError, match="Put it into a module and name it as 'package.module:name'"):
         model.save(tmp_path / "m")

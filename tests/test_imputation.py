@@ -23,6 +23,7 @@ from metamodal.mappings.fusion import Imputer, fusions, surprise
 from metamodal.mappings.fusion.registry import Presence
 from metamodal.mappings.model import NetworkSpec, build_model
 from metamodal.model import MetaModel
+from metamodal.nesting import nested
 from metamodal.options import parse
 from metamodal.types import Batch, Space
 
@@ -221,8 +222,15 @@ def paired_table(classes: int = 40, rows: int = 8, seed: int = 0) -> pd.DataFram
 
 
 def trained(data: Dataset, **options) -> MetaModel:
-    train = {"steps": 300, "budget": 60.0, "way": 10, "validations": 2, "valid_episodes": 20, "guard": False}
-    said = {"learner": "ridge", "model": {"dim": 24}, "train": train | {"lr": 3e-3}}
+    train = {
+        "steps": 300,
+        "budget": 60.0,
+        "episodes__way": 10,
+        "validation__count": 2,
+        "validation__episodes": 20,
+        "fallback": False,
+    }
+    said = {"learner": "ridge", "model": {"dim": 24}, "train": nested(train | {"optimiser__lr": 3e-3})}
     return run(parse(Experiment, said | {"model": {"dim": 24} | options}), data).model
 
 

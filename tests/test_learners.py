@@ -166,7 +166,7 @@ def test_a_learner_survives_its_record(learner: Learner):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("rigde", "learner: there is no 'rigde'. Did you mean 'ridge'?"),
+        ("rigde", "learner='rigde': no such learner. Did you mean 'ridge'?"),
         ({"kind": "maml", "inner_Ir": 0.1}, "learner.inner_Ir: no such option. Did you mean 'inner_lr'?"),
         ({"kind": "maml", "steps": "five"}, "learner.steps='five': input should be a valid integer"),
         ({"kind": "per_modality", "base": "maml"}, "MAML has no leave-one-out predictions"),

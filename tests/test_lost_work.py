@@ -21,6 +21,7 @@ from metamodal.errors import ArtifactError, OutputError
 from metamodal.experiment import Experiment, run
 from metamodal.manifest import is_artifact
 from metamodal.model import MetaModel
+from metamodal.nesting import nested
 from metamodal.options import parse
 from metamodal.predictor import adapt
 from metamodal.training.loop import workers
@@ -90,9 +91,15 @@ def test_a_run_that_is_killed_after_a_validation_leaves_a_model_that_loads(
 def test_the_best_model_so_far_is_kept_at_each_validation_that_betters_it():
     kept: list[MetaModel] = []
     data = read_table(hidden_table(classes=20, rows=6), target="label")
-    options = {"steps": 20, "budget": 60.0, "validations": 4, "valid_episodes": 20, "way": 5}
+    options = {
+        "steps": 20,
+        "budget": 60.0,
+        "validation__count": 4,
+        "validation__episodes": 20,
+        "episodes__way": 5,
+    }
     done = run(
-        parse(Experiment, {"learner": "ridge", "model": {"dim": 16}, "train": options}),
+        parse(Experiment, {"learner": "ridge", "model": {"dim": 16}, "train": nested(options)}),
         data,
         keep=kept.append,
     )
@@ -160,8 +167,8 @@ def test_resuming_counts_all_steps_and_keeps_the_options_of_the_first_run(rows: 
     assert "resume: from the weights of" in again.err and "start anew" in again.err
     assert json.loads(again.out)["outcome"]["steps"] == 9
     record = load_artifact(out / "model").record
-    assert (record["model"]["dim"], record["learner"], record["seed"]) == (16, "ridge", 3)
-    assert record["train"]["valid_episodes"] == 20
+    assert (record["model"]["dim"], record["learner"]["kind"], record["seed"]) == (16, "ridge", 3)
+    assert record["train"]["validation"]["episodes"] == 20
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import pytest
 
 import metamodal as mm
 from metamodal.errors import DataError, OptionError
-from metamodal.predictor import adapt
 
 
 def support_and_query(shapes: pd.DataFrame, classes=(16, 17, 18, 19), shot: int = 3):
@@ -42,7 +41,7 @@ def test_a_handful_of_rows_makes_a_predictor(trained, shapes, use_trained: bool)
 def test_any_subset_of_the_modalities_will_do(trained, shapes, columns: list[str]):
     support, query = support_and_query(shapes)
     keep = [*columns, "label"]
-    predictor = adapt(trained[0], support[keep])
+    predictor = trained[0].adapt(support[keep])
     assert len(predictor.predict(query[keep])) == len(query)
 
 
@@ -51,13 +50,13 @@ def test_cells_may_be_missing_in_support_and_query(trained, shapes):
     support.loc[support.index[::2], "photo"] = None
     query.loc[query.index[1::2], "vector"] = None
     query["note"] = None
-    assert accuracy(adapt(trained[0], support), query) > 0.5
+    assert accuracy(trained[0].adapt(support), query) > 0.5
 
 
 def test_a_picture_may_come_in_any_form(trained, shapes, tmp_path, monkeypatch):
     support, query = support_and_query(shapes)
     support, query = support[["photo", "label"]], query[["photo"]].head(6)
-    predictor = adapt(trained[0], support)
+    predictor = trained[0].adapt(support)
     pictures = [PIL.Image.open(io.BytesIO(b)) for b in query["photo"]]
     monkeypatch.chdir(tmp_path)
     for i, p in enumerate(pictures):
@@ -70,7 +69,7 @@ def test_a_picture_may_come_in_any_form(trained, shapes, tmp_path, monkeypatch):
 
 def test_a_query_row_does_not_depend_on_the_others(trained, shapes):
     support, query = support_and_query(shapes)
-    predictor = adapt(trained[0], support)
+    predictor = trained[0].adapt(support)
     together = predictor.predict_proba(query).to_numpy()
     alone = np.concatenate([predictor.predict_proba(query.iloc[[i]]).to_numpy() for i in range(5)])
     np.testing.assert_allclose(alone, together[:5], atol=1e-4)
@@ -101,13 +100,13 @@ def test_a_query_row_does_not_depend_on_the_others(trained, shapes):
 def test_a_bad_support_is_an_error_with_the_remedy(trained, shapes, change, error, message: str):
     support, _ = support_and_query(shapes)
     with pytest.raises(error) as caught:
-        adapt(trained[0], change(support))
+        trained[0].adapt(change(support))
     assert message in str(caught.value)
 
 
 def test_a_query_row_without_any_modality_is_an_error(trained, shapes):
     support, query = support_and_query(shapes)
-    predictor = adapt(trained[0], support)
+    predictor = trained[0].adapt(support)
     query = query.drop(columns="label").reset_index(drop=True)
     query.loc[3] = None
     with pytest.raises(DataError, match="row 4: every modality is empty"):
@@ -137,7 +136,7 @@ def test_a_saved_learner_is_loaded_with_its_options(trained, tmp_path, shapes):
     support, query = support_and_query(shapes)
     pd.testing.assert_frame_equal(
         again.adapt(support).predict_proba(query),
-        adapt(trained[0], support).predict_proba(query),
+        trained[0].adapt(support).predict_proba(query),
         check_exact=True,
     )
 

@@ -23,6 +23,7 @@ from metamodal.evaluation.peers import peer_logits
 from metamodal.evaluation.protocol import Protocol
 from metamodal.meta.learners import learners
 from metamodal.model import untrained
+from metamodal.nesting import nested
 from metamodal.outputs import outputs
 from metamodal.predictor import adapt
 from metamodal.training.selection.shrinkage import shrunk
@@ -55,7 +56,7 @@ def labels_table(rows: int = 240, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-QUICK = {"steps": 60, "budget": 60.0, "validations": 4, "valid_episodes": 60}
+QUICK = {"steps": 60, "budget": 60.0, "validation__count": 4, "validation__episodes": 60}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def numbers() -> Dataset:
 
 @pytest.fixture(scope="module")
 def regressor(numbers: Dataset) -> MetaLearner:
-    return MetaLearner(learner="ridge", model__dim=32, train=QUICK | {"steps": 200}).fit(numbers)
+    return MetaLearner(learner="ridge", model__dim=32, train=nested(QUICK | {"steps": 200})).fit(numbers)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def tags() -> Dataset:
 
 @pytest.fixture(scope="module")
 def tagger(tags: Dataset) -> MetaLearner:
-    return MetaLearner(learner="ridge", model__dim=32, train=QUICK).fit(tags)
+    return MetaLearner(learner="ridge", model__dim=32, train=nested(QUICK)).fit(tags)
 
 
 # What a table says
@@ -298,7 +299,7 @@ def test_where_tasks_are_alike_support_rows_do_no_harm():
     x = rng.normal(size=(200, 12))
     frame = pd.DataFrame({"x": x.tolist(), "y": x[:, 0] + rng.normal(0, 1.5, 200)})
     data = read_table(frame, target="y", use=["x"])
-    learner = MetaLearner(learner="ridge", model__dim=32, train=QUICK).fit(data)
+    learner = MetaLearner(learner="ridge", model__dim=32, train=nested(QUICK)).fit(data)
     (found,) = evaluate(learner.model, data, [Protocol(shot=1, episodes=200)])
     gain, _ = found.whole.gain
     assert gain > -0.02
@@ -347,7 +348,7 @@ def test_a_support_row_without_any_target_is_an_error(regressor, numbers):
 def test_several_numbers_are_predicted_at_once_though_some_are_unknown():
     frame = numbers_table()
     data = read_table(frame, target=["y", "z"], task="user", use=["a", "b", "c"])
-    learner = MetaLearner(learner="ridge", model__dim=32, train=QUICK).fit(data)
+    learner = MetaLearner(learner="ridge", model__dim=32, train=nested(QUICK)).fit(data)
     (found,) = evaluate(learner.model, data, [Protocol(shot=5, episodes=40, baselines=True)])
     document = found.to_dict()
     assert set(document["results"][0]["outputs"]) == {"y", "z"}
@@ -388,10 +389,10 @@ def test_models_and_predictors_come_back_from_disk_the_same(kind, request, tmp_p
         np.testing.assert_array_equal(other.predict(query), predictor.predict(query))
 
 
-@pytest.mark.parametrize("option", ["class_sampling", "class_weight", "recombine"])
+@pytest.mark.parametrize("option", ["class_sampling", "class_weight", "mix_cells"])
 def test_options_about_classes_are_refused_where_there_are_none(numbers, option):
-    with pytest.raises(OptionError, match=rf"train.{option}=0.5: labels and numbers have no classes"):
-        MetaLearner(train=QUICK | {option: 0.5}).fit(numbers)
+    with pytest.raises(OptionError, match=rf"train.episodes.{option}=0.5: only classification has classes"):
+        MetaLearner(train=nested(QUICK | {f"episodes__{option}": 0.5})).fit(numbers)
 
 
 def test_the_commands_take_numbers_from_a_table_to_predictions(tmp_path, cli):

@@ -161,7 +161,7 @@ def test_too_little_data_to_train_on_is_an_error():
         ({"train__budgett": 3}, "train.budgett: no such option. Did you mean 'budget'?"),
         ({"train": {"optimiser": {"lr": -1.0}}}, "train.optimiser.lr=-1.0: input should be greater than 0"),
         ({"train": {"budget": "long"}}, "train.budget='long': input should be a valid number"),
-        ({"learner": "mamml"}, "there is no 'mamml'. Did you mean 'maml'?"),
+        ({"learner": "mamml"}, "'mamml': no such learner. Did you mean 'maml'?"),
     ],
 )
 def test_a_wrong_option_is_an_error_with_a_suggestion(options: dict, message: str):

@@ -22,7 +22,19 @@ from metamodal.errors import OptionError, suggestion
 from metamodal.options import Misfit, Options, misfits, opened, refused
 from metamodal.registry import Registry
 
-__all__ = ["Auto", "Built", "EachOf", "OneOf", "component", "component_record", "kind_of", "options_of"]
+__all__ = [
+    "Auto",
+    "Built",
+    "EachOf",
+    "OneOf",
+    "component",
+    "component_record",
+    "in_words",
+    "is_default",
+    "kind_of",
+    "options_of",
+    "options_of_value",
+]
 
 
 @dataclass(frozen=True)
@@ -181,6 +193,25 @@ def kind_of(registry: Registry[Any], item: Any) -> str:
     """The name of a component in its room."""
     made = item.builder if isinstance(item, Built) else type(item)
     return next(name for name in registry if registry[name] is made)
+
+
+def is_default(registry: Registry[Any], item: Any) -> bool:
+    """Whether a component has the options of its kind as they are by default."""
+    return not isinstance(item, Auto) and item == component(registry, kind_of(registry, item))
+
+
+def in_words(registry: Registry[Any], item: Any) -> str:
+    """A component's kind, and the options that are not the default: `maml(adapts=head)`."""
+    if isinstance(item, Auto):
+        return "auto"
+    kind = kind_of(registry, item)
+    default = options_of_value(component(registry, kind))
+    changed = {name: value for name, value in options_of_value(item).items() if value != default[name]}
+    shown = [
+        f"{name}={in_words(registry, value) if dataclasses.is_dataclass(value) else value}"
+        for name, value in changed.items()
+    ]
+    return f"{kind}({', '.join(shown)})" if shown else kind
 
 
 def options_of(item: Any) -> type[Options]:

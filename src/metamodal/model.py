@@ -127,7 +127,7 @@ class MetaModel:
         Raises:
             OptionError: the model's fusion has no attention weights.
         """
-        if not getattr(self.engine.model, "attends", False):
+        if not self.engine.model.attends:
             raise OptionError(
                 "attention: this model's fusion has no attention weights. Train one with model.fusion=attention."
             )

@@ -140,7 +140,7 @@ class Translator:
 
     def _decodes(self, target: str) -> bool:
         """Whether the target's cells can be decoded: vectors of a frozen encoder are no cells."""
-        decoded: tuple[str, ...] = getattr(self.engine.model, "decoded", ())
+        decoded = self.engine.model.decoded
         return target in decoded and target not in self.preprocessor.encoders
 
     def _embedded(

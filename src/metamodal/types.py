@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metamodal.outputs import CLASSIFICATION, Output
 
-__all__ = ["Batch", "Embed", "Episode", "Learner", "Params", "Setting", "Space"]
+__all__ = ["Backbone", "Batch", "Embed", "Episode", "Learner", "Moving", "Params", "Setting", "Space"]
 
 Params = dict[str, Tensor]
 """Parameters by dotted name: those of the model, and under `learner.` those the learner owns."""
@@ -147,6 +147,53 @@ class Embed(Protocol):
     def output(self) -> Output: ...
 
     def __call__(self, params: Params, batch: Batch) -> Float[Tensor, "*n d"]: ...
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A model as learners and training see it: its stages, and what it is able to do.
+
+    Called with a batch and the name of a stage: `encode` (rows to tokens), `fuse` (tokens to embeddings), `embed`
+    (both), `decode` (tokens or embeddings to inputs), `impute`, `attend`, `describe` (class information to embeddings).
+    """
+
+    @property
+    def dim(self) -> int:
+        """The width of the shared space; 0 without weights, where the width is that of the features."""
+        ...
+
+    @property
+    def stacks(self) -> bool:
+        """Whether parameters may differ from task to task at no loss of speed."""
+        ...
+
+    @property
+    def decoded(self) -> tuple[str, ...]:
+        """The modalities that have a decoder."""
+        ...
+
+    @property
+    def imputes(self) -> bool:
+        """Whether absent tokens are imputed from those that are present."""
+        ...
+
+    @property
+    def attends(self) -> bool:
+        """Whether the fusion has attention weights."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]: ...
+
+    def __call__(self, batch: Batch, stage: str = "embed") -> Any: ...
+
+
+@runtime_checkable
+class Moving(Protocol):
+    """A learner that moves weights of the model on the support, which `displacement` (Reptile) learns from."""
+
+    def moved(self, fn: Embed, params: Params, support: Batch, rows: Batch) -> Params:
+        """The weights `(t, …)` as descent on `rows` moves them, from where the support has them."""
+        ...
 
 
 @runtime_checkable

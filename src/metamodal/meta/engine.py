@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 from metamodal.outputs import CLASSIFICATION, Output
 from metamodal.pure import Pure
 from metamodal.traits import Trait, trait_of
-from metamodal.types import Batch, Embed, Episode, Learner, Params, Setting
+from metamodal.types import Backbone, Batch, Embed, Episode, Learner, Moving, Params, Setting
 
 __all__ = ["Engine", "some"]
 
@@ -25,13 +25,12 @@ _VALUES_AT_ONCE = 2**15
 class Engine:
     """A learner over a model, as pure functions of the parameters of both.
 
-    The model must know the stages `encode`, `fuse`, `embed`, `decode`, `impute`, `attend` and `describe` (see
-    `metamodal.mappings.model`). Parameters are named `model.…` and `learner.…`.
+    Parameters are named `model.…` and `learner.…`.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Backbone,
         learner: Learner,
         modalities: tuple[str, ...],
         output: Output = CLASSIFICATION,
@@ -41,13 +40,13 @@ class Engine:
         self.learner = learner
         self.modalities = modalities
         self.output, self.outputs = output, outputs
-        self._pure = Pure(model)
+        self._pure = Pure(cast(nn.Module, model))
         self.fn: Embed = self._stage("embed" if learner.reads == "inputs" else "fuse")
 
     @property
     def dim(self) -> int:
         """The width of the shared space; 0 where the model has no weights."""
-        return int(getattr(self.model, "dim", 0))
+        return self.model.dim
 
     def under(self, learner: Learner) -> Engine:
         """The same model under another learner."""
@@ -111,10 +110,12 @@ class Engine:
     def moved(self, params: Params, episodes: Episode) -> Params:
         """The weights that a learner moves on the query rows of each task, from where the support has them, by
         parameter name and one a task `(t, …)`; none of most learners."""
-        moves = getattr(self.learner, "moved", None)
-        if moves is None:
+        learner = self.learner
+        if not isinstance(learner, Moving):
             return {}
-        parts = [moves(self.fn, params, piece.support, piece.query) for piece in self.pieces(episodes)]
+        parts = [
+            learner.moved(self.fn, params, piece.support, piece.query) for piece in self.pieces(episodes)
+        ]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _predictions(self, params: Params, state: Any, query: Batch) -> list[Tensor]:
@@ -138,7 +139,7 @@ class Engine:
         """How many tasks to work on at once."""
         if self.learner.reads == "tokens":
             return 64
-        if not getattr(self.model, "stacks", False):
+        if not self.model.stacks:
             return 1
         return max(1, _VALUES_AT_ONCE // sum(x[0].numel() for x in batch.inputs.values()))
 

@@ -64,7 +64,7 @@ class Translate:
 def _weights(context: Context, name: str, weight: float) -> dict[str, float]:
     if not weight or not context.engine.dim:
         return {}
-    if not getattr(context.engine.model, "decoded", ()):
+    if not context.engine.model.decoded:
         raise OptionError(
             f"train.losses.{name}={weight}: the model decodes nothing. Set model.decoders=true; images, series and vectors "
             "have decoders, unless a pretrained network reads them."

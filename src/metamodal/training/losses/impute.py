@@ -33,7 +33,7 @@ class Impute:
 
     def weights(self, context: Context, sampler: EpisodeSampler) -> dict[str, float]:
         several = len(context.rows.inputs) > 1
-        able = several and getattr(context.engine.model, "imputes", False)
+        able = several and context.engine.model.imputes
         return {"impute": self.weight} if self.weight and able else {}
 
     def start(self, context: Context, sampler: EpisodeSampler) -> Params:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from metamodal.components import Auto, Built, component, component_record, kind_of, options_of_value
+from metamodal.components import Auto, Built, component, component_record, in_words, kind_of
 from metamodal.errors import OptionError
 from metamodal.mappings.fusion import fusions
 from metamodal.meta.learners import learners
@@ -38,7 +38,7 @@ class Candidate:
     def name(self) -> str:
         """The candidate in a few words, e.g. `ridge, attention`."""
         fusion = kind_of(fusions, self.fusion)
-        parts = [_in_words(self.learner), *([fusion] if fusion != "mean" else [])]
+        parts = [in_words(learners, self.learner), *([fusion] if fusion != "mean" else [])]
         parts += [f"lr={self.lr}"] if self.lr else []
         return ", ".join([*parts, *(["generic features"] if self.generic else [])])
 
@@ -118,15 +118,6 @@ def _plans(modalities: int, output: Output, *, several_fusions: bool) -> list[_P
         per_modality.append(plan("per_modality", base="prototypes"))
     attentive = [plan("in_context", other=True)] if several_fusions else []
     return [per_modality[0], generic, *per_modality[1:], *single[:2], *attentive, *single[2:]]
-
-
-def _in_words(learner: Learner) -> str:
-    """A learner's kind with the options that are not the default: `maml(adapts=head)`."""
-    kind = kind_of(learners, learner)
-    default = options_of_value(learners[kind]())
-    changed = {k: v for k, v in options_of_value(learner).items() if v != default[k]}
-    shown = [f"{k}={kind_of(learners, v) if hasattr(v, 'adapt') else v}" for k, v in changed.items()]
-    return f"{kind}({', '.join(shown)})" if shown else kind
 
 
 def rounds_of(count: int, budget: float) -> list[tuple[int, float]]:
