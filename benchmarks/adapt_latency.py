@@ -8,7 +8,6 @@ same episodes, and the memory that each adds at its peak.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 import warnings
@@ -21,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from memory import peak_mib
+from measured import peak_mib, print_line
 from metamodal.data.dataset import read_table
 from metamodal.data.tasks import Shape, draw_episodes, episodes_of, tasks_of
 from metamodal.evaluation.metrics import interval
@@ -88,18 +87,17 @@ def main() -> None:
             found.setdefault(who, ([], hits))[0].extend(seconds)
         middle = {who: statistics.median(seconds) for who, (seconds, _) in found.items()}
         scores = {who: interval(torch.tensor(hits)) for who, (_, hits) in found.items()}
-        line = {
-            "case": f"{name}, 5-way 5-shot, 3 modalities from features",
-            "ms": round(1000 * middle["ours"], 2),
-            "times logistic regression": round(middle["peer"] / middle["ours"], 2),
-            "accuracy": {who: [round(100 * x, 2) for x in score] for who, score in scores.items()},
-            "episodes": EPISODES,
-            "peak MiB": {
-                who: round(peak_mib(partial(timed, run, episodes[:20])), 1)
-                for who, run in (("ours", ours), ("peer", peer))
-            },
-        }
-        print(json.dumps(line), flush=True)
+        print_line(
+            f"adapt and predict: {name}, 5-way 5-shot, 3 modalities from features",
+            formulation="closed form" if name != "convex" else "Newton steps",
+            baseline="logistic regression",
+            seconds=middle["ours"],
+            baseline_seconds=middle["peer"],
+            peak_mb=peak_mib(partial(timed, ours, episodes[:20])),
+            repeats=2 * EPISODES,
+            episodes=EPISODES,
+            accuracy={who: [round(100 * x, 2) for x in score] for who, score in scores.items()},
+        )
 
 
 if __name__ == "__main__":

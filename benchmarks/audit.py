@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import tempfile
 import wave
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ import PIL.Image
 import sklearn.datasets
 
 import metamodal as mm
+from measured import print_line
 from metamodal.data.audit import Audit
 
 __all__ = ["Case", "clean", "false_alarms", "missed", "own", "planted", "shared", "sklearn_tables"]
@@ -508,9 +508,16 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as place:
                 for form, audit in audited(case, Path(place)):
                     alarms, lost = false_alarms(case, audit), missed(case, audit)
-                    line = {"case": case.name, "sort": sort, "as": form, "rows": len(audit.dataset)}
-                    line |= {"told": sorted(map(str, told(audit))), "alarms": sorted(map(str, alarms))}
-                    print(json.dumps(line | {"missed": sorted(map(str, lost))}), flush=True)
+                    print_line(
+                        f"audit: {case.name}",
+                        formulation=f"as a {form}",
+                        baseline="what was planted",
+                        sort=sort,
+                        rows=len(audit.dataset),
+                        reported=sorted(map(str, told(audit))),
+                        alarms=sorted(map(str, alarms)),
+                        missed=sorted(map(str, lost)),
+                    )
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ on one thread; repeats alternate and the median counts.
 
 from __future__ import annotations
 
-import json
-import resource
 import statistics
 import time
+from functools import partial
 
 import torch
 from torch import nn
 
+from measured import peak_mib, print_line
 from metamodal.mappings.encoders import ConvEncoder
 
 REPEATS, PICTURES, SIDE = 7, 120, 32
@@ -49,16 +49,16 @@ def main() -> None:
         seconds(network, pictures)
     times = [(seconds(ours, pictures), seconds(theirs, pictures)) for _ in range(REPEATS)]
     own, peer = (statistics.median(column) for column in zip(*times))
-    line = {
-        "case": "conv encoder, forward and backward",
-        "formulation": "strided residual",
-        "baseline": "four blocks with max-pooling",
-        "speedup": round(peer / own, 2),
-        "ms": round(1e3 * own, 1),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "repeats": REPEATS,
-    }
-    print(json.dumps(line))
+    print_line(
+        "conv encoder, forward and backward",
+        order="first",
+        formulation="strided residual",
+        baseline="four blocks with max-pooling",
+        seconds=own,
+        baseline_seconds=peer,
+        peak_mb=peak_mib(partial(seconds, ours, pictures)),
+        repeats=REPEATS,
+    )
 
 
 if __name__ == "__main__":

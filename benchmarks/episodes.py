@@ -6,14 +6,13 @@ without gradients, on one thread; repeats alternate and the median counts.
 
 from __future__ import annotations
 
-import json
-import resource
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
 
+from measured import peak_mib, print_line
 from metamodal.components import component
 from metamodal.mappings.fusion import fusions
 from metamodal.mappings.model import NetworkSpec, build_model
@@ -75,16 +74,15 @@ def main() -> None:
             at_once(), one_by_one()
             times = [(seconds(at_once), seconds(one_by_one)) for _ in range(REPEATS)]
         own, peer = (statistics.median(column) for column in zip(*times))
-        line = {
-            "case": f"{name} on tokens, adapt and predict",
-            "formulation": "vmap over tasks",
-            "baseline": "a loop over tasks",
-            "speedup": round(peer / own, 2),
-            "ms": round(1e3 * own, 1),
-            "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-            "repeats": REPEATS,
-        }
-        print(json.dumps(line), flush=True)
+        print_line(
+            f"{name} on tokens, adapt and predict",
+            formulation="a stack of tasks at once",
+            baseline="a loop over tasks",
+            seconds=own,
+            baseline_seconds=peer,
+            peak_mb=peak_mib(at_once),
+            repeats=REPEATS,
+        )
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import PIL.Image
 import soundfile
 import torch
 
+from measured import print_line
 from metamodal.data.extraction import Features, Generic
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.sound import Sound
@@ -125,19 +126,20 @@ def compare(name: str, kind: str, cells: list[bytes], repeats: int) -> None:
     def ratio(to: str) -> float:
         return round(statistics.median(a / b for a, b in zip(seconds[to], seconds["ours"])), 2)
 
-    line = {
-        "benchmark": "features",
-        "case": name,
-        "cells": len(cells),
-        "bytes_a_cell": round(float(np.mean([len(c) for c in cells]))),
-        "cells_per_second": round(len(cells) / statistics.median(seconds["ours"])),
-        "against": f"a loop with {'Pillow' if kind == 'image' else 'soundfile'}, one thread",
-        "ratio": ratio("one"),
-        "ratio_to_batches": ratio("batches"),
-        "largest_difference": float(difference),
-        "second_run_against_first": round(first / second, 1),
-    }
-    print(json.dumps(line, ensure_ascii=False), flush=True)
+    print_line(
+        f"features: {name}",
+        formulation="decoded in threads, embedded in batches",
+        baseline=f"a loop with {'Pillow' if kind == 'image' else 'soundfile'}, one thread",
+        seconds=statistics.median(seconds["ours"]),
+        baseline_seconds=statistics.median(seconds["one"]),
+        repeats=repeats,
+        cells=len(cells),
+        bytes_a_cell=round(float(np.mean([len(c) for c in cells]))),
+        cells_per_second=round(len(cells) / statistics.median(seconds["ours"])),
+        speedup_over_batches=ratio("batches"),
+        largest_difference=float(difference),
+        second_run_against_first=round(first / second, 1),
+    )
 
 
 def memory(rows: int, factor: int) -> None:
@@ -156,14 +158,15 @@ def memory(rows: int, factor: int) -> None:
                 env=os.environ | {"METAMODAL_CACHE": f"{folder}/cache"},
             )
             peaks.append((json.loads(done.stdout)["peak_mib"], table.stat().st_size >> 20))
-    line = {
-        "benchmark": "memory",
-        "case": f"encode, {rows} and {rows * factor} rows of a photo and a sound",
-        "table_mib": [size for _, size in peaks],
-        "peak_mib": [peak for peak, _ in peaks],
-        "ratio": round(peaks[1][0] / peaks[0][0], 3),
-    }
-    print(json.dumps(line), flush=True)
+    print_line(
+        f"encode: {rows} and {rows * factor} rows of a photo and a sound",
+        formulation="a chunk at a time",
+        baseline="the smaller table",
+        peak_mb=peaks[1][0],
+        table_mib=[size for _, size in peaks],
+        baseline_peak_mb=peaks[0][0],
+        ratio=round(peaks[1][0] / peaks[0][0], 3),
+    )
 
 
 def _write_table(path: Path, rows: int, times: int) -> None:

@@ -11,13 +11,13 @@ the same training and scikit-learn's logistic regression on all of them.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from measured import print_line
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Evaluation, Protocol
@@ -28,12 +28,12 @@ from tables import emoji_words, rainy_digits
 
 MISSING = (0.0, 0.25, 0.5, 0.75)
 BALANCE: dict[str, dict[str, Any]] = {
-    "none": {"alone": 0.0},
-    "own heads": {"alone": 1.0},
-    "modulation": {"alone": 1.0, "modality_balance": "modulation"},
-    "blending": {"alone": 1.0, "weighing": "blending"},
+    "none": {"losses": {"unimodal": 0.0}},
+    "unimodal losses": {},
+    "modulation": {"modality_balance": "modulation"},
+    "blending": {"weighing": "blending"},
 }
-LATE = "late, by trust"
+LATE = "late, by fusion weights"
 TABLES = {"digits": "digits in the rain", "emoji": "emoji"}
 
 
@@ -61,7 +61,7 @@ def case(data: Dataset, fusion: str, balance: str, seconds: float, episodes: int
     """One training and its accuracies in percent."""
     learner = "per_modality" if fusion == LATE else "ridge"
     model = {"fusion": "mean" if fusion == LATE else fusion}
-    train = {"budget": seconds, "guard": False, "crossed": 0.1} | BALANCE[balance]
+    train = {"budget": seconds, "fallback": False} | BALANCE[balance]
     record = {"learner": learner, "model": model, "train": train, "data": {"names": "own"}}
     done = run(Experiment.model_validate(record), data)
     protocols = [Protocol(5, 1, episodes=episodes, missing=rate) for rate in MISSING]
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="write the cases as tables of Markdown")
     options = parser.parse_args()
     if not (options.data / "av_digits.parquet").is_file():
-        print(json.dumps({"case": "fusion", "skipped": f"{options.data} has no av_digits.parquet"}))
+        print_line("fusion", formulation="skipped", baseline=f"{options.data} has no av_digits.parquet")
         return
     torch.set_num_threads(1)
     cases = []
@@ -132,14 +132,19 @@ def main() -> None:
         for name in options.tables:
             data = table(name, options.data, Path(scratch))
             cases.append({"data": TABLES[name]} | peer(data, options.episodes))
-            print(json.dumps(cases[-1]), flush=True)
+            print_line(f"fusion: {name}", formulation="baseline", **cases[-1])
             for fusion in options.fusions:
                 for balance in options.balance:
                     found = {"data": TABLES[name]} | case(
                         data, fusion, balance, options.seconds, options.episodes
                     )
                     cases.append(found)
-                    print(json.dumps(found), flush=True)
+                    print_line(
+                        f"fusion: {name}",
+                        formulation=f"{fusion}, balance {balance}",
+                        baseline="best single modality",
+                        **found,
+                    )
                     if options.markdown:
                         options.markdown.write_text(markdown(cases))
 

@@ -1,8 +1,8 @@
 """Meta-gradients of a stack of tasks against `higher` and against a plain loop of autograd.
 
-One JSON line a case: seconds of a meta-gradient (forward and backward through the inner loop), the
-median of alternating repeats, as a ratio to each peer in the same run, and the peak memory that
-each adds. The losses and the gradients of ours and of the loop are compared first; a case whose
+One JSON line a case and baseline: milliseconds of a meta-gradient (forward and backward through the
+inner loop), the median of alternating repeats, the ratio to the baseline in the same run, and the peak
+memory that ours adds. The losses and the gradients of ours and of the loop are compared first; a case whose
 gradients differ is an error, not a line.
 
     pip install higher && python benchmarks/meta_speed.py
@@ -10,7 +10,6 @@ gradients differ is an error, not a line.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import time
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from memory import peak_mib
+from measured import peak_mib, print_line
 from metamodal.mappings.fusion import SideBySide
 from metamodal.mappings.layers import Conv2d, GroupNorm, Linear
 from metamodal.mappings.model import Model
@@ -33,6 +32,7 @@ from metamodal.training.loop.workers import Workers
 from metamodal.types import Batch, Episode, Learner, Params, one_hot
 
 REPEATS, WAY, QUERY, RATE = 7, 5, 15, 0.05
+_ORDER = {1: "first", 2: "second"}
 Run = Callable[[], tuple[float, list[Tensor]]]
 
 
@@ -41,6 +41,8 @@ class Case:
     """A meta-gradient to work out, ours and its peers', and how many threads peers may use."""
 
     name: str
+    formulation: str
+    order: str | None
     ours: Run
     peers: dict[str, Run]
     threads: int = 1
@@ -174,8 +176,8 @@ def head_case(order: int) -> Case:
         "loop": plain_loop(stack, params, body, moving, order),
         "higher": higher_loop(stack, net, order, unit),
     }
-    name = f"MAML order {order}, 384-d, 64 hidden, 5-way 5-shot, 5 steps, 32 tasks"
-    return Case(name, meta_gradient(engine, params, stack), peers)
+    name = "mlp: MAML, 384-d embeddings, 64 hidden, 5-way 5-shot, 5 steps, 32 tasks"
+    return Case(name, "dual inner loop", _ORDER[order], meta_gradient(engine, params, stack), peers)
 
 
 class Net(nn.Module):
@@ -223,8 +225,10 @@ def conv_case(*, pool: bool, shot: int, tasks: int, workers: int = 1) -> Case:
     }
     kind = "max-pool" if pool else "stride"
     cores = f", {workers} cores" if workers > 1 else ""
-    name = f"MAML order 2, 4 conv blocks of 64, {kind}, 5-way {shot}-shot, 5 steps, {tasks} tasks{cores}"
-    return Case(name, ours, peers, threads=workers, close=close)
+    name = f"conv: MAML, 4 blocks of 64, {kind}, 5-way {shot}-shot, 5 steps, {tasks} tasks{cores}"
+    at_once = engine.model.stacks and len(next(engine.pieces(stack)).query.targets) > 1
+    formulation = "batched products, one weight a task" if at_once else "one task after another"
+    return Case(name, formulation, _ORDER[2], ours, peers, threads=workers, close=close)
 
 
 def shared(engine: Engine, params: Params, stack: Episode, count: int) -> tuple[Run, Callable[[], None]]:
@@ -263,8 +267,9 @@ def closed_case(learner: Learner, name: str) -> Case:
                 sum_ += g
         return value, total
 
+    case = f"{name}, 384-d embeddings, 5-way 5-shot, 32 tasks"
     return Case(
-        f"{name}, 384-d, 5-way 5-shot, 32 tasks", meta_gradient(engine, params, stack), {"loop": loop}
+        case, "closed form, batched over tasks", None, meta_gradient(engine, params, stack), {"loop": loop}
     )
 
 
@@ -309,12 +314,19 @@ def main() -> None:
         runs = {"ours": (case.ours, 1)} | {k: (run, case.threads) for k, run in case.peers.items()}
         times = [{k: seconds(run, n) for k, (run, n) in runs.items()} for _ in range(REPEATS)]
         middle = {k: statistics.median(row[k] for row in times) for k in runs}
-        line = {"case": case.name, "seconds": round(middle["ours"], 4)}
+        peaks = {k: peak_mib(run) for k, (run, _) in runs.items()} if case.threads == 1 else {}
         for peer in case.peers:
-            line[f"times {peer}"] = round(middle[peer] / middle["ours"], 2)
-        if case.threads == 1:
-            line["peak MiB"] = {k: round(peak_mib(run), 1) for k, (run, _) in runs.items()}
-        print(json.dumps(line), flush=True)
+            print_line(
+                case.name,
+                order=case.order,
+                formulation=case.formulation,
+                baseline=peer,
+                seconds=middle["ours"],
+                baseline_seconds=middle[peer],
+                peak_mb=peaks.get("ours"),
+                repeats=REPEATS,
+                baseline_peak_mb=round(peaks[peer], 1) if peaks else None,
+            )
         case.close()
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "in_words",
     "is_default",
     "kind_of",
+    "names_of",
     "options_of",
     "options_of_value",
 ]
@@ -82,13 +83,11 @@ class OneOf:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            self._parsed, serialization=core_schema.plain_serializer_function_ser_schema(self._record)
+            self.parsed, serialization=core_schema.plain_serializer_function_ser_schema(self.record)
         )
 
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"x-room": self.registry.room, "x-auto": self.auto}
-
-    def _parsed(self, given: Any) -> Any:
+    def parsed(self, given: Any) -> Any:
+        """The component that was given, as a name, a record or itself."""
         if isinstance(given, Auto):
             given = {"kind": "auto"} | given.given
         record = opened(given) if isinstance(given, str) else given
@@ -118,7 +117,8 @@ class OneOf:
             raise refused(problems[0])
         return found
 
-    def _record(self, value: Any) -> Any:
+    def record(self, value: Any) -> Any:
+        """A component as JSON values."""
         if isinstance(value, Auto):
             return {"kind": "auto"} | value.given if value.given else "auto"
         return component_record(self.registry, value)
@@ -140,9 +140,6 @@ class EachOf:
         return core_schema.no_info_plain_validator_function(
             self.parsed, serialization=core_schema.plain_serializer_function_ser_schema(self._record)
         )
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"x-each": self.registry.room}
 
     def parsed(self, given: Any) -> dict[str, Any]:
         """All components by name, those that are named with the options given."""
@@ -176,11 +173,11 @@ def component(registry: Registry[Any], given: Any, path: str = "", default: str 
     A name may be that of a setting (`anil`), whose values the record overrides.
 
     Raises:
-        OptionError: every name and value that does not fit, a line each.
+        OptionError: every name and value that does not fit.
     """
     found = _parsed(registry, given, default)
     if isinstance(found, list):
-        raise OptionError("\n".join(str(misfit.under(path) if path else misfit) for misfit in found))
+        raise OptionError(" ".join(str(misfit.under(path) if path else misfit) for misfit in found))
     return found
 
 

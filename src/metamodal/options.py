@@ -53,12 +53,12 @@ def parse(kind: type[T], record: Mapping[str, Any]) -> T:
     """A record of plain values as options.
 
     Raises:
-        OptionError: every name and value that does not fit, a line each, and what would.
+        OptionError: every name and value that does not fit, and what would.
     """
     try:
         return kind.model_validate(record)
     except pydantic.ValidationError as error:
-        raise OptionError("\n".join(map(str, misfits(kind, error)))) from None
+        raise OptionError(" ".join(map(str, misfits(kind, error)))) from None
 
 
 def checked(kind: type[T], record: Mapping[str, Any]) -> T:

@@ -181,11 +181,16 @@ def parser() -> argparse.ArgumentParser:
     schema = _command(
         commands,
         "schema",
-        "roles and kinds of a table's columns, with the evidence for each",
+        "roles and kinds of a table's columns, with the evidence for each; or the options of train as a JSON schema",
         "metamodal schema glyphs",
     )
-    schema.add_argument("table", metavar="TABLE", help=_TABLE)
+    schema.add_argument("table", metavar="TABLE", nargs="?", help=_TABLE)
     schema.add_argument("--out", metavar="FILE", help="write the roles as YAML, for --schema")
+    schema.add_argument(
+        "--options",
+        action="store_true",
+        help="print the JSON schema of all options of train, without a table",
+    )
     _roles(schema)
 
     audit = _command(

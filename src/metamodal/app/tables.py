@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import sys
 import time
@@ -14,9 +15,11 @@ from metamodal.app.arguments import said_format, said_roles, said_specs, said_ta
 from metamodal.app.speech import one_task_hint, print_json, speaker
 from metamodal.data.shards import ShardOptions, encode_table
 from metamodal.data.source import open_source
-from metamodal.errors import one_line
+from metamodal.errors import OptionError, one_line
 from metamodal.evaluation.full import is_one_task
-from metamodal.storage import check_file
+from metamodal.experiment import Experiment
+from metamodal.option_schema import option_schema
+from metamodal.storage import check_file, write_text
 
 __all__ = ["encode", "schema"]
 
@@ -24,9 +27,23 @@ Options = argparse.Namespace
 
 
 def schema(options: Options) -> None:
-    """Roles and kinds as inferred."""
+    """Roles and kinds as inferred, or the JSON schema of the option tree."""
     if options.out:
         check_file(options.out)
+    if options.options:
+        if options.table:
+            raise OptionError(
+                "schema --options: the options are the same for every table. Leave the table out."
+            )
+        if options.out:
+            write_text(
+                options.out, json.dumps(option_schema(Experiment), indent=2, ensure_ascii=False) + "\n"
+            )
+        else:
+            print_json(option_schema(Experiment))
+        return
+    if options.table is None:
+        raise OptionError("schema: no table. Name one, or pass --options for the options of train.")
     table = said_table(options)
     found = table.schema
     if options.out:
