@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metamodal import extend
     from metamodal.data.audit import audit
     from metamodal.data.dataset import Dataset, read_table
     from metamodal.errors import (
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
         OutputError,
     )
     from metamodal.estimator import MetaLearner, load
+    from metamodal.evaluation.evaluating import evaluate
+    from metamodal.evaluation.protocol import Evaluation, Protocol
+    from metamodal.evaluation.report import write_report
     from metamodal.predictor import Predictor
     from metamodal.supervised import Classifier, Regressor
 
@@ -34,6 +38,7 @@ __all__ = [
     "Classifier",
     "DataError",
     "Dataset",
+    "Evaluation",
     "InputError",
     "MetaLearner",
     "MetamodalError",
@@ -41,10 +46,14 @@ __all__ = [
     "OptionError",
     "OutputError",
     "Predictor",
+    "Protocol",
     "Regressor",
     "audit",
+    "evaluate",
+    "extend",
     "load",
     "read_table",
+    "write_report",
 ]
 
 _HOMES = {
@@ -52,6 +61,7 @@ _HOMES = {
     "Classifier": "supervised",
     "DataError": "errors",
     "Dataset": "data.dataset",
+    "Evaluation": "evaluation.protocol",
     "InputError": "errors",
     "MetaLearner": "estimator",
     "MetamodalError": "errors",
@@ -59,10 +69,13 @@ _HOMES = {
     "OptionError": "errors",
     "OutputError": "errors",
     "Predictor": "predictor",
+    "Protocol": "evaluation.protocol",
     "Regressor": "supervised",
     "audit": "data.audit",
+    "evaluate": "evaluation.evaluating",
     "load": "estimator",
     "read_table": "data.dataset",
+    "write_report": "evaluation.report",
 }
 
 
@@ -72,6 +85,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("metamodal")
+    if name == "extend":
+        return import_module("metamodal.extend")
     if name not in _HOMES:
         raise AttributeError(f"module 'metamodal' has no attribute {name!r}")
     return getattr(import_module(f"metamodal.{_HOMES[name]}"), name)

@@ -13,11 +13,16 @@ from torch import Tensor
 
 from metamodal.data.descriptors import Descriptors
 from metamodal.data.encode import Preprocessor
+from metamodal.data.modalities import modalities
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
 from metamodal.errors import ArtifactError, MetamodalError, OptionError, suggestion
 from metamodal.manifest import Manifest, read_folder, unflattened
+from metamodal.mappings.decoders import decoders
+from metamodal.mappings.encoders import encoders
+from metamodal.mappings.fusion import fusions
 from metamodal.mappings.linear_maps import without_linear_maps
+from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, Seen, built
 from metamodal.options import typed
 from metamodal.predictor import Predictor
@@ -65,6 +70,7 @@ def load_artifact(folder: str | Path, encoders: Mapping[str, Any] | None = None)
 
 
 def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, Any]) -> MetaModel:
+    _check_packages(manifest.packages)
     parts = {name: part.model_dump(exclude_none=True) for name, part in manifest.modalities.items()}
     roles = typed(Roles, manifest.roles)
     known = {name for name, part in parts.items() if "encoder" in part} | set(roles.columns("describe"))
@@ -102,6 +108,17 @@ def _predictor(model: MetaModel, manifest: Manifest, tensors: Mapping[str, Tenso
     if width != len(predictor.labels):
         raise ValueError(f"{len(predictor.labels)} labels for {width} outputs")
     return predictor
+
+
+def _check_packages(packages: Mapping[str, str]) -> None:
+    """ArtifactError unless the components of other packages are installed."""
+    rooms = {r.room: r for r in (learners, fusions, encoders, decoders, modalities)}
+    for component, package in packages.items():
+        room, _, name = component.partition(" ")
+        if room not in rooms or name not in rooms[room]:
+            raise ArtifactError(
+                f"needs the {component!r} of the package {package}. Install it: pip install {package.split()[0]}."
+            )
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:

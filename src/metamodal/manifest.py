@@ -100,6 +100,7 @@ class Manifest(_Part):
     digest: str
     sha256: str
     spec: SpecPart
+    packages: dict[str, str]
     modalities: dict[str, ModalityPart] = Field(min_length=1)
     roles: dict[str, Any]
     descriptors: dict[str, Any]

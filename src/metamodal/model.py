@@ -152,6 +152,7 @@ class MetaModel:
         """All but the tensors, as JSON values."""
         return {
             "spec": self.spec.to_dict(),
+            "packages": self.spec.packages(kind for kind, _ in self.preprocessor.wanted.values()),
             "modalities": self.preprocessor.to_dict(),
             "roles": asdict(self.roles),
             "descriptors": self.descriptors.to_dict(),

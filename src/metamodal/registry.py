@@ -6,11 +6,12 @@ first time a name of that room is asked for.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from metamodal.errors import OptionError, suggestion
+from metamodal.errors import MetamodalWarning, OptionError, suggestion
 
 __all__ = ["Registry"]
 
@@ -19,6 +20,8 @@ T = TypeVar("T")
 
 class Registry(Generic[T]):
     """A mapping from names to components of one room.
+
+    `packages` names the package and version of each component that came by an entry point.
 
     >>> shapes = Registry[type]("shape")
     >>> @shapes.register("square")
@@ -31,6 +34,7 @@ class Registry(Generic[T]):
         self.room = room
         self._items: dict[str, T] = {}
         self.named: dict[str, dict[str, Any]] = {}
+        self.packages: dict[str, str] = {}
         self._plugins_loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -70,4 +74,12 @@ class Registry(Generic[T]):
             return
         self._plugins_loaded = True
         for entry in entry_points(group=f"metamodal.{self.room}"):
-            self.register(entry.name)(entry.load())
+            package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+            try:
+                self.register(entry.name)(entry.load())
+            except Exception as error:  # whatever another package does must not stop this one
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                message = f"{self.room} {entry.name!r} of {package} cannot be loaded ({reason}). Fix or uninstall it."
+                warnings.warn(message, MetamodalWarning, stacklevel=3)
+            else:
+                self.packages[entry.name] = package

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metamodal.components import component, component_record
+from metamodal.components import component, component_record, kind_of
 from metamodal.data.descriptors import Descriptors
 from metamodal.data.encode import Preprocessor
+from metamodal.data.modalities import modalities
 from metamodal.data.targets import Targets
+from metamodal.mappings.decoders import decoders
+from metamodal.mappings.encoders import encoders
+from metamodal.mappings.fusion import fusions
 from metamodal.mappings.model import NetworkSpec, build_model, untrained_model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import learners
+from metamodal.registry import Registry
 from metamodal.types import Learner
 
 __all__ = ["ModelSpec"]
@@ -50,6 +55,25 @@ class ModelSpec:
                 names=len(descriptors.names),
             )
         return Engine(model, self.learner, preprocessor.modalities, targets.output, targets.outputs)
+
+    def packages(self, kinds: Iterable[str]) -> dict[str, str]:
+        """The components of other packages that the model is built from, each with its package and version.
+
+        Args:
+            kinds: those of its modalities.
+        """
+        used: list[tuple[Registry[Any], Any]] = [(learners, self.learner)]
+        while isinstance(base := getattr(used[-1][1], "base", None), Learner):
+            used.append((learners, base))
+        if self.network:
+            used += [(fusions, self.network.fusion), *((encoders, e) for e in self.network.encoders.values())]
+        named = [(registry, kind_of(registry, item)) for registry, item in used]
+        named += [(registry, kind) for kind in kinds for registry in (modalities, encoders, decoders)]
+        return {
+            f"{registry.room} {name}": registry.packages[name]
+            for registry, name in named
+            if name in registry and name in registry.packages
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from typing import Any
 
-from metamodal.data.column_kinds import KINDS
 from metamodal.data.modalities import modalities
 
 __all__ = ["findings"]
@@ -45,7 +44,7 @@ def findings() -> dict[str, Any]:
         "versions": versions,
         "extras": {extra: _install(extra) if names else "ready" for extra, names in lacking.items()},
         "devices": devices,
-        "kinds": {kind: _kind(kind) for kind in KINDS},
+        "kinds": {kind: _kind(kind) for kind in modalities},
         "problems": problems,
     }
 

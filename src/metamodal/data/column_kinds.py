@@ -13,19 +13,7 @@ from metamodal.data.raw_column import RawColumn
 from metamodal.data.string_kinds import kind_of_strings
 from metamodal.errors import DataError
 
-__all__ = ["KINDS", "RECORDS", "kind_of_column", "quiet_kind"]
-
-KINDS = (
-    "image",
-    "text",
-    "audio",
-    "video",
-    "tabular",
-    "series",
-    "graph",
-    "points",
-    "embedding",
-)
+__all__ = ["RECORDS", "kind_of_column", "quiet_kind"]
 
 RECORDS = "records of named values"
 """The evidence for a column of them."""

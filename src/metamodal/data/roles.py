@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-from metamodal.data.column_kinds import KINDS
+from metamodal.data.modalities import modalities
 from metamodal.errors import OptionError, suggestion
 
 __all__ = ["NONE", "SINGLE", "Roles", "check_roles"]
@@ -152,8 +152,8 @@ def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:
         if column not in known:
             raise OptionError(f"{name}: {option} {column!r}: no such column. {_nearest(column, known)}")
     for column, kind in roles.kinds.items():
-        if kind not in KINDS:
-            raise OptionError(f"--kind {column}={kind}: no such kind. {suggestion(kind, KINDS)}")
+        if kind not in modalities:
+            raise OptionError(f"--kind {column}={kind}: no such kind. {suggestion(kind, modalities)}")
     used = set(roles.use or ())
     for role in ("target", "split"):
         for column in roles.columns(role):
