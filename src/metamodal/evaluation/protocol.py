@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from metamodal.data.targets import Targets
 from metamodal.data.tasks import Shape
@@ -138,6 +139,22 @@ class Evaluation:
         }
         found = {"retrieval": [recall.to_dict() for recall in self.retrieval]}
         return document | (found if self.retrieval else {})
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each result and baseline, a column for each score and for the half-width of its 95 % interval."""
+        rows = []
+        for model, results in ((True, self.results), (False, self.baselines)):
+            for r in results:
+                row: dict[str, Any] = {
+                    "method": self.learner if model else r.name,
+                    "fusion": r.fusion,
+                    "modalities": " + ".join(r.modalities),
+                    "missing": r.missing,
+                }
+                for score, values in r.scores.items():
+                    row[score], row[f"{score}_ci95"] = interval(values)
+                rows.append(row)
+        return pd.DataFrame(rows)
 
     def _protocol(self) -> dict[str, Any]:
         p = self.protocol
