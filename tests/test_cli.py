@@ -129,7 +129,7 @@ def test_train_evaluate_adapt_predict_hang_together(cli, shapes_file: Path, shap
     done = cli("predict", tmp_path / "p", tmp_path / "query.parquet")
     assert done.code == 0
     frame = pd.read_csv(io.StringIO(done.out))
-    assert list(frame.columns) == ["label", "probability", *(f"p({n})" for n in names)]
+    assert list(frame.columns) == ["label", "probability", *(f"p({n})" for n in names), "reason"]
     assert len(frame) == int((~first).sum())
     cli("predict", tmp_path / "p", tmp_path / "query.parquet", "--out", tmp_path / "labels.jsonl")
     assert pd.read_json(tmp_path / "labels.jsonl", lines=True)["label"].tolist() == frame["label"].tolist()

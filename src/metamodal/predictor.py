@@ -152,7 +152,7 @@ class Predictor:
 
     @property
     def kind(self) -> str:
-        """What is predicted: `classes`, `labels` or `numbers`."""
+        """What is predicted: `classification`, `multilabel` or `regression`."""
         return self.model.targets.kind
 
     @property
@@ -264,27 +264,39 @@ class Answers:
         """Of classes or labels, one column each; missing values where there is no answer."""
         p = self.predictor
         classes = p.kind == "classification"
-        values = torch.softmax(self.logits, -1).numpy() if classes else p.model.targets.decode(self.logits)
+        logits = self.logits.double()
+        values = torch.softmax(logits, -1).numpy() if classes else p.model.targets.decode(logits)
         values[self.lacking] = np.nan
-        names = pd.Index(p.classes) if classes else list(p.labels)
+        names = _index_of(p.classes) if classes else list(p.labels)
         return pd.DataFrame(values, columns=names, index=self.index)
 
     def labels(self) -> Any:
         """What `Predictor.predict` returns."""
         p, lacking = self.predictor, self.lacking
         if p.kind == "classification":
-            return _with_gaps(p.classes[self.logits.argmax(1).numpy()], lacking)
-        values = p.model.targets.decode(self.logits)
+            return self.likeliest(p.classes)
+        values = p.model.targets.decode(self.logits.double())
         if p.kind == "multilabel":
             return _with_gaps(values > (np.array(p.thresholds) if p.thresholds else 0.5), lacking)
         values[lacking] = np.nan
         return values[:, 0] if values.shape[1] == 1 else values
+
+    def likeliest(self, classes: Any) -> Any:
+        """The likeliest class of each row, of the predictor's classes in any spelling."""
+        return _with_gaps(classes[self.logits.argmax(1).numpy()], self.lacking)
+
+
+def _index_of(classes: Any) -> pd.Index:
+    """Classes as names of columns; pandas has no index of half floats."""
+    return pd.Index(classes.astype(np.float32) if classes.dtype == np.float16 else classes)
 
 
 def _with_gaps(values: Any, lacking: np.ndarray) -> Any:
     """Values with missing ones in some rows; without such rows in their own dtype."""
     if not lacking.any():
         return values
+    if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
+        return np.where(lacking, np.array("NaT", values.dtype), values)
     if isinstance(values, np.ndarray):
         values = values.astype(object)
         values[lacking] = None

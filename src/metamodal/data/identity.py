@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import date, datetime, timezone
+from collections.abc import Container
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from metamodal.data.cells import date_of
 
-__all__ = ["flag_word", "name_of"]
+__all__ = ["flag_word", "free_name", "name_of"]
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
 _EXACT = 1e16  # from here on floats are written with an exponent
@@ -41,10 +42,23 @@ def name_of(value: Any) -> str:
         return _of_number(value)
     if isinstance(value, date):
         return _of_date(value)
+    if isinstance(value, (timedelta, np.timedelta64)):
+        return _of_duration(value)
     try:
         return str(value)
     except Exception:  # an object of the user's own that cannot be shown
         return f"a {type(value).__name__}"
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """A name that is not taken: the one asked for, or that with underscores after it.
+
+    >>> free_name("reason", ["x"]), free_name("reason", ["reason", "reason_"])
+    ('reason', 'reason__')
+    """
+    while name in taken:
+        name += "_"
+    return name
 
 
 def flag_word(text: str) -> float | None:
@@ -80,3 +94,12 @@ def _of_date(moment: date) -> str:
         return moment.astimezone(timezone.utc).isoformat()
     midnight = (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0)
     return moment.date().isoformat() if midnight else moment.isoformat()
+
+
+def _of_duration(duration: timedelta | np.timedelta64) -> str:
+    import pandas as pd
+
+    try:
+        return str(pd.Timedelta(duration))  # one spelling of Python's, numpy's and pandas' durations
+    except (ValueError, OverflowError):  # months, which are of no one length; more than pandas holds
+        return str(duration)
