@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+import torch
 
 import metamodal as mm
+from conftest import shapes_table
 from metamodal.errors import DataError, OptionError
-from metamodal.predictor import adapt
 
 
 def support_and_query(shapes: pd.DataFrame, classes=(16, 17, 18, 19), shot: int = 3):
@@ -42,7 +43,7 @@ def test_a_handful_of_rows_makes_a_predictor(trained, shapes, use_trained: bool)
 def test_any_subset_of_the_modalities_will_do(trained, shapes, columns: list[str]):
     support, query = support_and_query(shapes)
     keep = [*columns, "label"]
-    predictor = adapt(trained[0], support[keep])
+    predictor = trained[0].adapt(support[keep])
     assert len(predictor.predict(query[keep])) == len(query)
 
 
@@ -51,13 +52,13 @@ def test_cells_may_be_missing_in_support_and_query(trained, shapes):
     support.loc[support.index[::2], "photo"] = None
     query.loc[query.index[1::2], "vector"] = None
     query["note"] = None
-    assert accuracy(adapt(trained[0], support), query) > 0.5
+    assert accuracy(trained[0].adapt(support), query) > 0.5
 
 
 def test_a_picture_may_come_in_any_form(trained, shapes, tmp_path, monkeypatch):
     support, query = support_and_query(shapes)
     support, query = support[["photo", "label"]], query[["photo"]].head(6)
-    predictor = adapt(trained[0], support)
+    predictor = trained[0].adapt(support)
     pictures = [PIL.Image.open(io.BytesIO(b)) for b in query["photo"]]
     monkeypatch.chdir(tmp_path)
     for i, p in enumerate(pictures):
@@ -70,7 +71,7 @@ def test_a_picture_may_come_in_any_form(trained, shapes, tmp_path, monkeypatch):
 
 def test_a_query_row_does_not_depend_on_the_others(trained, shapes):
     support, query = support_and_query(shapes)
-    predictor = adapt(trained[0], support)
+    predictor = trained[0].adapt(support)
     together = predictor.predict_proba(query).to_numpy()
     alone = np.concatenate([predictor.predict_proba(query.iloc[[i]]).to_numpy() for i in range(5)])
     np.testing.assert_allclose(alone, together[:5], atol=1e-4)
@@ -101,17 +102,28 @@ def test_a_query_row_does_not_depend_on_the_others(trained, shapes):
 def test_a_bad_support_is_an_error_with_the_remedy(trained, shapes, change, error, message: str):
     support, _ = support_and_query(shapes)
     with pytest.raises(error) as caught:
-        adapt(trained[0], change(support))
+        trained[0].adapt(change(support))
     assert message in str(caught.value)
 
 
 def test_a_query_row_without_any_modality_is_an_error(trained, shapes):
     support, query = support_and_query(shapes)
-    predictor = adapt(trained[0], support)
+    predictor = trained[0].adapt(support)
     query = query.drop(columns="label").reset_index(drop=True)
     query.loc[3] = None
     with pytest.raises(DataError, match="row 4: every modality is empty"):
         predictor.predict(query)
+
+
+def test_a_dict_of_columns_is_not_taken_for_one_row_of_vectors(trained, shapes):
+    columns = {"size": [1.0, 2.0, 3.0, 4.0], "label": ["x", "y", "x", "y"]}
+    for learner in (mm.MetaLearner(data__target="label"), trained[0]):
+        with pytest.raises(mm.OptionError, match=r"pd.DataFrame\(columns\), or \[row\]"):
+            learner.adapt(columns)
+        assert learner.adapt(pd.DataFrame(columns)).labels == ("x", "y")
+    vectors = {"vector": [0.5, 1.5], "size": np.array([1.0, 2.0])}  # no label: one row, as it stands
+    with pytest.raises(mm.DataError, match="size"):
+        mm.MetaLearner(data__target="label").adapt(pd.DataFrame(columns)).predict(vectors)
 
 
 def test_without_training_the_target_must_be_named(shapes):
@@ -130,6 +142,37 @@ def test_score_and_embed(trained, shapes):
         mm.MetaLearner().embed(shapes)
 
 
+def test_a_frame_is_fitted_and_scored_as_the_data_set_of_its_options():
+    frame = shapes_table(classes=10, rows=6)[["size", "vector", "label"]]
+    options = {"seed": 1, "learner": "ridge", "model__dim": 16, "train__steps": 2}
+    by_frame = mm.MetaLearner(data__target="label", data__split_by="row", **options).fit(frame)
+    plan = by_frame.experiment.data.plan
+    by_data = mm.MetaLearner(**options).fit(mm.read_table(frame, target="label", plan=plan))
+    assert by_frame.model.seen == by_data.model.seen
+    score = by_frame.score(frame, episodes=5)
+    assert score == by_data.score(mm.read_table(frame, target="label"), episodes=5)
+    for call in (mm.MetaLearner().fit, mm.MetaLearner().score):
+        with pytest.raises(mm.OptionError, match="Pass read_table"):
+            call(frame)
+    for call in (by_frame.fit, by_frame.score, by_frame.adapt):
+        with pytest.raises(mm.OptionError, match="a file is read by read_table"):
+            call("rows.csv")
+
+
+def test_fitting_leaves_the_callers_random_states_as_they_were(shapes):
+    torch.manual_seed(7)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    mm.MetaLearner(data__target="label", learner="ridge", model__dim=16, train__steps=2).fit(shapes)
+    mm.Classifier().fit(shapes[["size"]], shapes["label"]).predict(shapes[["size"]])
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+
+
+def test_a_table_of_fewer_classes_than_asked_for_is_scored_by_those_it_has():
+    few = mm.read_table(shapes_table(classes=3, rows=6)[["size", "vector", "label"]], target="label")
+    assert mm.MetaLearner().score(few, episodes=20) == mm.MetaLearner().score(few, episodes=20, way=3)
+
+
 def test_a_saved_learner_is_loaded_with_its_options(trained, tmp_path, shapes):
     trained[0].save(tmp_path / "model")
     again = mm.load(tmp_path / "model")
@@ -137,7 +180,7 @@ def test_a_saved_learner_is_loaded_with_its_options(trained, tmp_path, shapes):
     support, query = support_and_query(shapes)
     pd.testing.assert_frame_equal(
         again.adapt(support).predict_proba(query),
-        adapt(trained[0], support).predict_proba(query),
+        trained[0].adapt(support).predict_proba(query),
         check_exact=True,
     )
 

@@ -25,7 +25,6 @@ from metamodal.data.table import frame_of_cells
 from metamodal.data.target_kinds import whole_numbers
 from metamodal.data.unreadable import Unreadable, checked
 from metamodal.errors import MetamodalError, MetamodalWarning
-from metamodal.predictor import adapt
 
 X = np.repeat([0.0, 5.0, 9.0], 4)
 
@@ -98,8 +97,8 @@ def test_parquet_keeps_the_dtype_of_labels(name, tmp_path):
 
 def test_a_support_with_other_labels_than_training_gives_its_own_dtype():
     model = MetaLearner(data__target="y")
-    words = adapt(model, pd.DataFrame({"x": X, "y": LABELS["string"]}))
-    numbers = adapt(model, pd.DataFrame({"x": X, "y": LABELS["int64"]}))
+    words = model.adapt(pd.DataFrame({"x": X, "y": LABELS["string"]}))
+    numbers = model.adapt(pd.DataFrame({"x": X, "y": LABELS["int64"]}))
     assert words.predict(pd.DataFrame({"x": X})).dtype == "string"
     assert numbers.predict(pd.DataFrame({"x": X})).dtype == "int64"
 
