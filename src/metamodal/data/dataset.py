@@ -154,8 +154,9 @@ class Dataset:
 
     def folds(self, count: int) -> Iterator[Dataset]:
         """This table once for each fold of a cross-validation: `fold.train`, `fold.valid`, `fold.test`."""
-        for fold in range(count):
-            yield replace(self, plan=replace(self.plan, folds=count, fold=fold))
+        if count < 3:
+            raise OptionError(f"folds({count}): too few for training, validation and test. Give 3 or more.")
+        return (replace(self, plan=replace(self.plan, folds=count, fold=fold)) for fold in range(count))
 
     @cached_property
     def train(self) -> Dataset:
