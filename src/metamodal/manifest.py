@@ -149,7 +149,12 @@ def read_folder(folder: str | Path) -> tuple[Manifest, dict[str, Tensor]]:
     for _ in range(_ATTEMPTS):
         text = _config(folder)
         manifest = _parsed(text, folder)
-        data = payload_of(folder, _TENSORS, manifest.sha256)
+        try:
+            data = payload_of(folder, _TENSORS, manifest.sha256)
+        except OSError as error:
+            raise ArtifactError(
+                f"{folder / _TENSORS}: cannot be read ({error.strerror or error}). Restore a copy."
+            ) from None
         if data is not None:
             return manifest, _tensors(data, folder / _TENSORS)
         if _config(folder) == text:
