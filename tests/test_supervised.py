@@ -174,6 +174,14 @@ def test_objects_of_one_type_are_labels(labels):
     assert set(clf.predictor_.classes.tolist()) == set(labels) or isinstance(labels[0], (int, pd.Interval))
 
 
+def test_rows_of_a_data_set_are_rows_of_an_estimator():
+    """Its columns are of dtype object, labels too."""
+    X, codes = separated([3, 1])
+    table = mm.read_table(pd.DataFrame(X, columns=["a", "b"]).assign(y=np.array([3, 1])[codes]), target="y")
+    clf = mm.Classifier().fit(table.frame[["a", "b"]], table.frame["y"])
+    assert clf.score(table.frame[["a", "b"]], table.frame["y"]) == 1.0 and clf.classes_.tolist() == [1, 3]
+
+
 def test_masked_cells_are_missing():
     X, codes = separated(["a", "b"])
     hidden = np.random.default_rng(1).random(X.shape) < 0.3

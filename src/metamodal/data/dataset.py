@@ -38,6 +38,9 @@ __all__ = ["Dataset", "open_table", "read_table"]
 class Dataset:
     """A table and its schema. `name` is for messages, `base` the folder that paths start from.
 
+    `frame` holds the cells as the file says them, as Python objects: every column is of dtype object, and
+    an empty cell is `None`. `frame.convert_dtypes()` gives pandas' own dtypes.
+
     `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
     reports an error where the user can find it. `triples` say how the entities of graph columns are
     related. `label_type` is the dtype of the labels, `caps` what one cell may decode to,
