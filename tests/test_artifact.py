@@ -114,6 +114,14 @@ def test_a_newer_artifact_names_the_version_that_reads_it(saved: Path):
         load_artifact(saved)
 
 
+def test_an_artifact_of_another_format_is_not_replaced_and_called_what_it_is(trained, saved: Path):
+    change(saved, format=2)
+    before = (saved / "config.json").read_bytes()
+    with pytest.raises(OutputError, match="holds an artifact of format 2, and this version writes 3"):
+        save_artifact(trained[0].model, saved)
+    assert (saved / "config.json").read_bytes() == before
+
+
 def test_damaged_tensors_are_noticed(saved: Path):
     path = saved / "model.safetensors"
     data = bytearray(path.read_bytes())

@@ -332,7 +332,7 @@ def test_whole_numbers_are_judged_by_their_spread():
 def test_a_close_decision_about_whole_numbers_is_warned_of_and_can_be_overruled():
     years = [float(year) for year in range(1980, 2020) for _ in range(3)]
     told = whole_numbers(years)
-    assert told.kind == "classification" and "--target-kind numbers" in str(told.warning)
+    assert told.kind == "classification" and "--target-kind regression" in str(told.warning)
     frame = pd.DataFrame({"x": np.arange(120) * 0.5, "y": years})
     assert read_table(frame, target="y", target_kind="regression").schema.target_kind == "regression"
     assert "--target-kind" in read_table(frame, target="y").schema.warnings[0]

@@ -103,7 +103,7 @@ def _predictor(model: MetaModel, manifest: Manifest, tensors: Mapping[str, Tenso
     return predictor
 
 
-def _check_tensors(model: MetaModel, params: Mapping[str, Tensor]) -> None:
+def _check_tensors(model: MetaModel, params: dict[str, Tensor]) -> None:
     expected = {k: (v.shape, v.dtype) for k, v in model.params.items()}
     held = {k: (v.shape, v.dtype) for k, v in without_linear_maps(params).items()}
     if model.generic:  # the width of generic features, and so of the regression prior, is the table's

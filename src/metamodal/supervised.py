@@ -162,8 +162,9 @@ class _Supervised(BaseEstimator):
                 frame = frame.set_axis(self._names, axis=1)
             return frame
         if isinstance(X, np.ma.MaskedArray):
-            gap, hidden = (np.nan if X.dtype.kind == "f" else None), np.ma.getmaskarray(X)
-            X = np.where(hidden, gap, X.data if X.dtype.kind == "f" else X.data.astype(object))
+            hidden = np.ma.getmaskarray(X)
+            X = np.array(X.data, X.dtype if X.dtype.kind == "f" else object)
+            X[hidden] = np.nan if X.dtype.kind == "f" else None
         array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         if reset:
             self._names = [f"x{i}" for i in range(array.shape[1])]
