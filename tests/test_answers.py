@@ -142,6 +142,7 @@ LABELS = {
     "bool": arrow(True, False, pa.bool_()),
     "string": arrow("a", "b", pa.large_string()),
     "timestamp": arrow(datetime(2024, 1, 1), datetime(2024, 2, 1, 12, 30), pa.timestamp("us")),
+    "nanoseconds": pa.array([1, 2] * 8).cast(pa.timestamp("ns")),
     "date": arrow(date(2024, 1, 1), date(2024, 2, 1), pa.date32()),
     "time": arrow(time(1), time(2), pa.time64("us")),
     "duration": arrow(timedelta(days=1), timedelta(microseconds=2), pa.duration("us")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -110,6 +110,9 @@ def test_a_support_with_other_labels_than_training_gives_its_own_dtype():
         (True, "true", "True", "TRUE", np.True_),
         (0, -0.0, "-0", "0.0"),
         (0.5, "0.5"),
+        (pd.Timestamp(1), np.datetime64(1, "ns"), "1970-01-01 00:00:00.000000001", str(pd.Timestamp(1))),
+        (pd.Timestamp(1, tz="UTC"), "1970-01-01T02:00:00.000000001+02:00"),
+        (timedelta(days=1), np.timedelta64(24, "h"), pd.Timedelta("1 days")),
         (date(2024, 5, 31), "2024-05-31", "2024-05-31T00:00:00.000", pd.Timestamp("2024-05-31")),
     ],
 )
@@ -118,7 +121,23 @@ def test_one_meaning_has_one_name(alike):
 
 
 def test_different_words_keep_different_names():
-    values = ["01", "1", "1.10", "1.1", "yes", "Yes", "1_0", "10", "true", "truely", 10**20, 1e300]
+    values = [
+        pd.Timestamp(0),
+        pd.Timestamp(1),
+        pd.Timestamp(2),
+        "01",
+        "1",
+        "1.10",
+        "1.1",
+        "yes",
+        "Yes",
+        "1_0",
+        "10",
+        "true",
+        "truely",
+        10**20,
+        1e300,
+    ]
     assert len({name_of(value) for value in values}) == len(values)
 
 
