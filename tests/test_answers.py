@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -110,6 +115,95 @@ def test_rows_that_cannot_be_predicted_are_missing_with_a_reason_and_the_others_
     document = json.loads(cli("predict", tmp_path / "p", tmp_path / "rows.csv", "--json").out)
     assert document["rows"][1]["label"] is None and "reason" in document["rows"][1]
     assert document["rows"][2]["label"] == "dog"
+
+
+def test_a_target_named_reason_keeps_its_predictions_beside_the_reasons(tmp_path: Path, cli):
+    rows = pd.DataFrame({"x": np.arange(20.0), "reason": np.arange(20) * 1.5})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    rows.assign(x=[None, *rows["x"][1:]]).to_csv(tmp_path / "q.csv", index=False)
+    assert cli("adapt", "none", tmp_path / "t.csv", "--target", "reason", "--out", tmp_path / "p").code == 0
+    frame = pd.read_csv(io.StringIO(cli("predict", tmp_path / "p", tmp_path / "q.csv").out))
+    assert list(frame) == ["reason", "reason_"]
+    assert frame["reason"].notna().sum() == 19 and frame["reason_"].notna().sum() == 1
+    document = json.loads(cli("predict", tmp_path / "p", tmp_path / "q.csv", "--json").out)
+    assert document["rows"][0]["reason"] is None and "every modality" in document["rows"][0]["reason_"]
+    assert document["rows"][1] == {"reason": frame["reason"][1]}
+
+
+def arrow(first: Any, second: Any, kind: pa.DataType) -> pa.Array:
+    return pa.array([first, second] * 8, kind)
+
+
+LABELS = {
+    "int8": arrow(1, 2, pa.int8()),
+    "uint64": arrow(2**64 - 1, 2**64 - 2, pa.uint64()),
+    "float16": pa.array(np.array([0.5, 1.5] * 8, np.float16)),
+    "float32": arrow(0.1, 1.5, pa.float32()),
+    "bool": arrow(True, False, pa.bool_()),
+    "string": arrow("a", "b", pa.large_string()),
+    "timestamp": arrow(datetime(2024, 1, 1), datetime(2024, 2, 1, 12, 30), pa.timestamp("us")),
+    "nanoseconds": pa.array([1, 2] * 8).cast(pa.timestamp("ns")),
+    "date": arrow(date(2024, 1, 1), date(2024, 2, 1), pa.date32()),
+    "time": arrow(time(1), time(2), pa.time64("us")),
+    "duration": arrow(timedelta(days=1), timedelta(microseconds=2), pa.duration("us")),
+    "decimal": arrow(Decimal("1.10"), Decimal("2.20"), pa.decimal128(3, 2)),
+    "binary": arrow(b"a", b"b", pa.binary()),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_answers_have_the_type_of_the_labels_and_one_spelling_whichever_rows_lack_one(
+    tmp_path: Path, cli, monkeypatch, name: str
+):
+    """Rows are written a chunk at a time, and a chunk without an answer once decided the type of all."""
+    monkeypatch.setattr("metamodal.app.predicting._ROWS", 4)
+    labels, x = LABELS[name], [0.0, 9.0] * 8
+    pq.write_table(pa.table({"x": x, "y": labels}), tmp_path / "t.parquet")
+    adapt = ("adapt", "none", tmp_path / "t.parquet", "--target", "y", "--target-kind", "classification")
+    assert cli(*adapt, "--out", tmp_path / "p").code == 0
+    spellings = set()
+    for lacking in ([], [0], [1, 2], range(4), range(4, 16), [9], range(16)):
+        asked = [None if i in lacking else cell for i, cell in enumerate(x)]
+        pq.write_table(pa.table({"x": pa.array(asked, pa.float64())}), tmp_path / "q.parquet")
+        for ending in ("parquet", "csv", "jsonl"):
+            out = tmp_path / f"o.{ending}"
+            assert cli("predict", tmp_path / "p", tmp_path / "q.parquet", "--out", out).code == 0
+            if ending == "parquet":
+                found = pq.read_table(out)["label"].combine_chunks()
+                assert found.type == labels.type
+                wanted = [None if i in lacking else label for i, label in enumerate(labels.to_pylist())]
+                assert found.to_pylist() == wanted
+            elif ending == "csv":
+                spellings |= set(pd.read_csv(out, dtype=str)["label"].dropna())
+            else:
+                rows = [json.loads(line) for line in out.read_text().splitlines()]
+                assert [row["label"] is None for row in rows] == [i in lacking for i in range(16)]
+                assert len({row["label"] for row in rows} - {None}) <= 2
+        header = (tmp_path / "o.csv").read_text().splitlines()[0]
+        spelled = {column[2:-1] for column in header.split(",") if column.startswith("p(")}
+        assert spellings <= spelled and len(spelled) == 2
+
+
+def test_reasons_of_late_rows_are_in_every_output(tmp_path: Path, cli, monkeypatch):
+    monkeypatch.setattr("metamodal.app.predicting._ROWS", 4)
+    pets().to_csv(tmp_path / "pets.csv", index=False)
+    assert cli("adapt", "none", tmp_path / "pets.csv", "--target", "pet", "--out", tmp_path / "p").code == 0
+    (tmp_path / "rows.csv").write_text("size,hue\n" + "1,1\n" * 9 + ",\n")
+    to_stdout = pd.read_csv(io.StringIO(cli("predict", tmp_path / "p", tmp_path / "rows.csv").out))
+    cli("predict", tmp_path / "p", tmp_path / "rows.csv", "--out", tmp_path / "o.csv")
+    pd.testing.assert_frame_equal(to_stdout, pd.read_csv(tmp_path / "o.csv"))
+    assert to_stdout["reason"].notna().tolist() == [False] * 9 + [True]
+
+
+def test_a_label_that_holds_the_separator_is_refused_in_a_list(tmp_path: Path):
+    frame = pd.DataFrame({"x": np.arange(8.0), "y": [["a"], ["c;d"]] * 4})
+    with pytest.raises(DataError, match="the label 'c;d' holds ';'.* Rename it"):
+        mm.MetaLearner(data__target="y").adapt(frame)
+
+
+def test_probabilities_sum_to_one_at_their_own_precision():
+    predictor = mm.MetaLearner(data__target="sky").adapt(weather())
+    assert abs(predictor.predict_proba(weather(seed=1)).sum(axis=1) - 1).max() < 1e-12
 
 
 def test_a_lacking_column_is_warned_of_with_the_nearest_that_is_there(tmp_path: Path, cli):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -9,16 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 import metamodal as mm
 from metamodal import manifest
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.data.dataset import read_table
-from metamodal.errors import ArtifactError, OutputError
+from metamodal.errors import ArtifactError, OptionError, OutputError
 from metamodal.experiment import Experiment, run
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel
-from metamodal.nesting import nested
 from metamodal.options import parse
 from metamodal.predictor import Predictor, adapt
 
@@ -26,6 +27,13 @@ from metamodal.predictor import Predictor, adapt
 @pytest.fixture
 def saved(trained, tmp_path: Path) -> Path:
     return save_artifact(trained[0].model, tmp_path / "model")
+
+
+def spec_of(saved: Path, **parts: dict) -> dict:
+    """The artifact's spec with some options changed."""
+    spec = json.loads((saved / "config.json").read_text())["spec"]
+    network = spec["network"] | parts.get("network", {})
+    return spec | parts | {"network": network}
 
 
 def few(shapes: pd.DataFrame, rows: int = 3) -> pd.DataFrame:
@@ -58,10 +66,8 @@ def test_a_model_comes_back_as_it_was(trained, saved: Path, shapes: pd.DataFrame
 )
 def test_a_predictor_of_every_learner_predicts_the_same_bits_after_loading(hidden, tmp_path: Path, learner):
     data = read_table(hidden, target="label")
-    brief = {"steps": 3, "budget": 60.0, "episodes__way": 5, "validation__episodes": 5}
-    model = run(
-        parse(Experiment, {"learner": learner, "model": {"dim": 16}, "train": nested(brief)}), data
-    ).model
+    brief = {"steps": 3, "budget": 60.0, "episodes": {"way": 5}, "validation": {"episodes": 5}}
+    model = run(parse(Experiment, {"learner": learner, "model": {"dim": 16}, "train": brief}), data).model
     support, query = hidden.iloc[:30:3], hidden.iloc[1:30:3].drop(columns="label")
     predictor = adapt(model, support)
     save_artifact(predictor, tmp_path / "p")
@@ -108,6 +114,14 @@ def test_a_newer_artifact_names_the_version_that_reads_it(saved: Path):
         load_artifact(saved)
 
 
+def test_an_artifact_of_another_format_is_not_replaced_and_called_what_it_is(trained, saved: Path):
+    change(saved, format=2)
+    before = (saved / "config.json").read_bytes()
+    with pytest.raises(OutputError, match="holds an artifact of format 2, and this version writes 3"):
+        save_artifact(trained[0].model, saved)
+    assert (saved / "config.json").read_bytes() == before
+
+
 def test_damaged_tensors_are_noticed(saved: Path):
     path = saved / "model.safetensors"
     data = bytearray(path.read_bytes())
@@ -117,6 +131,13 @@ def test_damaged_tensors_are_noticed(saved: Path):
         load_artifact(saved)
     path.unlink()
     with pytest.raises(ArtifactError, match="missing"):
+        load_artifact(saved)
+    path.symlink_to(path)
+    with pytest.raises(ArtifactError, match="model.safetensors: cannot be read .*links"):
+        load_artifact(saved)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ArtifactError, match="model.safetensors: cannot be read .Is a directory"):
         load_artifact(saved)
 
 
@@ -128,10 +149,46 @@ def test_a_damaged_configuration_is_noticed(saved: Path, text: str):
 
 
 def test_a_configuration_that_does_not_fit_its_tensors_is_noticed(saved: Path):
-    spec = json.loads((saved / "config.json").read_text())["spec"]
-    change(saved, spec=spec | {"learner": {"kind": "prototypes"}})
+    change(saved, spec=spec_of(saved, learner={"kind": "prototypes", "temperature": 8.0}))
     with pytest.raises(ArtifactError, match="do not fit"):
         load_artifact(saved)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [{"dim": 65_536}, {"dim": 65_536, "decoders": True}, {"dim": 65_536, "fusion": {"kind": "attention"}}],
+)
+def test_a_network_that_the_tensors_do_not_have_is_refused_before_it_takes_memory(saved: Path, network: dict):
+    """Its weights would be gigabytes: shapes are compared first, of tensors without storage."""
+    change(saved, spec=spec_of(saved, network=network))
+    taken: list[int] = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            if isinstance(found, torch.Tensor) and found.device.type == "cpu":
+                taken.append(found.untyped_storage().nbytes())
+            return found
+
+    with Watch(), pytest.raises(ArtifactError, match="do not fit"):
+        load_artifact(saved)
+    assert max(taken, default=0) < 2**24
+
+
+@pytest.mark.parametrize(("name", "part"), [("photo", {"size": 8192}), ("sound", {"length": 2**24})])
+def test_a_fitted_shape_beyond_any_that_is_fitted_is_refused(saved: Path, name: str, part: dict):
+    modalities = json.loads((saved / "config.json").read_text())["modalities"]
+    name = next(n for n, found in modalities.items() if found["columns"] == [name])
+    modalities[name]["fitted"] |= part
+    change(saved, modalities=modalities)
+    with pytest.raises(ArtifactError, match=f"modality {name} has shape"):
+        load_artifact(saved)
+
+
+def test_what_is_no_folder_is_no_artifact():
+    for nothing in (None, 5):
+        with pytest.raises(OptionError, match=f"load: {nothing} is no folder. Give the folder"):
+            inspect.unwrap(load_artifact)(nothing)
 
 
 def test_saving_replaces_an_artifact_but_nothing_else(trained, saved: Path, tmp_path: Path):

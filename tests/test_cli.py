@@ -80,6 +80,19 @@ def test_schema_prints_roles_kinds_and_evidence(cli, shapes_file: Path, tmp_path
     }
 
 
+def test_a_table_without_a_target_can_be_trained_on_and_schema_says_how_to_name_one(cli, tmp_path: Path):
+    (tmp_path / "t.csv").write_text("size,hue\n1,2\n3,4\n")
+    done = cli("schema", tmp_path / "t.csv")
+    assert "train would learn from rows without labels. Name one: --target C" in done.err
+
+
+def test_one_of_a_kind_is_counted_in_the_singular(cli, tmp_path: Path):
+    (tmp_path / "t.csv").write_text("size,price\n1,2.5\n")
+    kind = ("--target", "price", "--target-kind", "regression")
+    done = cli("adapt", "none", tmp_path / "t.csv", *kind, "--out", tmp_path / "p")
+    assert "1 number from 1 row of size" in done.err
+
+
 def test_words_for_people_go_to_stderr_and_quiet_silences_them(cli, shapes_file: Path):
     loud, quiet = cli("schema", shapes_file), cli("schema", shapes_file, "--quiet")
     assert loud.out == quiet.out == quiet.err == ""
@@ -129,7 +142,7 @@ def test_train_evaluate_adapt_predict_hang_together(cli, shapes_file: Path, shap
     done = cli("predict", tmp_path / "p", tmp_path / "query.parquet")
     assert done.code == 0
     frame = pd.read_csv(io.StringIO(done.out))
-    assert list(frame.columns) == ["label", "probability", *(f"p({n})" for n in names)]
+    assert list(frame.columns) == ["label", "probability", *(f"p({n})" for n in names), "reason"]
     assert len(frame) == int((~first).sum())
     cli("predict", tmp_path / "p", tmp_path / "query.parquet", "--out", tmp_path / "labels.jsonl")
     assert pd.read_json(tmp_path / "labels.jsonl", lines=True)["label"].tolist() == frame["label"].tolist()
@@ -301,6 +314,7 @@ def test_bad_input_is_one_line_with_the_remedy(cli, bad, tmp_path, command, tabl
             2,
             ["--budget", "above 0"],
         ),
+        (["train"], 2, ["required: TABLE|EXPERIMENT.yaml, --out"]),
         (["schema", "{sound}", "--kind", "photo"], 2, ["--kind photo", "COLUMN=KIND"]),
         (["predict", "{tmp}/none", "{sound}"], 3, ["no artifact"]),
     ],

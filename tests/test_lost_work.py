@@ -193,6 +193,27 @@ def test_an_option_that_contradicts_the_weights_is_refused_and_the_model_stays(
     assert (out / "model" / "config.json").read_bytes() == before
 
 
+def test_a_second_run_into_one_folder_is_refused_and_the_first_keeps_all_of_its_own(
+    rows: Path, tmp_path: Path, cli
+):
+    out = tmp_path / "run"
+    process = started(rows, out)
+    after_first_validation(process)
+    metrics = (out / "metrics.jsonl").read_bytes()
+    for command in (("train", rows, "--target", "label", *BRIEF), ("demo",)):
+        second = cli(*command, "--out", out)
+        assert second.code == OutputError.exit_code and "another process is writing to it" in second.err
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert (out / "metrics.jsonl").read_bytes().startswith(metrics)
+    assert cli("train", rows, "--target", "label", "--out", out, "--resume", "train.steps=1").code == 0
+
+
+def test_a_run_that_fails_before_it_writes_leaves_no_folder(tmp_path: Path, cli):
+    done = cli("train", tmp_path / "none.csv", "--target", "label", "--out", tmp_path / "a" / "run")
+    assert done.code != 0 and not (tmp_path / "a").exists()
+
+
 def test_resuming_without_a_model_says_so(rows: Path, tmp_path: Path, cli):
     done = cli("train", rows, "--target", "label", "--out", tmp_path / "run", "--resume")
     assert done.code == ArtifactError.exit_code and "no artifact" in done.err

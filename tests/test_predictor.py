@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+import torch
 
 import metamodal as mm
+from conftest import shapes_table
 from metamodal.errors import DataError, OptionError
 
 
@@ -113,6 +115,17 @@ def test_a_query_row_without_any_modality_is_an_error(trained, shapes):
         predictor.predict(query)
 
 
+def test_a_dict_of_columns_is_not_taken_for_one_row_of_vectors(trained, shapes):
+    columns = {"size": [1.0, 2.0, 3.0, 4.0], "label": ["x", "y", "x", "y"]}
+    for learner in (mm.MetaLearner(data__target="label"), trained[0]):
+        with pytest.raises(mm.OptionError, match=r"pd.DataFrame\(columns\), or \[row\]"):
+            learner.adapt(columns)
+        assert learner.adapt(pd.DataFrame(columns)).labels == ("x", "y")
+    vectors = {"vector": [0.5, 1.5], "size": np.array([1.0, 2.0])}  # no label: one row, as it stands
+    with pytest.raises(mm.DataError, match="size"):
+        mm.MetaLearner(data__target="label").adapt(pd.DataFrame(columns)).predict(vectors)
+
+
 def test_without_training_the_target_must_be_named(shapes):
     with pytest.raises(OptionError, match="which column is the label"):
         mm.MetaLearner().adapt(shapes)
@@ -127,6 +140,37 @@ def test_score_and_embed(trained, shapes):
     assert learner.embed(shapes.drop(columns="label").head(7)).shape == (7, 32)
     with pytest.raises(OptionError, match="nothing is trained yet to embed"):
         mm.MetaLearner().embed(shapes)
+
+
+def test_a_frame_is_fitted_and_scored_as_the_data_set_of_its_options():
+    frame = shapes_table(classes=10, rows=6)[["size", "vector", "label"]]
+    options = {"seed": 1, "learner": "ridge", "model__dim": 16, "train__steps": 2}
+    by_frame = mm.MetaLearner(data__target="label", data__split_by="row", **options).fit(frame)
+    plan = by_frame.experiment.data.plan
+    by_data = mm.MetaLearner(**options).fit(mm.read_table(frame, target="label", plan=plan))
+    assert by_frame.model.seen == by_data.model.seen
+    score = by_frame.score(frame, episodes=5)
+    assert score == by_data.score(mm.read_table(frame, target="label"), episodes=5)
+    for call in (mm.MetaLearner().fit, mm.MetaLearner().score):
+        with pytest.raises(mm.OptionError, match="Pass read_table"):
+            call(frame)
+    for call in (by_frame.fit, by_frame.score, by_frame.adapt):
+        with pytest.raises(mm.OptionError, match="a file is read by read_table"):
+            call("rows.csv")
+
+
+def test_fitting_leaves_the_callers_random_states_as_they_were(shapes):
+    torch.manual_seed(7)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    mm.MetaLearner(data__target="label", learner="ridge", model__dim=16, train__steps=2).fit(shapes)
+    mm.Classifier().fit(shapes[["size"]], shapes["label"]).predict(shapes[["size"]])
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+
+
+def test_a_table_of_fewer_classes_than_asked_for_is_scored_by_those_it_has():
+    few = mm.read_table(shapes_table(classes=3, rows=6)[["size", "vector", "label"]], target="label")
+    assert mm.MetaLearner().score(few, episodes=20) == mm.MetaLearner().score(few, episodes=20, way=3)
 
 
 def test_a_saved_learner_is_loaded_with_its_options(trained, tmp_path, shapes):

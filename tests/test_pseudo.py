@@ -192,6 +192,7 @@ def test_the_command_line_trains_without_a_target(cli, tmp_path):
     assert found.code == 0, found.err
     assert json.loads(found.out)["evaluations"] == []
     assert "says nothing of any label" in found.err
+    assert "no --target: training on rows without labels" in found.err
     asked = cli(
         "evaluate",
         tmp_path / "run" / "model",

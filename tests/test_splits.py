@@ -229,3 +229,10 @@ def test_a_table_goes_through_its_folds(shapes):
     tests = [set(fold.test.labels()) for fold in data.folds(4)]
     assert set.union(*tests) == set(data.labels())
     assert sum(map(len, tests)) == len(set(data.labels()))
+
+
+@pytest.mark.parametrize("count", [0, -3, 1])
+def test_too_few_folds_are_refused_before_they_are_gone_through(count: int):
+    table = read_table(pd.DataFrame({"a": [1.0, 2.0], "y": ["u", "v"]}), target="y")
+    with pytest.raises(OptionError, match=rf"folds\({count}\): too few"):
+        table.folds(count)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import joblib
@@ -119,6 +122,111 @@ def test_labels_come_back_in_their_dtype(labels):
     assert (answers == y).mean() > 0.5
 
 
+def separated(labels: list) -> tuple[np.ndarray, np.ndarray]:
+    """Six rows of each label, far apart, and which label is whose."""
+    codes = np.arange(6 * len(labels)) % len(labels)
+    return np.random.default_rng(0).normal(size=(len(codes), 2)) + 40 * codes[:, None], codes
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["1", "1.0", "2"],
+        ["True", "true", "x"],
+        ["-0.0", "0", "x"],
+        ["2024-05-31", "2024-05-31 00:00:00", "x"],
+        ["", " ", "x"],
+        np.array([1, 2, 10**12], "datetime64[ns]"),
+        np.array([1, 2, 10**12], "timedelta64[ns]"),
+        np.array([1, 2, 3], "timedelta64[Y]"),
+        [b"a", b"b", b"c"],
+    ],
+    ids=str,
+)
+def test_labels_that_the_library_would_take_for_one_stay_apart(labels):
+    """Canonical names are for tables; an estimator's classes are the values of y."""
+    X, codes = separated(list(labels))
+    y = np.asarray(labels)[codes]
+    clf = mm.Classifier().fit(X, y)
+    assert (clf.classes_ == np.unique(y)).all() and clf.classes_.dtype == y.dtype
+    assert (clf.predict(X) == y).mean() > 0.9
+    assert (clf.predict_proba(X).argmax(1) == np.unique(y, return_inverse=True)[1]).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [3, 1],
+        [True, False],
+        ["b", "a"],
+        [10**30, 10**30 + 1],
+        [date(2024, 1, 1), date(2025, 1, 1)],
+        [Decimal("1.10"), Decimal("2.20")],
+        [pd.Interval(0, 1), pd.Interval(1, 2)],
+    ],
+    ids=str,
+)
+def test_objects_of_one_type_are_labels(labels):
+    X, codes = separated(labels)
+    y = pd.Series([labels[code] for code in codes], dtype=object)
+    clf = mm.Classifier().fit(X, y)
+    assert clf.classes_.tolist() == sorted(labels) and clf.score(X, y) == 1.0
+    assert set(clf.predictor_.classes.tolist()) == set(labels) or isinstance(labels[0], (int, pd.Interval))
+
+
+def test_rows_of_a_data_set_are_rows_of_an_estimator():
+    """Its columns are of dtype object, labels too."""
+    X, codes = separated([3, 1])
+    table = mm.read_table(pd.DataFrame(X, columns=["a", "b"]).assign(y=np.array([3, 1])[codes]), target="y")
+    clf = mm.Classifier().fit(table.frame[["a", "b"]], table.frame["y"])
+    assert clf.score(table.frame[["a", "b"]], table.frame["y"]) == 1.0 and clf.classes_.tolist() == [1, 3]
+
+
+def test_masked_cells_are_missing():
+    X, codes = separated(["a", "b"])
+    hidden = np.random.default_rng(1).random(X.shape) < 0.3
+    for data, gaps in ((X, np.nan), (X.round().astype(int), None)):
+        masked = np.ma.masked_array(np.where(hidden, -(10**6), data), mask=hidden)
+        holes = np.where(hidden, gaps, data.astype(object))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mm.MetamodalWarning)
+            found = mm.Classifier().fit(masked, codes).predict_proba(masked)
+            assert np.allclose(found, mm.Classifier().fit(holes, codes).predict_proba(holes))
+    with pytest.raises(mm.InputError, match="masked entries"):
+        mm.Classifier().fit(X, np.ma.masked_array(codes, mask=codes == 1))
+
+
+def test_a_row_without_any_cell_is_left_out_of_fit_and_predicted_by_what_is_known_without_it():
+    X = pd.DataFrame({"note": ["purrs and meows", "meows", "barks", "barks at night"] * 8})
+    y = np.array(["cat", "cat", "dog", "dog"] * 8)
+    holes = X.mask(np.arange(32)[:, None] % 5 == 4)
+    with pytest.warns(mm.MetamodalWarning, match=r"every modality is empty \(note\) are left out: 6 of 32"):
+        clf = mm.Classifier(prior="support").fit(holes, y)
+    rates = (pd.Series(y[holes["note"].notna()]).value_counts().sort_index() + 1) / (26 + 2)
+    empty = clf.predict_proba(pd.DataFrame({"note": [None, "meows"]}))
+    assert np.allclose(empty[0], rates) and empty[1, 0] > 0.5
+    assert clf.predict(pd.DataFrame({"note": [None]}))[0] == rates.idxmax()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mm.MetamodalWarning)
+        assert cross_val_score(mm.Classifier(), holes, y, cv=3).mean() > 0.7
+        reg = mm.Regressor().fit(holes, np.arange(32.0))
+        assert reg.predict(pd.DataFrame({"note": [None]}))[0] == 15.5
+        with pytest.raises(mm.InputError, match="one class only"):
+            mm.Classifier().fit(X.mask((y == "dog")[:, None]), y)
+
+
+def test_a_class_of_empty_rows_alone_keeps_its_place_and_is_not_predicted():
+    X, y = pd.DataFrame({"a": [0.0, 0.1, None, None, 9.0, 9.1]}), np.array(["x", "x", "y", "y", "z", "z"])
+    with pytest.warns(mm.MetamodalWarning, match="2 of 6"):
+        clf = mm.Classifier().fit(X, y)
+    assert clf.classes_.tolist() == ["x", "y", "z"] and clf.predict_proba(X).shape == (6, 3)
+    assert (clf.predict_proba(X)[:, 1] == 0).all() and clf.predict(X)[[0, 5]].tolist() == ["x", "z"]
+
+
+def test_probabilities_sum_to_one_at_their_own_precision(iris):
+    assert abs(mm.Classifier().fit(*iris).predict_proba(iris[0]).sum(1) - 1).max() < 1e-12
+
+
 def test_they_stand_in_a_pipeline(rows: pd.DataFrame):
     chosen = FunctionTransformer(lambda X: X[["size", "note"]])
     pipe = make_pipeline(chosen, mm.Classifier()).fit(rows.drop(columns="label"), rows["label"])
@@ -147,7 +255,7 @@ def test_a_trained_model_brings_its_own_features_and_learner(trained, shapes: pd
         mm.Classifier(learner, learner="ridge").fit(X, y)
     with pytest.raises(mm.OptionError, match="no trained model"):
         mm.Classifier(3).fit(X, y)
-    with pytest.raises(mm.OptionError, match="predicts classes, not numbers"):
+    with pytest.raises(mm.OptionError, match="predicts classification, not regression"):
         mm.Regressor(learner).fit(X, np.arange(len(X)))
     with pytest.raises(ValueError, match="'label' is the model's target"):
         mm.Classifier(learner).fit(few, y)
@@ -162,8 +270,28 @@ def test_a_trained_model_brings_its_own_features_and_learner(trained, shapes: pd
         (pd.DataFrame({"a": [1.0, "x", 2.0]}), ["x", "y", "x"], "row 2, column a"),
         (pd.DataFrame({"a": [None, None]}), ["x", "y"], "every modality is empty"),
         (pd.DataFrame({"a": []}), [], "0 sample"),
+        (pd.DataFrame({"a": [1.0, 2.0]}), [1, 1], r"one class only \('1'\)"),
+        (pd.DataFrame({"a": [1.0, 2.0]}), np.array([1, "a"], object), r"several types \(int, str\)"),
+        (pd.DataFrame({"a": [1.0, 2.0]}), pd.Series([{"a": 1}, {"a": 2}]), "type dict, which have no order"),
+        (pd.DataFrame({"a": [1.0, 2.0]}), np.array([0.5, 1.5], object), "Unknown label type: continuous"),
+        (pd.DataFrame({"a": [1.0, 2.0]}), ["\ud83d", "x"], "the label .* holds half a character"),
+        (pd.DataFrame([[1.0], [2.0]], columns=pd.MultiIndex.from_tuples([("a", "b")])), ["x", "y"], "levels"),
     ],
 )
 def test_what_cannot_be_learned_from_is_a_value_error_with_the_remedy(X, y, words: str):
     with pytest.raises(ValueError, match=words):
         mm.Classifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "y", [["0,5", "1,5"], pd.Series(pd.date_range("2024", periods=2)), [object(), object()]], ids=str
+)
+def test_what_is_no_number_is_no_target_of_a_regressor(y):
+    with pytest.raises(mm.InputError, match="its cells are no numbers. Give numbers"):
+        mm.Regressor().fit(pd.DataFrame({"a": [1.0, 2.0]}), y)
+
+
+@pytest.mark.parametrize("learner", [5, {"kind": "ridge", "penalty": -1}, "zzz"], ids=str)
+def test_a_learner_that_is_none_is_named_with_its_value(learner):
+    with pytest.raises(mm.OptionError, match=r"learner(\.penalty)?="):
+        mm.Classifier(learner=learner).fit(pd.DataFrame({"a": [1.0, 2.0]}), ["x", "y"])

@@ -427,7 +427,7 @@ def test_the_command_predict_writes_labels_and_their_probabilities(tagger, tags,
     assert done.code == 0 and len(rows) == 4
     assert all(r["labels"] == [n for n, p in r["probabilities"].items() if p > 0.5] for r in rows)
     cli("predict", tmp_path / "p", tmp_path / "new.jsonl", "--out", tmp_path / "said.csv")
-    assert list(pd.read_csv(tmp_path / "said.csv")) == ["labels", "p(sea)", "p(sun)", "p(wind)"]
+    assert list(pd.read_csv(tmp_path / "said.csv")) == ["labels", "p(sea)", "p(sun)", "p(wind)", "reason"]
 
 
 def test_an_audit_names_every_bad_number(tmp_path, cli):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,6 @@ from metamodal.data.table import frame_of_cells
 from metamodal.data.target_kinds import whole_numbers
 from metamodal.data.unreadable import Unreadable, checked
 from metamodal.errors import MetamodalError, MetamodalWarning
-from metamodal.predictor import adapt
 
 X = np.repeat([0.0, 5.0, 9.0], 4)
 
@@ -98,8 +97,8 @@ def test_parquet_keeps_the_dtype_of_labels(name, tmp_path):
 
 def test_a_support_with_other_labels_than_training_gives_its_own_dtype():
     model = MetaLearner(data__target="y")
-    words = adapt(model, pd.DataFrame({"x": X, "y": LABELS["string"]}))
-    numbers = adapt(model, pd.DataFrame({"x": X, "y": LABELS["int64"]}))
+    words = model.adapt(pd.DataFrame({"x": X, "y": LABELS["string"]}))
+    numbers = model.adapt(pd.DataFrame({"x": X, "y": LABELS["int64"]}))
     assert words.predict(pd.DataFrame({"x": X})).dtype == "string"
     assert numbers.predict(pd.DataFrame({"x": X})).dtype == "int64"
 
@@ -111,6 +110,9 @@ def test_a_support_with_other_labels_than_training_gives_its_own_dtype():
         (True, "true", "True", "TRUE", np.True_),
         (0, -0.0, "-0", "0.0"),
         (0.5, "0.5"),
+        (pd.Timestamp(1), np.datetime64(1, "ns"), "1970-01-01 00:00:00.000000001", str(pd.Timestamp(1))),
+        (pd.Timestamp(1, tz="UTC"), "1970-01-01T02:00:00.000000001+02:00"),
+        (timedelta(days=1), np.timedelta64(24, "h"), pd.Timedelta("1 days")),
         (date(2024, 5, 31), "2024-05-31", "2024-05-31T00:00:00.000", pd.Timestamp("2024-05-31")),
     ],
 )
@@ -119,7 +121,23 @@ def test_one_meaning_has_one_name(alike):
 
 
 def test_different_words_keep_different_names():
-    values = ["01", "1", "1.10", "1.1", "yes", "Yes", "1_0", "10", "true", "truely", 10**20, 1e300]
+    values = [
+        pd.Timestamp(0),
+        pd.Timestamp(1),
+        pd.Timestamp(2),
+        "01",
+        "1",
+        "1.10",
+        "1.1",
+        "yes",
+        "Yes",
+        "1_0",
+        "10",
+        "true",
+        "truely",
+        10**20,
+        1e300,
+    ]
     assert len({name_of(value) for value in values}) == len(values)
 
 
@@ -333,7 +351,7 @@ def test_whole_numbers_are_judged_by_their_spread():
 def test_a_close_decision_about_whole_numbers_is_warned_of_and_can_be_overruled():
     years = [float(year) for year in range(1980, 2020) for _ in range(3)]
     told = whole_numbers(years)
-    assert told.kind == "classification" and "--target-kind numbers" in str(told.warning)
+    assert told.kind == "classification" and "--target-kind regression" in str(told.warning)
     frame = pd.DataFrame({"x": np.arange(120) * 0.5, "y": years})
     assert read_table(frame, target="y", target_kind="regression").schema.target_kind == "regression"
     assert "--target-kind" in read_table(frame, target="y").schema.warnings[0]

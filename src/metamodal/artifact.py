@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from metamodal.spec import ModelSpec
 
 __all__ = ["load_artifact", "save_artifact"]
 
-_LARGEST = 2**26  # values of a modality's tensor, far beyond any that is fitted
+_LARGEST = 2**22  # values of a row of a modality, beyond any that is fitted: 9 s of sound, an image of 1182²
 
 
 def save_artifact(item: MetaModel | Predictor, folder: str | Path) -> Path:
@@ -50,6 +51,8 @@ def load_artifact(folder: str | Path, encoders: Mapping[str, Any] | None = None)
             that is code and is not given, or not the one of training.
         OptionError: an encoder of a modality that has none.
     """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise OptionError(f"load: {folder!r} is no folder. Give the folder that train, adapt or save wrote.")
     folder = Path(folder)
     manifest, tensors = read_folder(folder)
     given = dict(encoders or {})
@@ -84,15 +87,11 @@ def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, A
     typed(Targets, manifest.targets)
     about = next((given[c] for c in roles.columns("describe") if c in given), None)
     descriptors = Descriptors.from_dict(manifest.descriptors, about)
-    with torch.random.fork_rng([]):
-        model = built(spec, preprocessor, roles, targets, descriptors)
     params = {k: v for k, v in tensors.items() if not k.startswith("state")}
-    expected = {k: (v.shape, v.dtype) for k, v in model.params.items()}
-    held = {k: (v.shape, v.dtype) for k, v in without_linear_maps(params).items()}
-    if model.generic:  # the width of generic features, and so of the regression prior, is the table's
-        held = {k: v for k, v in held.items() if k in expected or ".regression_prior." not in k}
-    if expected != held:
-        raise ValueError("the tensors do not fit the configuration")
+    with torch.random.fork_rng([]):
+        with torch.device("meta"):  # shapes alone: a width that the tensors have not costs no memory
+            _check_tensors(built(spec, preprocessor, roles, targets, descriptors), params)
+        model = built(spec, preprocessor, roles, targets, descriptors)
     seen = Seen(**{k: frozenset(v) for k, v in manifest.seen.model_dump().items()})
     return replace(model, params=params, seen=seen, record=manifest.training)
 
@@ -119,6 +118,15 @@ def _check_packages(packages: Mapping[str, str]) -> None:
             raise ArtifactError(
                 f"needs the {component!r} of the package {package}. Install it: pip install {package.split()[0]}."
             )
+
+
+def _check_tensors(model: MetaModel, params: dict[str, Tensor]) -> None:
+    expected = {k: (v.shape, v.dtype) for k, v in model.params.items()}
+    held = {k: (v.shape, v.dtype) for k, v in without_linear_maps(params).items()}
+    if model.generic:  # the width of generic features, and so of the regression prior, is the table's
+        held = {k: v for k, v in held.items() if k in expected or ".regression_prior." not in k}
+    if expected != held:
+        raise ValueError("the tensors do not fit the configuration")
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:

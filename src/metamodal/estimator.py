@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from metamodal.artifact import load_artifact
 from metamodal.components import kind_of
@@ -16,7 +18,8 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import open_encoders
 from metamodal.data.extractors import is_weights
 from metamodal.data.options import DataOptions, roles_of
-from metamodal.data.rows import dataset_of
+from metamodal.data.rows import Rows, dataset_of
+from metamodal.data.tasks import tasks_in
 from metamodal.errors import ArtifactError, OptionError, suggestion
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.metrics import SCORES
@@ -81,22 +84,24 @@ class MetaLearner:
         return self
 
     def fit(
-        self, data: Dataset, watch: Callable[[Progress], None] = lambda p: None, *, verbose: bool = False
+        self, data: Rows, watch: Callable[[Progress], None] = lambda p: None, *, verbose: bool = False
     ) -> MetaLearner:
         """Meta-train on the data's training rows, choosing by its validation rows.
 
         Args:
+            data: a Dataset, or a DataFrame or records with the roles that `data__target` and its like name.
             watch: receives the progress after each step and each validation.
             verbose: show what the command line shows on standard error: a bar on a terminal, else a line
                 a validation.
         """
+        data = self._labelled(data)
         bar = Bar(self.experiment.train.budget, SCORES[data.schema.target_kind], quiet=not verbose)
 
         def both(progress: Progress) -> None:
             bar(progress)
             watch(progress)
 
-        with closing(bar):
+        with closing(bar), torch.random.fork_rng(devices=[]):  # the seed is the run's, not the caller's
             self.model = run(self.experiment, data, both).model
         return self
 
@@ -129,7 +134,7 @@ class MetaLearner:
 
     def adapt(
         self,
-        support: pd.DataFrame | Dataset | None = None,
+        support: Rows | None = None,
         describe: Mapping[str, Any] | None = None,
         prior: str = "auto",
         unreadable: str = "error",
@@ -150,12 +155,20 @@ class MetaLearner:
         data = self._labelled(support)
         return adapt(self._untrained(data, unreadable), data, unreadable, prior=prior)
 
-    def score(self, data: Dataset, *, episodes: int = 600, way: int = 5, shot: int = 1) -> float:
+    def score(self, data: Rows, *, episodes: int = 600, way: int = 5, shot: int = 1) -> float:
         """The mean score of few-shot episodes drawn from all rows of `data`, e.g. `table.test`.
 
-        Accuracy of classes, mean average precision of labels, `r2` of numbers; of these two `shot` are
-        all support rows, and `way` says nothing.
+        Accuracy of classes, mean average precision of labels, `r2` of numbers. With labels and numbers `shot`
+        counts all support rows, and `way` has no effect.
+
+        Args:
+            data: as in `fit`.
+            way: classes of an episode; fewer where no task of `data` has as many.
         """
+        data = self._labelled(data)
+        if data.has_classes and shot > 0:
+            tasks = tasks_in(data, np.arange(len(data)))
+            way = max(2, min(way, max((len(task.usable(shot)) for task in tasks), default=2)))
         protocol = Protocol(way, shot, episodes=episodes, seed=self.experiment.seed)
         model = self.model or self._untrained(data)
         (found,) = evaluate(model, data, [protocol], rows=np.arange(len(data)))
@@ -219,7 +232,8 @@ class MetaLearner:
             raise OptionError(f"MetaLearner: nothing is trained yet to {purpose}. Call fit first.")
         return self.model
 
-    def _labelled(self, support: pd.DataFrame | Dataset) -> Dataset:
+    def _labelled(self, support: Rows) -> Dataset:
+        """Rows with the roles and the split that the options name; a Dataset has its own."""
         if isinstance(support, Dataset):
             return support
         options: DataOptions = self.experiment.data
@@ -227,7 +241,7 @@ class MetaLearner:
             raise OptionError(
                 "MetaLearner: which column is the label? Pass read_table(frame, target=…), or MetaLearner(data__target=…)."
             )
-        return dataset_of(support, roles_of(options))
+        return replace(dataset_of(support, roles_of(options)), plan=options.plan)
 
 
 def load(folder: str | Path, encoders: Mapping[str, Any] | None = None) -> MetaLearner | Predictor:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from metamodal.errors import ArtifactError
+from metamodal.errors import ArtifactError, OutputError
 from metamodal.storage import check_folder, payload_of, replace_folder
 
 __all__ = [
@@ -150,7 +150,12 @@ def read_folder(folder: str | Path) -> tuple[Manifest, dict[str, Tensor]]:
     for _ in range(_ATTEMPTS):
         text = _config(folder)
         manifest = _parsed(text, folder)
-        data = payload_of(folder, _TENSORS, manifest.sha256)
+        try:
+            data = payload_of(folder, _TENSORS, manifest.sha256)
+        except OSError as error:
+            raise ArtifactError(
+                f"{folder / _TENSORS}: cannot be read ({error.strerror or error}). Restore a copy."
+            ) from None
         if data is not None:
             return manifest, _tensors(data, folder / _TENSORS)
         if _config(folder) == text:
@@ -173,6 +178,10 @@ def is_artifact(folder: str | Path) -> bool:
 
 def check_artifact_folder(folder: str | Path) -> None:
     """OutputError unless an artifact may be written here: a new, an empty, or an artifact's folder."""
+    if (found := _format(Path(folder))) not in (None, FORMAT):
+        raise OutputError(
+            f"{folder}: holds an artifact of format {found}, and this version writes {FORMAT}. Name another folder."
+        )
     check_folder(folder, ours=is_artifact(folder))
 
 
@@ -206,6 +215,15 @@ def _config(folder: Path) -> bytes:
         raise ArtifactError(
             f"{folder}: no readable artifact ({error.strerror or error}). Give a folder that train or adapt wrote."
         ) from None
+
+
+def _format(folder: Path) -> int | None:
+    """The format of the artifact in a folder, this version's or another's; `None` where there is none."""
+    try:
+        record = json.loads(_config(folder).decode("utf-8"))
+        return int(record["format"]) if record.keys() >= {"format", "version", "digest"} else None
+    except (ArtifactError, ValueError, RecursionError, AttributeError, TypeError):
+        return None
 
 
 def _parsed(text: bytes, folder: Path) -> Manifest:

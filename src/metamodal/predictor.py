@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from metamodal.components import kind_of
 from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
 from metamodal.data.identity import name_of
+from metamodal.data.label_type import LabelType
 from metamodal.data.rows import Rows, dataset_of
 from metamodal.decision import log_prior, thresholds
-from metamodal.errors import DataError, OptionError
+from metamodal.errors import DataError, MetamodalWarning, OptionError
 from metamodal.manifest import flattened, write_folder
 from metamodal.meta.learners import learners
 from metamodal.meta.learners.protocol import SelfTesting
@@ -35,6 +38,8 @@ def adapt(
     unreadable: str = "error",
     describe: Mapping[str, Any] | None = None,
     prior: str = "auto",
+    *,
+    empty: str = "error",
 ) -> Predictor:
     """A predictor from a handful of labelled rows; `unreadable` as in `read_cells`.
 
@@ -45,6 +50,7 @@ def adapt(
     Args:
         describe: descriptions by label, besides those in the support and before them.
         prior: how frequent classes are taken to be, `auto`, `balanced` or `support`; see `log_prior`.
+        empty: `error`, or `absent` to leave out rows without any modality, with a warning that counts them.
 
     Raises:
         DataError: no target column, fewer than two classes, a row without any modality or target.
@@ -61,6 +67,8 @@ def adapt(
             f"{dataset.name}: the label column {wanted} is missing. Add it, or name the one that holds it."
         )
     inputs = model.inputs(dataset, unreadable)
+    if empty == "absent":
+        dataset, inputs = _with_cells(dataset, inputs)
     named = replace(model, targets=model.targets.labelled(dataset))
     if not model.targets.has_classes:
         targets = model.targets.encode(dataset)
@@ -74,6 +82,20 @@ def adapt(
     predictor = _of_classes(named, inputs, labels, dataset.name, told, dataset.schema.target)
     counts = [labels.count(name) for name in predictor.labels]
     return replace(predictor, shift=log_prior(counts, prior), rows=len(dataset))
+
+
+def _with_cells(dataset: Dataset, inputs: Batch) -> tuple[Dataset, Batch]:
+    """The rows that have a modality; all of them where none has, so that the error names one."""
+    seen = torch.stack(list(inputs.present.values())).any(0)
+    if seen.all() or not seen.any():
+        return dataset, inputs
+    empty, columns = int((~seen).sum()), ", ".join(dict.fromkeys(inputs.present))
+    warnings.warn(
+        f"{dataset.name}: rows in which every modality is empty ({columns}) are left out: {empty} of {len(dataset)}.",
+        MetamodalWarning,
+        stacklevel=2,
+    )
+    return dataset.rows(seen.numpy()), inputs.take(seen)
 
 
 def _of_classes(
@@ -146,13 +168,19 @@ class Predictor:
         return self._summary().html()
 
     @property
+    def rates(self) -> Float[np.ndarray, "k"]:
+        """How frequent each class is taken to be: its probability in a row of which nothing is known."""
+        logits = torch.tensor(self.shift or (0.0,) * len(self.labels), dtype=torch.float64)
+        return torch.softmax(logits, 0).numpy()
+
+    @property
     def prior(self) -> str:
         """How frequent classes are taken to be: `balanced`, or as in the `support`."""
         return "support" if self.shift else "balanced"
 
     @property
     def kind(self) -> str:
-        """What is predicted: `classes`, `labels` or `numbers`."""
+        """What is predicted: `classification`, `multilabel` or `regression`."""
         return self.model.targets.kind
 
     @property
@@ -187,6 +215,10 @@ class Predictor:
             "thresholds": list(self.thresholds),
         }
         return write_folder(folder, {**self.model.to_record(), "predictor": state}, tensors)
+
+    def of_labels(self, labels: LabelType) -> Predictor:
+        """The same with the classes in the dtype of other labels that have the same names."""
+        return replace(self, model=replace(self.model, targets=replace(self.model.targets, labels=labels)))
 
     @property
     def classes(self) -> Any:
@@ -264,27 +296,39 @@ class Answers:
         """Of classes or labels, one column each; missing values where there is no answer."""
         p = self.predictor
         classes = p.kind == "classification"
-        values = torch.softmax(self.logits, -1).numpy() if classes else p.model.targets.decode(self.logits)
+        logits = self.logits.double()
+        values = torch.softmax(logits, -1).numpy() if classes else p.model.targets.decode(logits)
         values[self.lacking] = np.nan
-        names = pd.Index(p.classes) if classes else list(p.labels)
+        names = _index_of(p.classes) if classes else list(p.labels)
         return pd.DataFrame(values, columns=names, index=self.index)
 
     def labels(self) -> Any:
         """What `Predictor.predict` returns."""
         p, lacking = self.predictor, self.lacking
         if p.kind == "classification":
-            return _with_gaps(p.classes[self.logits.argmax(1).numpy()], lacking)
-        values = p.model.targets.decode(self.logits)
+            return self.likeliest(p.classes)
+        values = p.model.targets.decode(self.logits.double())
         if p.kind == "multilabel":
             return _with_gaps(values > (np.array(p.thresholds) if p.thresholds else 0.5), lacking)
         values[lacking] = np.nan
         return values[:, 0] if values.shape[1] == 1 else values
+
+    def likeliest(self, classes: Any) -> Any:
+        """The likeliest class of each row, of the predictor's classes in any spelling."""
+        return _with_gaps(classes[self.logits.argmax(1).numpy()], self.lacking)
+
+
+def _index_of(classes: Any) -> pd.Index:
+    """Classes as names of columns; pandas has no index of half floats."""
+    return pd.Index(classes.astype(np.float32) if classes.dtype == np.float16 else classes)
 
 
 def _with_gaps(values: Any, lacking: np.ndarray) -> Any:
     """Values with missing ones in some rows; without such rows in their own dtype."""
     if not lacking.any():
         return values
+    if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
+        return np.where(lacking, np.array("NaT", values.dtype), values)
     if isinstance(values, np.ndarray):
         values = values.astype(object)
         values[lacking] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,13 @@ from sklearn.utils.validation import (
 
 from metamodal.artifact import load_artifact
 from metamodal.components import component, component_record
+from metamodal.data.cells import has_lone_surrogate
 from metamodal.data.dataset import read_table
+from metamodal.data.identity import free_name, name_of
+from metamodal.data.label_type import LabelType
 from metamodal.data.roles import Roles
 from metamodal.data.rows import dataset_of
+from metamodal.data.unreadable import HALF_CHARACTER
 from metamodal.errors import DataError, InputError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.meta.learners import learners
@@ -36,6 +41,13 @@ __all__ = ["Classifier", "Regressor"]
 
 _UNTRAINED = "per_modality"
 _NESTED = "learner__"
+_LABELS: dict[str, Any] = {
+    "bool": (bool, np.bool_),
+    "int": (int, np.integer),
+    "float": (float, np.floating),
+    "str": str,
+}
+"""Types of labels that differ from one another; more than one class of Python's and numpy's is each."""
 
 
 class _Supervised(BaseEstimator):
@@ -103,12 +115,14 @@ class _Supervised(BaseEstimator):
                     )
                 if target in frame:
                     raise InputError(f"X: column {target!r} is the model's target. Leave it out of X.")
-                return adapt(model, dataset_of(labelled, model.roles), self.unreadable, prior=prior)
+                data = dataset_of(labelled, model.roles)
+                return adapt(model, data, self.unreadable, prior=prior, empty="absent")
             data = read_table(
                 labelled, target=target, target_kind=self._target_kind, kinds=dict(self.kinds or {})
             )
             learner = component(learners, self.learner if self.learner is not None else _UNTRAINED, "learner")
-            return adapt(untrained(data, learner, self.unreadable), data, self.unreadable, prior=prior)
+            model = untrained(data, learner, self.unreadable)
+            return adapt(model, data, self.unreadable, prior=prior, empty="absent")
 
     def _trained_model(self) -> MetaModel | None:
         model = self.model
@@ -133,6 +147,8 @@ class _Supervised(BaseEstimator):
     def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
         if issparse(X):
             raise InputError("sparse input is not supported. Pass X.toarray(), or a DataFrame.")
+        if isinstance(X, pd.DataFrame) and X.columns.nlevels > 1:
+            raise InputError("X: its columns have names of several levels. Give each one name.")
         if _has_cells(X):
             frame = X if isinstance(X, pd.DataFrame) else _cells(X)
             frame = frame.reset_index(drop=True)
@@ -145,6 +161,10 @@ class _Supervised(BaseEstimator):
                 validate_data(self, frame, reset=False, skip_check_array=True)
                 frame = frame.set_axis(self._names, axis=1)
             return frame
+        if isinstance(X, np.ma.MaskedArray):
+            hidden = np.ma.getmaskarray(X)
+            X = np.array(X.data, X.dtype if X.dtype.kind == "f" else object)
+            X[hidden] = np.nan if X.dtype.kind == "f" else None
         array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         if reset:
             self._names = [f"x{i}" for i in range(array.shape[1])]
@@ -155,7 +175,8 @@ class Classifier(ClassifierMixin, _Supervised):
     """Learns to tell classes apart from the rows of one table, whatever kinds its columns are of.
 
     Images, texts, sounds, series, numbers, categories, vectors, graphs and point clouds are features as they
-    are, and any cell may be missing. With `model="none"` generic features are used that need no training; a
+    are, and any cell may be missing: a row without any is left out of `fit`, with a warning, and predicted by how
+    frequent classes are. With `model="none"` generic features are used that need no training; a
     model that was meta-trained on other tasks brings its own.
 
     >>> import pandas as pd
@@ -205,11 +226,15 @@ class Classifier(ClassifierMixin, _Supervised):
         """
         frame = self._fitted_frame(X, y)
         labels = _checked_target(frame, y)
-        check_classification_targets(labels)
-        self.classes_ = np.unique(np.asarray(labels))
+        self.classes_, codes = np.unique(_of_one_type(labels), return_inverse=True)
         if len(self.classes_) < 2:
-            raise InputError(f"y: one class only ({self.classes_[0]!r}). Give rows of at least two.")
-        self.predictor_ = self._adapted(frame, labels, self.prior)
+            raise InputError(f"y: one class only ({str(self.classes_[0])!r}). Give rows of at least two.")
+        self._class_names = _distinct_names(self.classes_)
+        column = pd.Series(np.array(self._class_names, dtype=object)[codes], name=getattr(y, "name", None))
+        predictor = self._adapted(frame, column, self.prior)
+        if self._class_names == [name_of(label) for label in self.classes_]:
+            predictor = predictor.of_labels(LabelType.of(list(self.classes_), pd.Series(labels).dtype))
+        self.predictor_ = predictor
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -221,9 +246,19 @@ class Classifier(ClassifierMixin, _Supervised):
         """The probability of each class, `(n, classes)`, in the order of `classes_`."""
         check_is_fitted(self, "predictor_")
         with _as_input_error():
-            frame = self.predictor_.predict_proba(self._frame(X, reset=False), self.unreadable)
-        order = {label: at for at, label in enumerate(self.predictor_.classes)}
-        return frame.to_numpy(dtype=float)[:, [order[label] for label in self.classes_]]
+            answers = self.predictor_.answers(self._frame(X, reset=False), self.unreadable)
+        known = np.where(
+            answers.lacking[:, None], self.predictor_.rates, answers.probabilities().to_numpy(float)
+        )
+        found = np.zeros((len(known), len(self.classes_)))  # a class that had empty rows alone stays at zero
+        found[:, [self._class_names.index(name) for name in self.predictor_.labels]] = known
+        return found
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of rows whose label is predicted; of labels of any type, also those that scikit-learn has no score of."""
+        found = self.predict(X)
+        check_consistent_length(found, y, sample_weight)
+        return float(np.average(found == _of_one_type(y), weights=sample_weight))
 
 
 class Regressor(RegressorMixin, _Supervised):
@@ -248,19 +283,24 @@ class Regressor(RegressorMixin, _Supervised):
     def fit(self, X: Any, y: Any) -> Regressor:
         """Adapt to rows with their numbers; arguments as of `Classifier.fit`."""
         frame = self._fitted_frame(X, y)
-        self.predictor_ = self._adapted(frame, _checked_target(frame, y).astype(float), "balanced")
+        numbers = _numbers(_checked_target(frame, y))
+        self.predictor_ = self._adapted(frame, pd.Series(numbers, name=getattr(y, "name", None)), "balanced")
+        self._mean = float(numbers.mean())
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """The number of each row, `(n,)`."""
+        """The number of each row, `(n,)`; the mean of `fit` where a row has no cell."""
         check_is_fitted(self, "predictor_")
         with _as_input_error():
-            return np.asarray(self.predictor_.predict(self._frame(X, reset=False), self.unreadable), float)
+            answers = self.predictor_.answers(self._frame(X, reset=False), self.unreadable)
+        return np.where(answers.lacking, self._mean, np.asarray(answers.labels(), float))
 
 
 def _checked_target(X: Any, y: Any) -> Any:
     """The labels or numbers as one column without gaps, in their own dtype."""
     check_consistent_length(X, y)
+    if np.ma.is_masked(y):
+        raise InputError("Input y has masked entries. Leave rows without a label out.")
     if not isinstance(y, pd.Series):
         y = column_or_1d(y, warn=True)
     elif y.isna().any():
@@ -271,6 +311,59 @@ def _checked_target(X: Any, y: Any) -> Any:
     elif pd.isna(values).any():
         raise InputError("Input y contains NaN. Leave rows without a label out.")
     return y.reset_index(drop=True) if isinstance(y, pd.Series) else y
+
+
+def _of_one_type(y: Any) -> Any:
+    """Labels that have an order: Python's booleans and whole numbers in a dtype of numpy, others as they are.
+
+    Raises:
+        InputError: objects of several types, or of one that has no order.
+        ValueError: numbers with fractions, which are no labels.
+    """
+    values = np.asarray(y)
+    if values.dtype == object:
+        types = {
+            next((t for t in _LABELS if isinstance(v, _LABELS[t])), type(v).__name__) for v in values.flat
+        }
+        if len(types) > 1:
+            raise InputError(f"y: labels of several types ({', '.join(sorted(types))}). Give labels of one.")
+        if types <= {"bool", "int", "float"}:
+            values = np.array(values.tolist())
+        try:
+            np.sort(values, axis=None)
+        except TypeError:
+            raise InputError(
+                f"y: labels of type {types.pop()}, which have no order. Give strings or numbers."
+            ) from None
+    if values.dtype.kind in "fc":
+        check_classification_targets(values)
+    return values
+
+
+def _distinct_names(classes: np.ndarray) -> list[str]:
+    """A name for each class, its canonical one where no other has it: `"1"` and `"1.0"` are two labels here."""
+    names: list[str] = []
+    for label in classes:
+        name = name_of(label)
+        if has_lone_surrogate(name):
+            raise InputError(f"y: the label {str(name)!r} {HALF_CHARACTER}.")
+        names.append(free_name(name if name.strip() else "empty", names))
+    return names
+
+
+def _numbers(y: Any) -> np.ndarray:
+    values = np.asarray(y)
+    odd = values.dtype.kind in "mM"
+    for cell in values.flat if values.dtype.kind in "OUT" else ():
+        odd = odd or not isinstance(cell, (str, int, float, Decimal, np.number))
+    try:
+        if not odd:
+            return values.astype(float)
+    except ValueError:
+        pass
+    raise InputError(
+        "y: its cells are no numbers. Give numbers, with a decimal point; of dates, days since one."
+    )
 
 
 def _has_cells(X: Any) -> bool:
@@ -288,10 +381,7 @@ def _target_name(model: MetaModel | None, y: Any, frame: pd.DataFrame) -> str:
     """The label column's name: the model's own, or one that no feature has."""
     if model is not None and (columns := model.roles.columns("target")):
         return columns[0]
-    name = str(getattr(y, "name", None) or "target")
-    while name in {str(column) for column in frame.columns}:
-        name += "_"
-    return name
+    return free_name(str(getattr(y, "name", None) or "target"), {str(column) for column in frame.columns})
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
             f"{' '.join(unknown or assignments)}: not understood. See metamodal {options.command} --help."
         )
     if assignments:
-        options.overrides += assignments
+        options.overrides = [*options.overrides, *assignments]
     _check_outputs(options)
     return options
 
@@ -222,7 +222,11 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("table", metavar="TABLE|EXPERIMENT.yaml", help=f"{_TABLE}; or an experiment's YAML")
     train.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="options by path, e.g. train.optimiser.lr=0.001"
+        "overrides",
+        nargs="*",
+        default=[],  # without it argparse names them among what is required
+        metavar="key=value",
+        help="options by path, e.g. train.optimiser.lr=0.001",
     )
     train.add_argument(
         "--out", metavar="DIR", required=True, help="folder for model, report.html, metrics.jsonl"

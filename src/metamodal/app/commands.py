@@ -20,7 +20,7 @@ from metamodal.app.arguments import (
 from metamodal.app.auditing import audit
 from metamodal.app.predicting import Predicting, names_in_json
 from metamodal.app.resuming import resumed
-from metamodal.app.run_folder import check_run_folder
+from metamodal.app.run_folder import run_folder
 from metamodal.app.speech import one_task_hint, print_json, results_bar, speaker
 from metamodal.app.tables import encode, schema
 from metamodal.app.translating import translated_document, translated_frame
@@ -71,9 +71,11 @@ Options = argparse.Namespace
 
 def demo(options: Options) -> None:
     """Meta-train on the glyphs of Latin and Greek, evaluate on Georgian and Armenian, report."""
+    with run_folder(Path(options.out)):
+        _demo(options, Path(options.out))
 
-    out = Path(options.out)
-    check_run_folder(out)
+
+def _demo(options: Options, out: Path) -> None:
     say = speaker(options)
     say(
         "Drawing the glyphs: Latin and Greek to train on, Cyrillic to choose by, Georgian and Armenian to test."
@@ -113,9 +115,12 @@ def demo(options: Options) -> None:
 
 def train(options: Options) -> int:
     """Meta-train; leaves DIR/model, DIR/report.html and DIR/metrics.jsonl."""
-    out = Path(options.out)
     experiment = said_experiment(options)
-    check_run_folder(out)
+    with run_folder(Path(options.out)):
+        return _train(options, experiment, Path(options.out))
+
+
+def _train(options: Options, experiment: Experiment, out: Path) -> int:
     say, start = speaker(options), None
     if options.resume:
         start = _loaded_model(options, str(out / "model"))
@@ -132,7 +137,11 @@ def train(options: Options) -> int:
     _warn(table, say)
     if is_one_task(table):
         say(f"note: {one_task_hint(options.table, table)}")
-    if not table.has_classes:
+    if table.schema.target is None:
+        say(
+            "note: no --target: training on rows without labels. Pass --target C if a column holds the label."
+        )
+    elif not table.has_classes:
         say(f"the target is {table.schema.target_kind}: {', '.join(table.schema.targets)}")
     done = _trained(experiment, table, out, options, start)
     outcome = done.model.record["outcome"]
@@ -250,7 +259,8 @@ def adapt(options: Options) -> None:
     rows = 0 if table is None else len(table)
     folder = predictor.save(options.out)
     speaker(options)(
-        f"predictor {folder}: {len(predictor.labels)} {_word(predictor)} from {rows} rows of {', '.join(model.modalities)}"
+        f"predictor {folder}: {_counted(len(predictor.labels), _word(predictor))} from {_counted(rows, 'row')} of "
+        f"{', '.join(model.modalities)}"
     )
     if options.json:
         print_json({"predictor": str(folder), "labels": names_in_json(predictor), "rows": rows})
@@ -325,7 +335,6 @@ def _trained(
     """A run with its progress shown, its metrics written, and its best model saved at each validation."""
     say = speaker(options)
     with explained(out):
-        out.mkdir(parents=True, exist_ok=True)
         log = (out / "metrics.jsonl").open("a" if start else "w", encoding="utf-8")
     with explained(out / "metrics.jsonl"), log:
         score = SCORES[(start.targets.kind if start else table.schema.target_kind)]
@@ -426,7 +435,11 @@ def _unlabelled(table: str, model: MetaModel, text: TextFormat) -> Dataset:
 
 
 def _word(predictor: Predictor) -> str:
-    return "numbers" if predictor.kind == "regression" else "labels"
+    return "number" if predictor.kind == "regression" else "label"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _default_learner() -> Any:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.formats import Chunk
+from metamodal.data.identity import free_name
+from metamodal.data.label_type import LabelType
 from metamodal.data.roles import Roles
 from metamodal.data.source import Source
 from metamodal.data.target_kinds import SEPARATOR
@@ -20,7 +24,7 @@ __all__ = ["Predicting", "names_in_json"]
 
 _ROWS = 4096  # of a table that are in memory at a time
 REASON = "reason"
-"""The column that says why a row has no answer; only where a row has none."""
+"""The last column, of why a row has no answer; `reason_` where a target has that name."""
 
 
 def names_in_json(predictor: Predictor) -> list[Any]:
@@ -32,7 +36,8 @@ def names_in_json(predictor: Predictor) -> list[Any]:
 class Predicting:
     """A predictor's answers to a table of any size, a part of its rows at a time.
 
-    A row that cannot be predicted has missing values and a reason; `lacking` counts them.
+    A row that cannot be predicted has missing values and a reason; `lacking` counts them. The columns of a
+    file and their types follow from the predictor alone, whatever the rows.
     """
 
     def __init__(self, predictor: Predictor, source: Source, unreadable: str) -> None:
@@ -55,42 +60,18 @@ class Predicting:
 
     def write(self, target: str) -> None:
         """The answers as a file of rows, or as CSV on standard output."""
-        if not _write(self, target, reasons=self.unreadable == "absent"):
-            _write(self, target, reasons=True)
+        classes = _classes(self.predictor, Path(target).suffix.lower())
+        sample = _frame(_each_class(self.predictor), classes)
+        write_frames((_frame(answers, classes) for answers in self.answers()), target, like=sample)
 
     def document(self) -> list[dict[str, Any]]:
         """The rows of a JSON document."""
-        row_of = _DOCUMENTS[self.predictor.kind]
-        rows = []
+        row_of, rows = _DOCUMENTS[self.predictor.kind], []
         for answers in self.answers():
             for row, reason in zip(row_of(answers), answers.reasons):
-                rows.append(row if reason is None else {**dict.fromkeys(row), REASON: reason})
+                gap = {**dict.fromkeys(row), free_name(REASON, row): reason}
+                rows.append(row if reason is None else gap)
         return rows
-
-
-class _LateReasonError(Exception):
-    """A row has a reason, and the rows before were written without the column for it."""
-
-
-def _write(work: Predicting, target: str, *, reasons: bool) -> bool:
-    """Whether all could be written with, or without, a column for reasons."""
-    frame_of = _FRAMES[work.predictor.kind]
-
-    def frames() -> Iterator[pd.DataFrame]:
-        shown = reasons
-        for number, answers in enumerate(work.answers()):
-            lacks = answers.lacking.any()
-            if lacks and not shown and number and target != "-":
-                raise _LateReasonError
-            shown |= bool(lacks) and not number
-            frame = frame_of(answers)
-            yield frame.assign(**{REASON: pd.array(answers.reasons, dtype="string")}) if shown else frame
-
-    try:
-        write_frames(frames(), target)
-    except _LateReasonError:
-        return False
-    return True
 
 
 def _table(predictor: Predictor, source: Source, chunk: Chunk) -> Dataset:
@@ -99,12 +80,35 @@ def _table(predictor: Predictor, source: Source, chunk: Chunk) -> Dataset:
     return open_table(part, Roles(), predictor.model.roles.of_modalities())
 
 
-def _class_frame(answers: Answers) -> pd.DataFrame:
+def _classes(predictor: Predictor, suffix: str) -> Any:
+    """The classes as values that a file of this ending holds: each has one spelling in all of its rows."""
+    labels: LabelType = predictor.model.targets.labels
+    if suffix == ".parquet":
+        return predictor.classes
+    spell = labels.python if suffix in (".jsonl", ".ndjson") else labels.text
+    values = np.empty(len(predictor.labels), dtype=object)
+    values[:] = spell(predictor.labels)
+    return values
+
+
+def _each_class(predictor: Predictor) -> Answers:
+    """Answers of which each class is one: no rows', but of the types that all rows' have."""
+    count = len(predictor.labels)
+    return Answers(predictor, torch.eye(count), (None,) * count)
+
+
+def _frame(answers: Answers, classes: Any) -> pd.DataFrame:
+    frame = _FRAMES[answers.predictor.kind](answers, classes)
+    return frame.assign(**{free_name(REASON, frame): pd.array(answers.reasons, dtype="string")})
+
+
+def _class_frame(answers: Answers, classes: Any) -> pd.DataFrame:
     """The likeliest class with its probability, and that of each."""
-    probabilities = answers.probabilities().reset_index(drop=True)
-    frame = pd.DataFrame({"label": answers.labels()})
+    p = answers.predictor
+    probabilities = answers.probabilities()
+    frame = pd.DataFrame({"label": answers.likeliest(classes)})
     frame["probability"] = probabilities.to_numpy().max(1)
-    return pd.concat([frame, _named(probabilities)], axis=1)
+    return pd.concat([frame, _named(probabilities, p.model.targets.labels.text(p.labels))], axis=1)
 
 
 def _class_rows(answers: Answers) -> Iterator[dict[str, Any]]:
@@ -114,13 +118,13 @@ def _class_rows(answers: Answers) -> Iterator[dict[str, Any]]:
         yield {"label": names[best], "probabilities": dict(zip(names, map(float, row)))}
 
 
-def _label_frame(answers: Answers) -> pd.DataFrame:
+def _label_frame(answers: Answers, classes: Any) -> pd.DataFrame:
     """The labels above their thresholds, as one string, and the probability of each label."""
     names = [
         None if lacks else f"{SEPARATOR} ".join(row) for row, lacks in zip(_given(answers), answers.lacking)
     ]
-    probabilities = answers.probabilities().reset_index(drop=True)
-    return pd.concat([pd.DataFrame({"labels": names}), _named(probabilities)], axis=1)
+    frame = pd.DataFrame({"labels": pd.array(names, dtype="string")})
+    return pd.concat([frame, _named(answers.probabilities(), answers.predictor.labels)], axis=1)
 
 
 def _label_rows(answers: Answers) -> Iterator[dict[str, Any]]:
@@ -134,7 +138,7 @@ def _given(answers: Answers) -> list[list[str]]:
     return [[name for name, given in zip(labels, row) if given] for row in answers.labels()]
 
 
-def _number_frame(answers: Answers) -> pd.DataFrame:
+def _number_frame(answers: Answers, classes: Any = None) -> pd.DataFrame:
     """One column a number."""
     labels = list(answers.predictor.labels)
     return pd.DataFrame(np.asarray(answers.labels()).reshape(-1, len(labels)), columns=labels)
@@ -145,11 +149,11 @@ def _number_rows(answers: Answers) -> Iterator[dict[str, Any]]:
         yield {str(name): float(value) for name, value in row.items()}
 
 
-def _named(probabilities: pd.DataFrame) -> pd.DataFrame:
-    return probabilities.set_axis([f"p({label})" for label in probabilities.columns], axis=1)
+def _named(probabilities: pd.DataFrame, names: Any) -> pd.DataFrame:
+    return probabilities.reset_index(drop=True).set_axis([f"p({name})" for name in names], axis=1)
 
 
-_FRAMES: dict[str, Callable[[Answers], pd.DataFrame]] = {
+_FRAMES: dict[str, Callable[[Answers, Any], pd.DataFrame]] = {
     "classification": _class_frame,
     "multilabel": _label_frame,
     "regression": _number_frame,

@@ -61,7 +61,9 @@ def schema(options: Options) -> None:
     if is_one_task(table):
         say(f"note: {one_task_hint(options.table, table)}")
     if found.target is None:
-        say("warning: no target column is named; training needs one: --target C")
+        say(
+            "note: no target column is named: train would learn from rows without labels. Name one: --target C"
+        )
 
 
 def encode(options: Options) -> None:

@@ -38,6 +38,9 @@ __all__ = ["Dataset", "open_table", "read_table"]
 class Dataset:
     """A table and its schema. `name` is for messages, `base` the folder that paths start from.
 
+    `frame` holds the cells as the file says them, as Python objects: every column is of dtype object, and
+    an empty cell is `None`. `frame.convert_dtypes()` gives pandas' own dtypes.
+
     `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
     reports an error where the user can find it. `triples` say how the entities of graph columns are
     related. `label_type` is the dtype of the labels, `caps` what one cell may decode to,
@@ -154,8 +157,9 @@ class Dataset:
 
     def folds(self, count: int) -> Iterator[Dataset]:
         """This table once for each fold of a cross-validation: `fold.train`, `fold.valid`, `fold.test`."""
-        for fold in range(count):
-            yield replace(self, plan=replace(self.plan, folds=count, fold=fold))
+        if count < 3:
+            raise OptionError(f"folds({count}): too few for training, validation and test. Give 3 or more.")
+        return (replace(self, plan=replace(self.plan, folds=count, fold=fold)) for fold in range(count))
 
     @cached_property
     def train(self) -> Dataset:

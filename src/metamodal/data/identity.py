@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import date, datetime, timezone
+from collections.abc import Container
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 
 from metamodal.data.cells import date_of
 
-__all__ = ["flag_word", "name_of"]
+__all__ = ["flag_word", "free_name", "name_of"]
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
+_NANOSECONDS = re.compile(r"[.,]\d{6}(\d{1,3})")
 _EXACT = 1e16  # from here on floats are written with an exponent
 
 
@@ -36,15 +38,31 @@ def name_of(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, np.datetime64):
-        value = value.astype("datetime64[us]").item()
+        rounded = value.astype("datetime64[us]")
+        if np.datetime_data(value.dtype)[0] == "ns" and not np.isnat(value):
+            return _of_date(rounded.item(), int((value - rounded) / np.timedelta64(1, "ns")))
+        value = rounded.item()
     if isinstance(value, (float, np.floating, Decimal)):
         return _of_number(value)
     if isinstance(value, date):
         return _of_date(value)
+    if isinstance(value, (timedelta, np.timedelta64)):
+        return _of_duration(value)
     try:
         return str(value)
     except Exception:  # an object of the user's own that cannot be shown
         return f"a {type(value).__name__}"
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """A name that is not taken: the one asked for, or that with underscores after it.
+
+    >>> free_name("reason", ["x"]), free_name("reason", ["reason", "reason_"])
+    ('reason', 'reason__')
+    """
+    while name in taken:
+        name += "_"
+    return name
 
 
 def flag_word(text: str) -> float | None:
@@ -60,7 +78,8 @@ def _of_text(text: str) -> str:
     if whole := _WHOLE.fullmatch(text):
         return "0" if whole[1] == "-0" else whole[1]
     moment = date_of(text)
-    return text if moment is None else _of_date(moment)
+    finer = _NANOSECONDS.search(text)
+    return text if moment is None else _of_date(moment, int(finer[1].ljust(3, "0")) if finer else 0)
 
 
 def _of_number(number: Any) -> str:
@@ -73,10 +92,26 @@ def _of_number(number: Any) -> str:
     return repr(number)
 
 
-def _of_date(moment: date) -> str:
+def _of_date(moment: date, nanosecond: int = 0) -> str:
+    """In ISO 8601, with as many digits as need be; `nanosecond` is what Python's own time cannot hold."""
     if not isinstance(moment, datetime):
         return moment.isoformat()
+    nanosecond = nanosecond or getattr(moment, "nanosecond", 0)
     if moment.tzinfo is not None:
-        return moment.astimezone(timezone.utc).isoformat()
+        moment = moment.astimezone(timezone.utc)
+    if nanosecond:
+        text = moment.strftime("%Y-%m-%dT%H:%M:%S.%f")
+        return f"{text}{nanosecond:03}{'' if moment.tzinfo is None else '+00:00'}"
+    if moment.tzinfo is not None:
+        return moment.isoformat()
     midnight = (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0)
     return moment.date().isoformat() if midnight else moment.isoformat()
+
+
+def _of_duration(duration: timedelta | np.timedelta64) -> str:
+    import pandas as pd
+
+    try:
+        return str(pd.Timedelta(duration))  # one spelling of Python's, numpy's and pandas' durations
+    except (ValueError, OverflowError):  # months, which are of no one length; more than pandas holds
+        return str(duration)

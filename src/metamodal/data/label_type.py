@@ -7,9 +7,12 @@ and Arrow dtypes, and strings spelled as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import ast
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -19,8 +22,6 @@ from metamodal.data.identity import flag_word, name_of
 
 __all__ = ["LabelType"]
 
-_PLAIN = {"bool": "bool", "int": "int64", "float": "float64", "date": "date", "datetime": "datetime"}
-
 
 @dataclass(frozen=True)
 class LabelType:
@@ -28,7 +29,7 @@ class LabelType:
 
     Attributes:
         dtype: a name that pandas knows (`int64`, `Int64`, `bool[pyarrow]`, `datetime64[ns]`), or `str`,
-            `date` or `datetime` for Python objects of that type.
+            `date`, `datetime`, `time`, `timedelta`, `decimal` or `bytes` for Python objects of that type.
         spelled: names and the strings they were, where these differ.
         categories: names of the categories in their order, of a categorical dtype; `dtype` is then the
             categories' own.
@@ -87,11 +88,19 @@ class LabelType:
 
     def python(self, names: Sequence[str]) -> list[Any]:
         """Names as values of JSON: numbers and booleans as such, everything else as strings."""
-        found = []
-        for label in self.labels(names).tolist():
-            plain = isinstance(label, (bool, int, float, str)) and label == label
-            found.append(label if plain else str(label))
-        return found
+        labels = self.labels(names)
+        dates = getattr(labels.dtype, "kind", "O") in "mM"  # whose `tolist` may give integers
+        return [
+            text if dates else _json_value(label, text)
+            for label, text in zip(labels.tolist(), self.text(names))
+        ]
+
+    def text(self, names: Sequence[str]) -> list[str]:
+        """Names as a text file spells the labels: one spelling of one label, whatever rows are beside it."""
+        labels = self.labels(names)
+        if isinstance(labels, np.ndarray) and labels.dtype.kind not in "mM":
+            return [str(label) for label in labels]  # float32 in its own few digits
+        return pd.Index(labels).astype(str).tolist()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -109,7 +118,7 @@ class LabelType:
         categories = record.get("categories")
         spelled = tuple((str(name), str(text)) for name, text in record.get("spelled", ()))
         dtype = record.get("dtype", "str")
-        if dtype not in ("str", "date", "datetime") and not (
+        if dtype not in ("str", *_OBJECTS) and not (
             isinstance(dtype, str) and _restorable(pd.api.types.pandas_dtype(dtype))
         ):
             raise ValueError(f"{dtype!r}: no dtype of labels")
@@ -121,10 +130,8 @@ class LabelType:
         )
 
     def _value(self, name: str) -> Any:
-        if self.dtype == "date":
-            return date.fromisoformat(name)
-        if self.dtype == "datetime":
-            return datetime.fromisoformat(name)
+        if self.dtype in _OBJECTS:
+            return _OBJECTS[self.dtype](name)
         if _wordy(self.dtype):
             return dict(self.spelled).get(name, name)
         kind = pd.api.types.pandas_dtype(self.dtype)
@@ -159,11 +166,15 @@ def _kind(cell: Any) -> str:
         ("bool", (bool, np.bool_)),
         ("int", (int, np.integer)),
         ("float", (float, np.floating)),
+        ("datetime", datetime),
+        ("date", date),
+        ("time", time),
+        ("timedelta", timedelta),
+        ("decimal", Decimal),
+        ("bytes", bytes),
     ):
         if isinstance(cell, types):
             return kind
-    if isinstance(cell, date):
-        return "datetime" if isinstance(cell, datetime) else "date"
     return "str"
 
 
@@ -181,6 +192,12 @@ def _spelled_value(cell: Any) -> Any:
         if name_of(value) == name_of(cell):
             return value
     return cell
+
+
+def _json_value(label: Any, text: str) -> Any:
+    if isinstance(label, float):
+        return float(text) if math.isfinite(label) else text
+    return label if isinstance(label, (bool, int, str)) else text
 
 
 def _restorable(dtype: Any) -> bool:
@@ -218,7 +235,7 @@ def _faithful(dtype: str, cells: list[Any]) -> bool:
 
 
 def _array(values: list[Any], dtype: str) -> Any:
-    if dtype in ("str", "date", "datetime"):
+    if dtype == "str" or dtype in _OBJECTS:
         return _objects(values)
     kind: Any = pd.api.types.pandas_dtype(dtype)
     array = pd.array(values, dtype=kind)
@@ -229,3 +246,32 @@ def _objects(values: list[Any]) -> np.ndarray:
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        value = ast.literal_eval(name)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise ValueError(name) from None
+    if not isinstance(value, bytes):
+        raise ValueError(name)
+    return value
+
+
+def _decimal(name: str) -> Decimal:
+    try:
+        return Decimal(name)
+    except InvalidOperation:
+        raise ValueError(name) from None
+
+
+_OBJECTS: dict[str, Callable[[str], Any]] = {
+    "date": date.fromisoformat,
+    "datetime": datetime.fromisoformat,
+    "time": time.fromisoformat,
+    "timedelta": lambda name: pd.Timedelta(name).to_pytimedelta(),
+    "decimal": _decimal,
+    "bytes": _bytes,
+}
+"""Python's own types that labels may be of, and what reads a name as one."""
+_PLAIN = {"bool": "bool", "int": "int64", "float": "float64"} | {kind: kind for kind in _OBJECTS}

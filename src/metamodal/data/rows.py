@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from metamodal.data.dataset import Dataset, open_table
@@ -26,7 +27,20 @@ def dataset_of(rows: Rows, roles: Roles) -> Dataset:
     """
     if isinstance(rows, Dataset):
         return rows
+    if isinstance(rows, Mapping) and _is_columns(rows, roles.columns("target")):
+        raise OptionError(
+            "dict given where rows are needed, and each of its values is a list: columns, or one row of lists. "
+            "Give pd.DataFrame(columns), or [row]."
+        )
     return open_table(_frame_of_rows(rows), Roles(), roles)
+
+
+def _is_columns(record: Mapping[Any, Any], target: Sequence[str]) -> bool:
+    """Whether what could be one labelled row looks like a table's columns: lists of one length, the label's too."""
+    lists = [c for c in record.values() if isinstance(c, (list, tuple, np.ndarray, pd.Series, pd.Index))]
+    lengths = {len(cell) for cell in lists if not isinstance(cell, np.ndarray) or cell.ndim}
+    named = any(str(name) in target for name in record)
+    return named and len(lists) == len(record) and len(lengths) == 1 and lengths != {1}
 
 
 def _frame_of_rows(rows: Any) -> pd.DataFrame:

@@ -59,6 +59,11 @@ class Targets:
             names = tuple(sorted({label for labels in lists if labels is not None for label in labels}))
             if not names:
                 raise DataError(f"{dataset.name}, column {columns[0]}: no row has a label. Fill some cells.")
+            if odd := next((name for name in names if SEPARATOR in name), None):
+                raise DataError(
+                    f"{dataset.name}, column {columns[0]}: the label {odd!r} holds {SEPARATOR!r}, which stands between "
+                    "labels where they are written in one string. Rename it."
+                )
             return cls(kind, names, listed=True)
         raw = cls(kind, columns).raw(dataset)[rows]
         for column, known in zip(columns, ~np.isnan(raw.T)):

@@ -37,15 +37,21 @@ def write_frame(frame: pd.DataFrame, target: str | Path) -> None:
     write_frames([frame], target)
 
 
-def write_frames(frames: Iterable[pd.DataFrame], target: str | Path) -> None:
-    """Frames of the same columns one after another as one table; see `write_frame`."""
+def write_frames(
+    frames: Iterable[pd.DataFrame], target: str | Path, like: pd.DataFrame | None = None
+) -> None:
+    """Frames of the same columns one after another as one table; see `write_frame`.
+
+    Args:
+        like: a frame whose columns have the types of a typed file, without gaps; by default the first of `frames`.
+    """
     if str(target) == "-":
         with explained("standard output"):
             _lines(frames, standard_output(), ",")
         return
     write = _writer(Path(target))
     with written(target) as part:
-        write(frames, part)
+        write(frames, part, like)
 
 
 def standard_output() -> TextIO:
@@ -59,7 +65,7 @@ def standard_output() -> TextIO:
     return sys.stdout
 
 
-Writer = Callable[[Iterable[pd.DataFrame], Path], None]
+Writer = Callable[[Iterable[pd.DataFrame], Path, pd.DataFrame | None], None]
 
 
 def _writer(path: Path) -> Writer:
@@ -79,26 +85,28 @@ def _lines(frames: Iterable[pd.DataFrame], stream: TextIO, separator: str) -> No
 
 
 def _delimited(separator: str) -> Writer:
-    def write(frames: Iterable[pd.DataFrame], path: Path) -> None:
+    def write(frames: Iterable[pd.DataFrame], path: Path, like: pd.DataFrame | None) -> None:
         with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
             _lines(frames, stream, separator)
 
     return write
 
 
-def _jsonl(frames: Iterable[pd.DataFrame], path: Path) -> None:
+def _jsonl(frames: Iterable[pd.DataFrame], path: Path, like: pd.DataFrame | None) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         for frame in frames:
-            text = frame.to_json(orient="records", lines=True, force_ascii=False, date_format="iso")
+            text = frame.to_json(
+                orient="records", lines=True, force_ascii=False, date_format="iso", double_precision=15
+            )
             stream.write(text if not text or text.endswith("\n") else f"{text}\n")
 
 
-def _parquet(frames: Iterable[pd.DataFrame], path: Path) -> None:
+def _parquet(frames: Iterable[pd.DataFrame], path: Path, like: pd.DataFrame | None) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     writer: Any = None
-    schema: Any = None
+    schema: Any = None if like is None else pa.Schema.from_pandas(like, preserve_index=False)
     try:
         for frame in frames:
             table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
