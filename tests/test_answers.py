@@ -206,7 +206,9 @@ def test_an_untrained_model_that_is_better_is_kept_and_said(monkeypatch):
     torch.manual_seed(0)
     data = read_table(shapes_table()[["vector", "size", "label"]], target="label")
     options = {"budget": 0.2, "validation__count": 1, "validation__episodes": 60, "optimiser__lr": 1e-9}
-    done = run(parse(Experiment, {"learner": "in_context", "model": {"dim": 8}, "train": nested(options)}), data)
+    done = run(
+        parse(Experiment, {"learner": "in_context", "model": {"dim": 8}, "train": nested(options)}), data
+    )
     outcome = done.model.record["outcome"]
     assert outcome["untrained"]["wins"] == (outcome["untrained"]["gain"] > outcome["untrained"]["ci95"])
     assert done.model.generic == outcome["untrained"]["wins"]

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metamodal.components import Auto, component
 from metamodal.data.dataset import read_table
 from metamodal.experiment import Experiment, run
-from metamodal.components import Auto, component
 from metamodal.mappings.fusion import fusions
 from metamodal.meta.learners import learners
 from metamodal.nesting import nested
@@ -123,14 +123,24 @@ def test_a_failure_in_another_process_is_told_with_its_place():
 
 def test_two_workers_give_the_same_weights_again_and_learn(hidden: pd.DataFrame):
     data = read_table(hidden, target="label")
-    train = {"steps": 20, "budget": 120.0, "episodes__way": 8, "validation__count": 2, "validation__episodes": 30, "workers": 2}
+    train = {
+        "steps": 20,
+        "budget": 120.0,
+        "episodes__way": 8,
+        "validation__count": 2,
+        "validation__episodes": 30,
+        "workers": 2,
+    }
     one, two = (
         run(parse(Experiment, {"model": {"dim": 16}, "learner": "ridge", "train": nested(train)}), data)
         for _ in range(2)
     )
     assert all(torch.equal(one.model.params[k], two.model.params[k]) for k in one.model.params)
     alone = run(
-        parse(Experiment, {"model": {"dim": 16}, "learner": "ridge", "train": nested(train | {"workers": 1})}), data
+        parse(
+            Experiment, {"model": {"dim": 16}, "learner": "ridge", "train": nested(train | {"workers": 1})}
+        ),
+        data,
     )
     assert any(not torch.equal(one.model.params[k], alone.model.params[k]) for k in one.model.params)
     assert np.isfinite(one.trained.history[-1].loss)
@@ -142,7 +152,14 @@ def test_other_outer_rules_beat_the_untrained_self(hidden: pd.DataFrame, outer: 
     learner = {"kind": "maml", "steps": 2}
 
     def validated(steps: int, lr: float) -> float:
-        train = {"steps": steps, "budget": 120.0, "episodes__way": 8, "validation__count": 1, "validation__episodes": 200, "optimiser__lr": lr}
+        train = {
+            "steps": steps,
+            "budget": 120.0,
+            "episodes__way": 8,
+            "validation__count": 1,
+            "validation__episodes": 200,
+            "optimiser__lr": lr,
+        }
         options = {"model": {"dim": 16}, "learner": learner, "train": nested(train | {"outer": outer})}
         return run(parse(Experiment, options), data).model.record["outcome"]["valid_accuracy"]
 

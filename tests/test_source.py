@@ -163,6 +163,80 @@ def test_a_cut_tar_is_refused_and_a_pickle_is_never_opened(tmp_path: Path):
         open_source(path).whole()
 
 
+def _small_tar(path: Path) -> bytes:
+    with tarfile.open(path, "w") as archive:
+        for i in range(3):
+            _add(archive, f"{i}.txt", b"x" * 700)
+            _add(archive, f"{i}.cls", str(i % 2).encode())
+    return path.read_bytes()
+
+
+def test_a_tar_that_is_cut_anywhere_before_its_end_is_refused(tmp_path: Path):
+    path = tmp_path / "shard.tar"
+    data = _small_tar(path)
+    end = len(data.rstrip(b"\0"))  # the last member's content
+    for cut in {*range(64, end, 448), *range(512, end, 512)}:
+        path.write_bytes(data[:cut])
+        with pytest.raises(DataError, match="not a readable tar"):
+            open_source(path).whole()
+
+
+def test_a_tar_that_goes_on_after_its_end_or_has_a_damaged_header_is_refused(tmp_path: Path):
+    path = tmp_path / "shard.tar"
+    data = _small_tar(path)
+    path.write_bytes(data + data)
+    with pytest.raises(DataError, match="more after its end, as in archives that were joined"):
+        open_source(path).whole()
+    second = 512 + 1024  # the header after the first member's
+    path.write_bytes(data[:second] + b"?" + data[second + 1 :])
+    with pytest.raises(DataError, match="cut short or damaged: bad checksum"):
+        open_source(path).whole()
+
+
+def _link(archive: tarfile.TarFile, name: str, target: str, kind: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    archive.addfile(member)
+
+
+@pytest.mark.parametrize("end", ["", "/deep"])
+def test_a_hard_link_in_a_tar_is_the_file_that_it_names(tmp_path: Path, end: str):
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as archive:
+        _add(archive, f"x{end}/0.png", PICTURES[0])
+        _link(archive, f"x{end}/1.png", f"x{end}/0.png", tarfile.LNKTYPE)
+        _link(archive, f"x{end}/2.png", f"x{end}/1.png", tarfile.LNKTYPE)
+    assert open_source(path).whole().frame["image"].tolist() == [PICTURES[0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "message"),
+    [
+        (tarfile.SYMTYPE, "0.png", "1.png: it is a symbolic link to '0.png'"),
+        (tarfile.LNKTYPE, "2.png", "1.png: it is a hard link to '2.png', which is not before it"),
+        (tarfile.FIFOTYPE, "", "1.png: it is no file"),
+    ],
+)
+def test_any_other_link_in_a_tar_is_an_error_and_not_an_empty_cell(
+    tmp_path: Path, kind: bytes, target: str, message: str
+):
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as archive:
+        _add(archive, "0.png", PICTURES[0])
+        _link(archive, "1.png", target, kind)
+    with pytest.raises(DataError, match=f"row 2, column png: {message}"):
+        open_source(path).whole()
+
+
+def test_a_hard_link_in_a_compressed_tar_is_refused(tmp_path: Path):
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w:gz") as archive:
+        _add(archive, "0.png", PICTURES[0])
+        _link(archive, "1.png", "0.png", tarfile.LNKTYPE)
+    with pytest.raises(DataError, match="row 2, column png: 1.png: it is a hard link in a compressed tar"):
+        open_source(path).whole()
+
+
 def test_what_the_datasets_library_saves_reads_with_its_classes_and_splits(tmp_path: Path):
     datasets = pytest.importorskip("datasets")
     features = datasets.Features(
