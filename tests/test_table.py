@@ -139,4 +139,5 @@ def test_jsonl_gives_back_what_was_written(tmp_path_factory, records: list[dict]
     path.write_bytes("\n".join(json.dumps(r, ensure_ascii=False) for r in records).encode("utf-8", "replace"))
     frame = open_source(path).whole().frame
     for column in frame.columns:
-        assert frame[column].tolist() == [record.get(column) for record in records]
+        cells = [record.get(column) for record in records]
+        assert frame[column].tolist() == [None if str(c).isspace() or c == "" else c for c in cells]

@@ -131,7 +131,7 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
 def _level(code: Any, names: list[str]) -> Any:
     if code is None or code == -1:  # -1 is how the library marks a hidden label
         return None
-    return names[code] if isinstance(code, int) and 0 <= code < len(names) else code
+    return (names[code] or None) if isinstance(code, int) and 0 <= code < len(names) else code
 
 
 def _delimited(separator: str) -> Format:
@@ -214,7 +214,7 @@ def _records(lines: Any, header: list[str], report: Report) -> Iterator[tuple[in
             report(Problem(number, None, short(row), f"{counts}. Quote cells that hold the separator"))
             continue
         filled = zip(header, row) if header[-1] or row[-1] else zip(header[:-1], row)
-        yield number, {c: parsed(cell) if cell != "" else None for c, cell in filled}
+        yield number, {c: parsed(cell) for c, cell in filled}
 
 
 def _jsonl(file: Path | bytes, name: str, rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:

@@ -9,12 +9,14 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from metamodal.data.cells import date_of
 
 __all__ = ["flag_word", "name_of"]
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
+_FINE = re.compile(r"[.,]\d{6}(\d*[1-9]\d*)")
 _EXACT = 1e16  # from here on floats are written with an exponent
 
 
@@ -36,7 +38,7 @@ def name_of(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, np.datetime64):
-        value = value.astype("datetime64[us]").item()
+        value = pd.Timestamp(value)
     if isinstance(value, (float, np.floating, Decimal)):
         return _of_number(value)
     if isinstance(value, date):
@@ -60,7 +62,12 @@ def _of_text(text: str) -> str:
     if whole := _WHOLE.fullmatch(text):
         return "0" if whole[1] == "-0" else whole[1]
     moment = date_of(text)
-    return text if moment is None else _of_date(moment)
+    if moment is None:
+        return text
+    fine = _FINE.search(text)  # digits below a microsecond, which Python's times do not have
+    return _of_date(
+        pd.Timestamp(moment) + pd.Timedelta(int(fine[1][:3].ljust(3, "0")), "ns") if fine else moment
+    )
 
 
 def _of_number(number: Any) -> str:
@@ -78,5 +85,6 @@ def _of_date(moment: date) -> str:
         return moment.isoformat()
     if moment.tzinfo is not None:
         return moment.astimezone(timezone.utc).isoformat()
-    midnight = (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0)
+    clock = (moment.hour, moment.minute, moment.second, moment.microsecond)
+    midnight = clock == (0, 0, 0, 0) and not getattr(moment, "nanosecond", 0)  # which pandas' times have
     return moment.date().isoformat() if midnight else moment.isoformat()

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from metamodal.data.cells import date_of, is_absent, number_of
+from metamodal.data.cells import NUMBERS, date_of, is_absent, number_of
 from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.identity import flag_word, name_of
 from metamodal.data.modalities.dates import DateColumn
@@ -281,12 +282,12 @@ def _scalar(name: str, value: Any) -> float | str | None:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value)).lower()
     if isinstance(value, str):
-        return str(value)
+        return str(value) if value.strip() else None
     if isinstance(value, np.datetime64):
-        value = value.astype("datetime64[us]").item()
+        value = pd.Timestamp(value)
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, (int, float, np.number)):
+    if isinstance(value, NUMBERS):
         try:
             number = float(value)
         except (OverflowError, TypeError):  # 10 ** 400; a complex number
