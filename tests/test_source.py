@@ -17,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import png
+from metamodal.data.audit import audit
 from metamodal.data.dataset import read_table
 from metamodal.data.formats import FORMATS
 from metamodal.data.problems import Problem
 from metamodal.data.reading import read_cells
+from metamodal.data.roles import Roles
+from metamodal.data.rows import dataset_of
 from metamodal.data.source import open_source
 from metamodal.errors import DataError, MetamodalError
 from sheets import write_sheet
@@ -161,6 +164,45 @@ def test_a_cut_tar_is_refused_and_a_pickle_is_never_opened(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(DataError, match="not a readable tar"):
         open_source(path).whole()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("t.json", '[{"a": 1}, {"a": 1, "a": 2}]', "row 2: the object"),
+        ("t.jsonl", '{"a": 1}\n{"a": 1, "a": 2}\n', "row 2: the object"),
+        ("t.json", '[{"r": {"b": 3}}, {"r": {"a": 1, "a": 2}}]', "row 2, column r: .*"),
+        ("t.jsonl", '{"r": {"b": 3}}\n{"r": {"c": [{"a": 1, "a": 2}]}}\n', "row 2, column r: .*"),
+        ("t.csv", 'r\n"{""b"": 3}"\n"{""a"": 1, ""a"": 2}"\n', "row 2, column r: .*"),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_json_record_is_refused_by_row(
+    tmp_path: Path, name: str, text: str, place: str
+):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(DataError, match=rf"{name} {place} has the key 'a' twice\. Keep one of them"):
+        read_cells(read_table(path))
+    (fault,) = audit(path).faults
+    assert fault.problem.row == 2
+
+
+def test_records_with_one_key_as_a_number_and_as_text_are_refused():
+    with pytest.raises(DataError, match="rows: two columns are named 1 and '1', both '1' as text"):
+        dataset_of([{1: 2.0, "1": 3.0}], Roles())
+
+
+def test_a_cell_that_stands_twice_in_a_row_of_a_tar_is_refused(tmp_path: Path):
+    path = tmp_path / "shard.tar"
+    for name, data in (("0.cls", b"1"), ("0.json", b'{"label": 1}'), ("0.json", b'{"x": 1, "x": 2}')):
+        with tarfile.open(path, "w") as archive:
+            _add(archive, "0.cls", b"0")
+            _add(archive, name, data)
+        with pytest.raises(DataError, match=r"row 1, .*(already|twice)\. Keep one of them"):
+            read_cells(read_table(path))
+    with tarfile.open(path, "w") as archive:
+        _add(archive, "0.json", b'{"key": "named", "x": 1}')
+    assert open_source(path).whole().frame["key"].tolist() == ["named"]
 
 
 def _small_tar(path: Path) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from datetime import date, datetime, timezone
@@ -12,8 +11,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-
-from metamodal.data.limits import limits
 
 __all__ = [
     "FORMS",
@@ -27,7 +24,6 @@ __all__ = [
     "media_kind",
     "moment_of",
     "number_of",
-    "parsed",
     "plain",
     "unread_ending",
 ]
@@ -321,16 +317,6 @@ def moment_of(cell: Any) -> float | None:
         return (cell if cell.tzinfo else cell.replace(tzinfo=timezone.utc)).timestamp()
     number = isinstance(cell, NUMBERS) and not isinstance(cell, bool)
     return float(cell) if number and math.isfinite(cell) else None
-
-
-def parsed(cell: str) -> Any:
-    """A string of a text file as the list or record that it spells in JSON, else the string."""
-    if cell[:1] in "[{" and cell[-1:] in "]}" and len(cell) <= limits().json_characters:
-        try:
-            return json.loads(cell)
-        except (ValueError, RecursionError):
-            return cell
-    return cell
 
 
 def _form_of_record(cell: dict) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import math
@@ -62,22 +61,25 @@ class TextFormat:
         """A format as callers say it: one word for an empty cell, or several.
 
         Raises:
-            OptionError: a separator or decimal mark of other than one character, an unknown encoding.
+            OptionError: a separator or decimal mark of other than one character, an unknown encoding, a value
+                that is no string.
         """
+        for option, value in (("sep", sep), ("decimal", decimal), ("encoding", encoding)):
+            if not isinstance(value, (str, type(None))):
+                raise OptionError(f"--{option} {value!r}: no string. Give a string.")
+        words = (na,) if isinstance(na, str) else () if na is None else na
+        if not isinstance(words, (list, tuple, set, frozenset)) or not all(isinstance(w, str) for w in words):
+            raise OptionError(f"--na {na!r}: no words. Give a string, or a list of strings.")
         sep = {"tab": "\t", "\\t": "\t"}.get(sep or "", sep)
         if sep is not None and (len(sep) != 1 or sep in '"\r\n'):
             raise OptionError(f"--sep {sep!r}: no separator. Give one character, or tab.")
         if decimal not in (None, ".", ","):
             raise OptionError(f"--decimal {decimal!r}: no decimal mark. Give . or a comma.")
-        if encoding is not None:
-            try:
-                "".encode(codecs.lookup(encoding).name)
-            except LookupError:
-                raise OptionError(
-                    f"--encoding {encoding}: no such encoding. Give one that Python knows, such as cp1252 or latin-1."
-                ) from None
-        words = (na,) if isinstance(na, str) else tuple(map(str, na or ()))
-        return cls(sep, decimal, encoding, words)
+        if encoding is not None and not _reads_text(encoding):
+            raise OptionError(
+                f"--encoding {encoding!r}: no such encoding. Give one that Python knows, such as cp1252 or latin-1."
+            )
+        return cls(sep, decimal, encoding, tuple(words))
 
     @property
     def respells(self) -> bool:
@@ -96,6 +98,15 @@ class TextFormat:
         if cell in self.na or cell.strip() in self.na:
             return None
         return cell if self.decimal is None else respelled(cell, self.decimal)
+
+
+def _reads_text(encoding: str) -> bool:
+    """Whether an encoding is known and reads the text that it writes; `undefined` and `base64` do not."""
+    try:
+        data = "a,b\n".encode(encoding)
+        return io.TextIOWrapper(io.BytesIO(data), encoding, newline="").read() == "a,b\n"
+    except (LookupError, ValueError):  # a null in its name; UnicodeError is a ValueError, too
+        return False
 
 
 def separator_of(sample: str, usual: str) -> str:

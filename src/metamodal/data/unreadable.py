@@ -87,6 +87,8 @@ def _walked(cell: Any) -> Any:
         deeper: list[Any] = []
         for part in level:
             for element in _elements(part):
+                if isinstance(element, Unreadable):
+                    return element
                 if isinstance(element, str):
                     if has_lone_surrogate(element):
                         return Unreadable(_shown(element), HALF_CHARACTER)

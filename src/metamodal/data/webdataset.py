@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import io
-import json
 import lzma
 import tarfile
 import zlib
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from metamodal.data.cells import media_kind
+from metamodal.data.json_values import json_value
 from metamodal.data.limits import limits
 from metamodal.data.modalities.files import array_of_npy
 from metamodal.data.modalities.protocol import CellError
@@ -137,25 +137,34 @@ def _column(ending: str, record: dict[str, Any]) -> str:
 def _add(record: dict[str, Any], ending: str, data: bytes) -> None:
     """A file's content into its column; ValueError says why it cannot be."""
     column, _, last = ending.lower().rpartition(".")
-    media = media_kind(f"x.{last}")
-    if media:
-        record[column or (media if media not in record else last)] = data
+    if media_kind(f"x.{last}"):
+        _put(record, _column(ending, record), data)
     elif last in _TEXTS:
-        record[column or _TEXTS[last]] = _text(data).strip()
+        _put(record, column or _TEXTS[last], _text(data).strip())
     elif last == "json":
-        value = json.loads(_text(data))
+        value = json_value(_text(data))
         if isinstance(value, dict) and not column:
-            record.update(value)
+            record.pop(
+                "key" if "key" in value else "", None
+            )  # the name of the files, unless they say another
+            for name, cell in value.items():
+                _put(record, name, cell)
         else:
-            record[column or "json"] = value
+            _put(record, column or "json", value)
     elif last == "npy":
         try:
-            record[column or "array"] = array_of_npy(data)
+            _put(record, column or "array", array_of_npy(data))
         except CellError:
             raise ValueError("not a readable .npy array. Replace the file") from None
     else:
         known = "an image, audio or video file, .txt, .cls, .json or .npy"
         raise ValueError(f"the ending {ending!r} is not known. Give {known}")
+
+
+def _put(record: dict[str, Any], column: str, cell: Any) -> None:
+    if column in record:
+        raise ValueError(f"the row has a cell in the column {column!r} already. Keep one of them")
+    record[column] = cell
 
 
 def _text(data: bytes) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from metamodal.data.cells import parsed
+from metamodal.data.json_values import parsed
 from metamodal.data.limits import limits
 from metamodal.errors import DataError
 
