@@ -15,6 +15,7 @@ import numpy as np
 __all__ = [
     "FORMS",
     "NUMBERS",
+    "PICTURES",
     "TIME_KEYS",
     "canonical",
     "date_of",
@@ -46,6 +47,27 @@ FORMS = {
 }
 """The kind that a column of cells of one form has; strings are told apart by their content."""
 
+PICTURES = tuple(
+    [
+        "PNG",
+        "JPEG",
+        "MPO",
+        "WEBP",
+        "GIF",
+        "TIFF",
+        "BMP",
+        "DIB",
+        "ICO",
+        "JPEG2000",
+        "AVIF",
+        "HEIF",
+        "PPM",
+        "TGA",
+        "PCX",
+        "QOI",
+    ]
+)
+"""The formats of pictures, as Pillow names them: pixels that it decodes itself. Of an EPS it would start Ghostscript."""
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image"),
     (b"\xff\xd8\xff", "image"),
@@ -130,8 +152,6 @@ _UNREAD = frozenset(
     ]
 )
 """Endings of media and documents that no kind reads, nor Pillow as it is installed."""
-_NOT_PICTURES = ("MPEG", "EPS", "WMF", "BUFR", "GRIB", "HDF5")
-"""What Pillow names and does not decode by itself."""
 _STILL_BRANDS = (b"avif", b"avis", b"heic", b"mif1")
 _LISTS = (list, tuple, np.ndarray)
 _FLOAT_DIGITS = 308
@@ -235,7 +255,9 @@ def _picture_suffixes() -> frozenset[str]:
     import PIL.Image
 
     known = PIL.Image.registered_extensions().items()
-    return frozenset(e[1:] for e, form in known if form in PIL.Image.OPEN and form not in _NOT_PICTURES)
+    return frozenset(
+        e[1:] for e, form in known if form in PICTURES and (form in PIL.Image.OPEN or form == "MPO")
+    )
 
 
 def form(cell: Any) -> str:

@@ -28,7 +28,7 @@ from metamodal.data.limits import limits
 from metamodal.data.parquet import affordable, parquet_frames
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.table import check_names, frame_of, frame_of_cells
-from metamodal.data.text_files import TextFormat, check_text, encoding_of, hint, separator_of
+from metamodal.data.text_files import TextFormat, check_text, encoding_of, hint, long_cells, separator_of
 from metamodal.data.unreadable import Unreadable
 from metamodal.data.webdataset import read_tar
 from metamodal.data.workbooks import read_workbook
@@ -38,7 +38,6 @@ __all__ = ["FORMATS", "Chunk", "chunked", "ending_of", "of_arrow", "sniffed"]
 
 CHUNK_BYTES = 64 << 20
 """Chunks have fewer rows where rows are large, so that one stays about this small."""
-_LONGEST_CELL = 1 << 27  # the csv module's own limit is 128 KiB, less than a series written as JSON
 
 
 class Chunk(NamedTuple):
@@ -137,13 +136,12 @@ def _level(code: Any, names: list[str]) -> Any:
 
 def _delimited(separator: str) -> Format:
     def read(file: Path | bytes, name: str, rows: int, report: Report, said: TextFormat) -> Iterator[Chunk]:
-        csv.field_size_limit(_LONGEST_CELL)
         with _opened(file) as stream:
             start = stream.read(8)
         check_text(start, name)
         encoding = said.encoding or encoding_of(start)
         used = said.sep or _separator(file, name, encoding, separator)
-        with _opened(file) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
+        with long_cells(), _opened(file) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
             lines = csv.reader(text, delimiter=used, strict=True)
             try:
                 header = next(lines, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from metamodal.errors import MetamodalError
 
 __all__ = ["opener", "readable_part"]
 
-# A cell is read, or refused with a reason: Pillow's warnings say nothing more. Filters belong to the whole
-# process, so this one is set once and not around calls, which would change it under other threads.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+# What Pillow warns of (a palette, damaged EXIF data) is not silenced here: filters belong to the whole process, `catch_warnings`
+# would change them under the other threads that read cells, and what the user filters is the user's to choose.
 
 
 def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Path], Any]:

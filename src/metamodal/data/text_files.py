@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +17,11 @@ from metamodal.data.conventions import respelled
 from metamodal.data.table import frame_of_cells
 from metamodal.errors import DataError, OptionError
 
-__all__ = ["TextFormat", "check_text", "encoding_of", "hint", "separator_of"]
+__all__ = ["TextFormat", "check_text", "encoding_of", "hint", "long_cells", "separator_of"]
 
+_LONGEST_CELL = 1 << 27  # the csv module's own limit is 128 KiB, less than a series written as JSON
+_LIMIT = threading.Lock()
+_readers: list[int] = []  # the limit that each open table found
 _SEPARATORS = (";", "\t", "|", ",")
 
 _NO_TEXT = (
@@ -131,6 +136,25 @@ def _width(sample: str, separator: str) -> int:
     except csv.Error:
         return 0
     return widths.pop() if len(widths) == 1 else 0
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Cells of up to 128 MiB inside the block.
+
+    The csv module has one limit for the whole process and looks at it as it reads. The first table that is open
+    raises it, and the last that is closed gives back what was there, unless someone else has changed it since.
+    """
+    with _LIMIT:
+        _readers.append(csv.field_size_limit() if not _readers else _readers[0])
+        csv.field_size_limit(max(_LONGEST_CELL, _readers[0]))
+    try:
+        yield
+    finally:
+        with _LIMIT:
+            before = _readers.pop()
+            if not _readers and csv.field_size_limit() == max(_LONGEST_CELL, before):
+                csv.field_size_limit(before)
 
 
 def check_text(start: bytes, name: str) -> None:
