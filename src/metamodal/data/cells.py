@@ -22,6 +22,7 @@ __all__ = [
     "form",
     "has_lone_surrogate",
     "is_absent",
+    "is_blank",
     "media_kind",
     "moment_of",
     "number_of",
@@ -47,25 +48,9 @@ FORMS = {
 }
 """The kind that a column of cells of one form has; strings are told apart by their content."""
 
-PICTURES = tuple(
-    [
-        "PNG",
-        "JPEG",
-        "MPO",
-        "WEBP",
-        "GIF",
-        "TIFF",
-        "BMP",
-        "DIB",
-        "ICO",
-        "JPEG2000",
-        "AVIF",
-        "HEIF",
-        "PPM",
-        "TGA",
-        "PCX",
-        "QOI",
-    ]
+PICTURES = (
+    *("PNG", "JPEG", "MPO", "WEBP", "GIF", "TIFF", "BMP", "DIB"),
+    *("ICO", "JPEG2000", "AVIF", "HEIF", "PPM", "TGA", "PCX", "QOI"),
 )
 """The formats of pictures, as Pillow names them: pixels that it decodes itself. Of an EPS it would start Ghostscript."""
 _MAGIC = (
@@ -168,6 +153,13 @@ def is_absent(cell: Any) -> bool:
     *is* the empty cell, are converted when they come in.
     """
     return cell is None or type(cell).__name__ in ("NAType", "NaTType")
+
+
+def is_blank(cell: Any) -> bool:
+    """Whether a cell has nothing in it: absent, or an empty list or array. Of labels an empty list says that there are none."""
+    if isinstance(cell, np.ndarray):
+        return cell.size == 0
+    return is_absent(cell) or (isinstance(cell, (list, tuple)) and not cell)
 
 
 def canonical(cell: Any) -> Any:

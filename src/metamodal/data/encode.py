@@ -106,11 +106,19 @@ class Preprocessor:
             dataset, self.wanted, unreadable, encoders=self.encoders, limits=limits, faults=faults
         )
 
-    def lacking(self, dataset: Dataset) -> Iterator[str]:
-        """A warning of the columns that were read in training and that a table lacks, with the nearest it has."""
+    def lacking(self, dataset: Dataset, besides: Iterable[str] = ()) -> Iterator[str]:
+        """A warning of the columns that were read in training and that a table lacks, with the nearest it has.
+
+        Args:
+            besides: columns that none of them can have been renamed to, such as the model's targets.
+        """
         there = dict.fromkeys(map(str, dataset.frame.columns))
         wanted = {column for _, columns in self.wanted.values() for column in columns}
-        taken = wanted | {c.name for c in dataset.schema.columns if c.role not in ("modality", "ignored")}
+        taken = (
+            wanted
+            | set(besides)
+            | {c.name for c in dataset.schema.columns if c.role not in ("modality", "ignored")}
+        )
         others = [name for name in there if name not in taken]
         gone = sorted(wanted - set(there))
         if gone:

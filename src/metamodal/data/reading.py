@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent, number_of
+from metamodal.data.cells import is_absent, is_blank, number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders
 from metamodal.data.extraction import Features
@@ -133,7 +133,7 @@ def raw_cells(dataset: Dataset, kind: str, columns: tuple[str, ...]) -> list[Any
         return [None] * len(dataset)
     if kind == "tabular":
         return _records(dataset, there)
-    cells = [None if is_absent(cell) else cell for cell in dataset.frame[there[0]].tolist()]
+    cells = [None if is_blank(cell) else cell for cell in dataset.frame[there[0]].tolist()]
     if kind == "graph" and any(isinstance(cell, str) for cell in cells):
         return _neighbourhoods(dataset, there[0], cells)
     return cells
@@ -198,7 +198,7 @@ def _read(
 
 def _records(dataset: Dataset, columns: list[str]) -> list[Any]:
     spelled = {c.name for c in dataset.schema.columns if c.evidence.startswith(NUMBERS_AS_TEXT)}
-    rows = zip(*(map(_number if c in spelled else _same, dataset.frame[c].tolist()) for c in columns))
+    rows = zip(*(map(_number if c in spelled else _unless_blank, dataset.frame[c].tolist()) for c in columns))
     records = [
         row[0] if isinstance(row[0], dict) and len(row) == 1 else dict(zip(columns, row)) for row in rows
     ]
@@ -206,11 +206,11 @@ def _records(dataset: Dataset, columns: list[str]) -> list[Any]:
 
 
 def _number(cell: Any) -> Any:
-    return number_of(cell) if isinstance(cell, str) else cell
+    return number_of(cell) if isinstance(cell, str) else _unless_blank(cell)
 
 
-def _same(cell: Any) -> Any:
-    return cell
+def _unless_blank(cell: Any) -> Any:
+    return None if is_blank(cell) else cell
 
 
 def _neighbourhoods(dataset: Dataset, column: str, cells: list[Any]) -> list[Any]:
