@@ -299,7 +299,12 @@ def test_rows_without_a_time_are_counted_in_a_warning_that_names_the_column():
 
 
 @pytest.mark.parametrize(
-    "cells", [[["a", "b"], [], ["c"]] * 4, [[1.0, 2.0], [], [3.0, 4.0]] * 4, ["one two", [], "three"] * 4]
+    "cells",
+    [
+        [["a", "b"], [], ["c"]] * 4,
+        [[1.0, 2.0], [], [3.0, 4.0]] * 4,
+        ["one two three four", [], "five six seven eight"] * 4,
+    ],
 )
 def test_an_empty_list_is_an_empty_cell(cells: list, tmp_path):
     frame = pd.DataFrame({"x": cells, "n": range(12), "y": ["a", "b", "c"] * 4})

@@ -164,7 +164,7 @@ def said_experiment(options: argparse.Namespace) -> Experiment:
 
 def assigned(assignments: list[str], option: str, form: str, *, last: bool = False) -> dict[str, str]:
     """`NAME=VALUE` assignments of a repeated option as a record, split at the first `=` or the last one."""
-    record = {}
+    record: dict[str, str] = {}
     for assignment in assignments:
         name, separator, value = assignment.rpartition("=") if last else assignment.partition("=")
         if not separator or not value:

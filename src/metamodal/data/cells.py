@@ -187,7 +187,7 @@ def plain(cell: Any) -> Any:
     return cell.item() if isinstance(cell, np.generic) else cell
 
 
-def _of_ratio(number: Decimal | Fraction) -> int | float | Decimal:
+def _of_ratio(number: Decimal | Fraction) -> int | float | Decimal | Fraction:
     """A decimal number or a fraction, whole ones without loss; infinite beyond what a float can hold."""
     if isinstance(number, Decimal):
         if number.is_nan():

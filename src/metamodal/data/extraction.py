@@ -146,8 +146,8 @@ class Features:
             try:
                 vectors = list(encoder.vectors(list(values.values())))
             except CellError:  # one that does not fit what was fitted
-                vectors = read(lambda value: encoder.vectors([value])[0], values.items())
-                return list(vectors), list(vectors.values()), errors
+                fitting = read(lambda value: encoder.vectors([value])[0], values.items())
+                return list(fitting), list(fitting.values()), errors
             return list(values), vectors, errors
 
         done: list[int] = []

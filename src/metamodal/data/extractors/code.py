@@ -106,7 +106,7 @@ class FromCallable:
 
 
 @contextmanager
-def _named_failure(name: str, given: str) -> Iterator[None]:
+def _named_failure(name: str | None, given: str) -> Iterator[None]:
     """Whatever the user's own code raises, as an error that names that code; the cause is kept for --debug."""
     try:
         yield
