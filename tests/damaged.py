@@ -129,7 +129,7 @@ def parquet_damages(folder: Path) -> dict[str, Damage]:
         "NaN in a vector": (sound, "unreadable", "vector", [1.0, float("nan"), 0.0, 0.0], "nan"),
         "label NA": (sound, "label", "kind", "NA", "'NA' is read as the name of a class"),
         "label None": (sound, "label", "kind", "None", "'None' is read as the name of a class"),
-        "label of nothing": (sound, "label", "kind", "", "may mean that there is no label"),
+        "label of nothing": (sound, "label", "kind", "n.a.", "may mean that there is no label"),
         "repeated id": (sound, "id", "case_id", "case-002", "'case-002' is the id of row 3, too"),
         "truncated WAV": (audio, "unreadable", "clip", wav(6)[:1500], ""),
         "header-only WAV": (audio, "unreadable", "clip", wav(6)[:44], ""),

@@ -361,6 +361,22 @@ def test_a_callable_of_the_wrong_shape_is_told():
         encoder.vectors(TEXTS)
 
 
+@pytest.mark.parametrize("said", ["os:system", "os:getcwd", "json:dumps"])
+def test_a_callable_that_raises_or_gives_no_array_is_named_with_what_it_raised(said: str):
+    encoder = open_extractor(said, "text", "note")
+    with pytest.raises(
+        OptionError, match=rf"encoder {said}: failed on a list of cells \(.*Error: .*\)\. Give"
+    ) as e:
+        encoder.vectors(TEXTS)
+    assert e.value.__cause__ is not None  # for --debug
+
+
+def test_a_module_that_raises_is_named_with_what_it_raised():
+    encoder = open_extractor(torch.nn.Linear(3, 2), "embedding", "v")
+    with pytest.raises(OptionError, match="encoder Linear: failed on a batch of cells .*RuntimeError"):
+        encoder.vectors([np.zeros(4)])
+
+
 # -- in a model -----------------------------------------------------------------------------------
 
 

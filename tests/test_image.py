@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
+import PIL.EpsImagePlugin
 import PIL.Image
 import pytest
 
 from conftest import png
 from media import encoded, gif, npy
-from metamodal.data.modalities import Image
+from metamodal.data.cells import PICTURES
+from metamodal.data.modalities import Image, modalities
 from metamodal.data.modalities.protocol import CellError
 
 BASE = Path(__file__).parent
@@ -134,3 +139,38 @@ def test_an_image_that_claims_too_many_pixels_is_refused_before_it_is_decoded():
 def test_what_is_no_image_says_why(cell, message: str):
     with pytest.raises(CellError, match=message):
         Image.read(cell, BASE)
+
+
+def test_no_file_of_a_picture_s_name_starts_another_program(monkeypatch: pytest.MonkeyPatch):
+    def started(*given, **options):
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr(PIL.EpsImagePlugin, "Ghostscript", started)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) run\n%%EOF\n"
+    for kind in ("image", "video"):
+        with pytest.raises(CellError):
+            modalities[kind].read(eps, Path())
+    for form in ("PSD", "FITS", "EPS", "WMF"):
+        assert form not in PICTURES
+
+
+PIL.Image.init()
+
+
+@pytest.mark.parametrize("form", [f for f in PICTURES if f in PIL.Image.SAVE and f != "MPO"])
+def test_every_format_that_is_promised_is_read(form: str):
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(file, form)
+    assert abs(int(Image.read(file.getvalue(), Path()).mean()) - 200) <= 3
+
+
+def test_the_library_leaves_pillow_s_warnings_to_the_user():
+    code = """
+import warnings
+before = list(warnings.filters)
+import metamodal
+from metamodal.data.opening import opener
+ours = [f for f in warnings.filters if f not in before and f[3] is not None and "PIL" in str(f[3])]
+assert not ours, ours
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 import media
 from conftest import png
+from metamodal import MetaLearner
 from metamodal.data.dataset import read_table
 from metamodal.data.encode import Preprocessor, fitted_from
 from metamodal.data.modalities import Embedding, Text, modalities
@@ -191,6 +194,78 @@ def test_a_cell_that_does_not_fit_the_others_is_named(shapes):
     odd = read_table(frame, target="label", kinds={"vector": "embedding"})
     with pytest.raises(DataError, match="row 8, column vector: 2 values where the others have 6"):
         preprocessor.encode(preprocessor.read(odd))
+
+
+MISFITS = {
+    "number": ("abc", "number is 'abc' where the training rows have numbers"),
+    "flag": ("perhaps", "flag is 'perhaps' where"),
+    "date": ("2024-02-31", "date is '2024-02-31' where the training rows have dates"),
+    "price": ("1,045.16", "price is '1,045.16' where the training rows have numbers with decimal comma"),
+    "vector": ([1.0, 2.0, 3.0], "3 values where the others have 4"),
+    "steps": ([[1.0], [2.0]], "1 channels where the others have 2"),
+}
+
+
+@pytest.fixture(scope="module")
+def misfitting():
+    """A support of 12 rows, and a predictor of them."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "number": rng.normal(size=12),
+            "flag": [True, False] * 6,
+            "date": pd.date_range("2024-01-01", periods=12).astype(str),
+            "price": [f"1.0{i + 10},{i}" for i in range(12)],
+            "vector": list(rng.normal(size=(12, 4))),
+            "steps": list(rng.normal(size=(12, 5, 2))),
+            "y": ["a", "b"] * 6,
+        }
+    ).astype(object)
+    return frame, MetaLearner(data__target="y", data__kinds={"vector": "embedding"}).adapt(frame)
+
+
+@pytest.mark.parametrize("column", MISFITS)
+def test_a_cell_that_does_not_fit_the_training_cells_is_absent_if_asked(misfitting, column: str):
+    frame, predictor = misfitting
+    cell, message = MISFITS[column]
+    query, empty = frame.head(3).copy(), frame.head(3).copy()
+    query.at[1, column], empty.at[1, column] = cell, None
+    with pytest.raises(DataError, match=re.escape(f"row 2, column {column}: {message}")):
+        predictor.predict(query)
+    answers = predictor.predict_proba(query, unreadable="absent")
+    assert answers.equals(predictor.predict_proba(empty)) and not answers.isna().any(axis=None)
+
+
+def test_a_cell_that_cannot_be_read_takes_no_other_scalar_of_its_row_with_it(misfitting):
+    frame, predictor = misfitting
+    query, empty = frame.head(3).copy(), frame.head(3).copy()
+    query.at[0, "number"], empty.at[0, "number"] = float("inf"), None
+    query.at[0, "date"], empty.at[0, "date"] = [1], None
+    answers = predictor.predict_proba(query, unreadable="absent")
+    assert answers.equals(predictor.predict_proba(empty))
+
+
+def test_a_row_of_nothing_but_misfits_says_which(misfitting):
+    frame, predictor = misfitting
+    query = frame.head(2).copy()
+    for column, (cell, _) in MISFITS.items():
+        query.at[1, column] = cell
+    (_, reason) = predictor.answers(query, "absent").reasons
+    assert reason is not None and all(f"column {c}: {m}" in reason for c, (_, m) in MISFITS.items())
+
+
+def test_sizes_are_those_of_most_training_cells_and_not_of_the_first():
+    vectors = [[1.0], *RNG.normal(size=(5, 3)).tolist()]
+    assert Embedding.fit([np.array(v, np.float32) for v in vectors]).shape == (3,)
+    for kind, cells in (
+        ("series", [[[1.0]], *[[[1.0, 2.0]] * 3] * 3]),
+        ("points", [np.ones((9, 2)), *[np.ones((9, 3))] * 3]),
+    ):
+        values = [modalities[kind].read(cell, Path()) for cell in cells]
+        fitted = modalities[kind].fit(values)
+        assert len(fitted.tensor(values[1:])) == 3
+        with pytest.raises(DataError):
+            fitted.tensor(values[:1])
 
 
 def test_a_row_number_in_an_error_is_the_file_s_even_in_a_selection(shapes):

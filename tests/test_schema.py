@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from metamodal.data.audit import audit
 from metamodal.data.dataset import open_table, read_table
+from metamodal.data.encode import Preprocessor
+from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
+from metamodal.data.targets import Targets
 from metamodal.errors import DataError, OptionError
 
 
@@ -235,3 +239,98 @@ def test_a_role_may_be_said_to_be_nobody_s(tmp_path):
     assert open_table(frame, Roles(), known).schema.role("task") == "ward"
     assert open_table(frame, Roles(task="-"), known).schema.role("task") is None
     assert open_table(frame, Roles(task="-")).schema.role("task") is None
+
+
+def test_dirty_numbers_are_told_with_the_words_for_nothing_and_the_others():
+    cells = ["1.5", "2", "3"] * 20 + ["NA"] * 8 + ["n/a", "free"]
+    frame = pd.DataFrame({"price": cells, "y": ["a", "b"] * 35})
+    remedy = "Pass --na NA,n/a if the cells are empty; fix 'free', or pass --kind price=text."
+    with pytest.raises(DataError, match=rf"row 70, column price: .*this cell is 'free'\. {remedy}"):
+        read_table(frame, target="y")
+    faults = [str(fault.problem) for fault in audit(frame, target="y").faults]
+    assert len(faults) == 10 and all(fault.endswith(remedy) for fault in faults)
+    assert faults[-1].startswith("row 70, column price: 'free' is a word where 60 cells are numbers")
+    assert faults[0].startswith("row 61, column price: 'NA' is a word where 60 cells are numbers")
+    assert read_table(frame, target="y", na=["NA", "n/a", "free"]).schema.modalities["price"][0] == "tabular"
+
+
+def test_a_cell_of_another_form_is_shown_in_the_audit():
+    frame = pd.DataFrame({"x": pd.Series([*range(9), [3.0]], dtype=object), "y": ["a", "b"] * 5})
+    (fault,) = audit(frame, target="y").faults
+    assert str(fault.problem).startswith("row 10, column x: [3.0] is a vector where 9 cells are number")
+
+
+def test_words_for_nothing_in_categories_and_texts_are_warned_of_with_counts():
+    frame = pd.DataFrame(
+        {
+            "colour": ["red", "blue", "NA"] * 8,
+            "note": [f"the quick fox {i}" if i % 4 else "N/A" for i in range(24)],
+            "price": ["1", "2", "NA"] * 8,
+            "y": ["a", "b"] * 12,
+        }
+    )
+    found = {f.column: f for f in audit(frame, target="y").findings if f.what == "missing_words"}
+    assert set(found) == {"colour", "note"}  # those among numbers are faults
+    assert found["colour"].text == (
+        "colour: 8 of 24 words may stand for an empty cell ('NA' 8×) and are read as words. "
+        "Pass --na NA if the cells are empty"
+    )
+    assert found["note"].facts["words"] == {"N/A": 6}
+    assert not [f for f in audit(frame, target="y", na=["NA", "N/A"]).findings if f.what == "missing_words"]
+
+
+def test_rows_without_a_time_are_counted_in_a_warning_that_names_the_column():
+    frame = pd.DataFrame(
+        {
+            "when": [f"2024-01-{i + 1:02}" if i % 4 else "" for i in range(24)],
+            "x": range(24),
+            "y": ["a", "b"] * 12,
+        }
+    )
+    message = "column 'when': 6 of 24 rows have no time, and a split by time leaves them out"
+    assert any(message in warning for warning in read_table(frame, target="y", time="when").schema.warnings)
+    assert any(
+        f.column == "when" and "6 of 24 rows" in f.text
+        for f in audit(frame, target="y", time="when").findings
+    )
+    parts = frame.assign(part=["train", "valid", "test"] * 8)
+    split = read_table(parts, target="y", time="when", split="part", use=["x"])
+    assert not any("have no time" in warning for warning in split.schema.warnings)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [["a", "b"], [], ["c"]] * 4,
+        [[1.0, 2.0], [], [3.0, 4.0]] * 4,
+        ["one two three four", [], "five six seven eight"] * 4,
+    ],
+)
+def test_an_empty_list_is_an_empty_cell(cells: list, tmp_path):
+    frame = pd.DataFrame({"x": cells, "n": range(12), "y": ["a", "b", "c"] * 4})
+    frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    for source in (frame, tmp_path / "t.jsonl"):
+        table = read_table(source, target="y")
+        assert [cell is None for cell in read_cells(table).values["x"]] == [False, True, False] * 4
+        assert audit(source, target="y").ok
+    (state,) = [s for s in audit(frame, target="y").states if s.name == "x"]
+    assert (state.present, state.absent, state.unreadable) == (8, 4, 0)
+
+
+def test_an_empty_list_of_labels_is_no_label_and_a_column_of_empty_lists_is_empty():
+    frame = pd.DataFrame({"x": range(4), "e": [[]] * 4, "y": [["a"], [], ["b"], ["a", "b"]]})
+    table = read_table(frame, target="y")
+    assert table.schema.target_kind == "multilabel" and list(table.schema.modalities) == ["x"]
+    assert Targets.fit(table, np.arange(4)).raw(table).tolist() == [[1, 0], [0, 0], [0, 1], [1, 1]]
+
+
+def test_the_hint_of_a_lacking_column_is_none_of_the_model_s_targets():
+    frame = pd.DataFrame(
+        {"tags": ["a b c", "d e f", "g h i"] * 4, "n": range(12), "stars": [1.5, 2.5, 3.0] * 4}
+    )
+    table = read_table(frame, target="stars", kinds={"tags": "text"})
+    preprocessor = Preprocessor.fit(read_cells(table))
+    query = read_table(frame[["n", "stars"]].rename(columns={"stars": "tag"}))
+    assert any("'tags' (is it 'tag'?)" in warning for warning in preprocessor.lacking(query))
+    (warning,) = preprocessor.lacking(query, ["tag"])
+    assert "columns that the model knows: 'tags'. They" in warning

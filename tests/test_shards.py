@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,20 @@ def test_an_unreadable_cell_ends_it_and_leaves_nothing_behind(gapped: pd.DataFra
     assert (tmp_path / "out" / "part-00000.parquet").read_bytes() == held
     _encode(gapped, tmp_path / "out", unreadable="absent")
     assert open_source(tmp_path / "out").whole().frame["photo"][101] is None
+
+
+def test_a_scalar_or_a_vector_that_does_not_fit_is_absent_in_the_shards_if_asked(
+    gapped: pd.DataFrame, tmp_path: Path
+):
+    lines = gapped.astype(object)
+    lines.at[101, "vector"], lines.at[103, "size"] = [1.0, 2.0], float("inf")
+    roles, source = replace(ROLES, kinds={"vector": "embedding"}), open_source(lines)
+    with pytest.raises(DataError, match=r"row 10[24], column (vector|size): "):
+        encode_table(source, roles, tmp_path / "out", ShardOptions({}, {}))
+    encode_table(source, roles, tmp_path / "out", ShardOptions({}, {}, "absent"))
+    frame = open_source(tmp_path / "out").whole().frame
+    assert frame["vector"][101] is None and frame["vector"][100] is not None
+    assert frame["tabular"][103] is not None  # the row's other scalars are there
 
 
 def test_a_folder_of_something_else_is_left_alone(gapped: pd.DataFrame, tmp_path: Path):

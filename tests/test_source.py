@@ -17,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import png
+from metamodal.data.audit import audit
 from metamodal.data.dataset import read_table
 from metamodal.data.formats import FORMATS
 from metamodal.data.problems import Problem
 from metamodal.data.reading import read_cells
+from metamodal.data.roles import Roles
+from metamodal.data.rows import dataset_of
 from metamodal.data.source import open_source
 from metamodal.errors import DataError, MetamodalError
 from sheets import write_sheet
@@ -160,6 +163,119 @@ def test_a_cut_tar_is_refused_and_a_pickle_is_never_opened(tmp_path: Path):
         open_source(path).whole()
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(DataError, match="not a readable tar"):
+        open_source(path).whole()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("t.json", '[{"a": 1}, {"a": 1, "a": 2}]', "row 2: the object"),
+        ("t.jsonl", '{"a": 1}\n{"a": 1, "a": 2}\n', "row 2: the object"),
+        ("t.json", '[{"r": {"b": 3}}, {"r": {"a": 1, "a": 2}}]', "row 2, column r: .*"),
+        ("t.jsonl", '{"r": {"b": 3}}\n{"r": {"c": [{"a": 1, "a": 2}]}}\n', "row 2, column r: .*"),
+        ("t.csv", 'r\n"{""b"": 3}"\n"{""a"": 1, ""a"": 2}"\n', "row 2, column r: .*"),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_json_record_is_refused_by_row(
+    tmp_path: Path, name: str, text: str, place: str
+):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(DataError, match=rf"{name} {place} has the key 'a' twice\. Keep one of them"):
+        read_cells(read_table(path))
+    (fault,) = audit(path).faults
+    assert fault.problem.row == 2
+
+
+def test_records_with_one_key_as_a_number_and_as_text_are_refused():
+    with pytest.raises(DataError, match="rows: two columns are named 1 and '1', both '1' as text"):
+        dataset_of([{1: 2.0, "1": 3.0}], Roles())
+
+
+def test_a_cell_that_stands_twice_in_a_row_of_a_tar_is_refused(tmp_path: Path):
+    path = tmp_path / "shard.tar"
+    for name, data in (("0.cls", b"1"), ("0.json", b'{"label": 1}'), ("0.json", b'{"x": 1, "x": 2}')):
+        with tarfile.open(path, "w") as archive:
+            _add(archive, "0.cls", b"0")
+            _add(archive, name, data)
+        with pytest.raises(DataError, match=r"row 1, .*(already|twice)\. Keep one of them"):
+            read_cells(read_table(path))
+    with tarfile.open(path, "w") as archive:
+        _add(archive, "0.json", b'{"key": "named", "x": 1}')
+    assert open_source(path).whole().frame["key"].tolist() == ["named"]
+
+
+def _small_tar(path: Path) -> bytes:
+    with tarfile.open(path, "w") as archive:
+        for i in range(3):
+            _add(archive, f"{i}.txt", b"x" * 700)
+            _add(archive, f"{i}.cls", str(i % 2).encode())
+    return path.read_bytes()
+
+
+def test_a_tar_that_is_cut_anywhere_before_its_end_is_refused(tmp_path: Path):
+    path = tmp_path / "shard.tar"
+    data = _small_tar(path)
+    end = len(data.rstrip(b"\0"))  # the last member's content
+    for cut in {*range(64, end, 448), *range(512, end, 512)}:
+        path.write_bytes(data[:cut])
+        with pytest.raises(DataError, match="not a readable tar"):
+            open_source(path).whole()
+
+
+def test_a_tar_that_goes_on_after_its_end_or_has_a_damaged_header_is_refused(tmp_path: Path):
+    path = tmp_path / "shard.tar"
+    data = _small_tar(path)
+    path.write_bytes(data + data)
+    with pytest.raises(DataError, match="more after its end, as in archives that were joined"):
+        open_source(path).whole()
+    second = 512 + 1024  # the header after the first member's
+    path.write_bytes(data[:second] + b"?" + data[second + 1 :])
+    with pytest.raises(DataError, match="cut short or damaged: bad checksum"):
+        open_source(path).whole()
+
+
+def _link(archive: tarfile.TarFile, name: str, target: str, kind: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    archive.addfile(member)
+
+
+@pytest.mark.parametrize("end", ["", "/deep"])
+def test_a_hard_link_in_a_tar_is_the_file_that_it_names(tmp_path: Path, end: str):
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as archive:
+        _add(archive, f"x{end}/0.png", PICTURES[0])
+        _link(archive, f"x{end}/1.png", f"x{end}/0.png", tarfile.LNKTYPE)
+        _link(archive, f"x{end}/2.png", f"x{end}/1.png", tarfile.LNKTYPE)
+    assert open_source(path).whole().frame["image"].tolist() == [PICTURES[0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "message"),
+    [
+        (tarfile.SYMTYPE, "0.png", "1.png: it is a symbolic link to '0.png'"),
+        (tarfile.LNKTYPE, "2.png", "1.png: it is a hard link to '2.png', which is not before it"),
+        (tarfile.FIFOTYPE, "", "1.png: it is no file"),
+    ],
+)
+def test_any_other_link_in_a_tar_is_an_error_and_not_an_empty_cell(
+    tmp_path: Path, kind: bytes, target: str, message: str
+):
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as archive:
+        _add(archive, "0.png", PICTURES[0])
+        _link(archive, "1.png", target, kind)
+    with pytest.raises(DataError, match=f"row 2, column png: {message}"):
+        open_source(path).whole()
+
+
+def test_a_hard_link_in_a_compressed_tar_is_refused(tmp_path: Path):
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w:gz") as archive:
+        _add(archive, "0.png", PICTURES[0])
+        _link(archive, "1.png", "0.png", tarfile.LNKTYPE)
+    with pytest.raises(DataError, match="row 2, column png: 1.png: it is a hard link in a compressed tar"):
         open_source(path).whole()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -139,4 +140,25 @@ def test_jsonl_gives_back_what_was_written(tmp_path_factory, records: list[dict]
     path.write_bytes("\n".join(json.dumps(r, ensure_ascii=False) for r in records).encode("utf-8", "replace"))
     frame = open_source(path).whole().frame
     for column in frame.columns:
-        assert frame[column].tolist() == [record.get(column) for record in records]
+        cells = [record.get(column) for record in records]
+        assert frame[column].tolist() == [None if str(c).isspace() or c == "" else c for c in cells]
+
+
+def test_a_long_cell_is_read_and_the_limit_of_the_csv_module_is_given_back(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + "a" * 200_000 + ",1\n" + "b,2\n" * 3000)
+    before = csv.field_size_limit()
+    assert len(open_source(path).whole().frame["x"][0]) == 200_000
+    assert csv.field_size_limit() == before
+    one, other = (open_source(path).chunks() for _ in range(2))
+    next(one), next(other)
+    for chunks in (one, other):  # the first that is done takes nothing from the other
+        assert sum(len(chunk.numbers) for chunk in chunks) == 3001 - 1024
+    assert csv.field_size_limit() == before
+    next(chunks := open_source(path).chunks())
+    csv.field_size_limit(77)  # the user's own, meanwhile
+    try:
+        chunks.close()
+        assert csv.field_size_limit() == 77
+    finally:
+        csv.field_size_limit(before)

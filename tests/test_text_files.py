@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 import sys
 from datetime import date
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_an_encoding_that_is_given_is_used_and_one_that_is_needed_named(tmp_path
     assert list(read_table(path, encoding="cp1252").frame["y"]) == ["naïve", "Zoë"]
     with pytest.raises(DataError, match=r"t.csv: byte 8 is not UTF-8.*--encoding cp1252"):
         read_table(path)
-    with pytest.raises(OptionError, match="--encoding cp0: no such encoding"):
+    with pytest.raises(OptionError, match="--encoding 'cp0': no such encoding"):
         read_table(path, encoding="cp0")
 
 
@@ -162,3 +163,84 @@ def test_how_a_table_is_written_is_said_on_every_command_and_kept_in_a_schema(cl
     assert cli("predict", tmp_path / "p", path, *flags).code == 0
     failed = cli("predict", tmp_path / "p", path, "--sep", ";", "--decimal", ",")
     assert failed.code == 3 and "Pass --na NA" in failed.err
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        ({"encoding": "utf-16"}, DataError, r"t\.csv: not utf-16 \(UTF-16 stream does not start with BOM\)"),
+        ({"encoding": "punycode"}, DataError, r"t\.csv: not punycode \(.*\)\. Pass another --encoding"),
+        ({"encoding": "undefined"}, OptionError, "--encoding 'undefined': no such encoding"),
+        ({"encoding": "a\0b"}, OptionError, r"--encoding 'a\\x00b': no such encoding"),
+    ],
+)
+def test_an_encoding_that_reads_no_text_is_refused(
+    tmp_path: Path, said: dict, error: type[Exception], message: str
+):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n1.5,-2.5\n" * 9)
+    with pytest.raises(error, match=message):
+        read_table(path, **said)
+
+
+_WRONG = [
+    ({"encoding": 5}, "--encoding 5: no string"),
+    ({"sep": 5}, "--sep 5: no string"),
+    ({"na": 5}, "--na 5: no words. Give a string, or a list of strings"),
+    ({"na": [1, None]}, "--na [1, None]: no words"),
+    ({"kinds": ["x"]}, "kinds=['x']: no kinds of columns. Give {column: kind}"),
+    ({"kinds": {"x": 5}}, "--kind x=5: no such kind. Known: image"),
+    ({"target_kind": 5, "target": "y"}, "--target-kind 5: no such kind"),
+    ({"use": 5}, "use=5: no columns"),
+    ({"root": 5}, "root=5: no folder"),
+    ({"limits": 5}, "limits=5: no caps"),
+]
+
+
+def test_a_value_of_the_wrong_type_is_an_option_error(tmp_path: Path):
+    """In a process of its own: here, jaxtyping refuses it before the library sees it."""
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    code = f"""
+from metamodal import OptionError, read_table
+for said in {[said for said, _ in _WRONG]!r}:
+    try:
+        read_table({str(tmp_path / "t.csv")!r}, **said)
+    except OptionError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for line, (_, message) in zip(done.stdout.splitlines(), _WRONG, strict=True):
+        assert line.startswith(message)
+
+
+def test_one_column_may_be_used_by_its_name_alone():
+    table = pd.DataFrame({"one": [1.0, 2.0], "two": [1.0, 2.0]})
+    assert list(read_table(table, use="one").schema.modalities) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kinds: [1]", "kinds must be lines column: kind"),
+        ("kinds: {x: 5}", "kinds must be lines column: kind"),
+        ("na: 5", "na must be a string or a list of strings; put quotes around a number"),
+        ("na: [NA, null]", "na must be a string or a list of strings"),
+        ("target: y\ntarget: x", "line 2 has the key 'target' again"),
+        ("kinds:\n  x: text\n  x: tabular", "line 3 has the key 'x' again"),
+    ],
+)
+def test_a_schema_file_that_says_nothing_clear_is_refused_in_one_line(
+    cli, tmp_path: Path, text: str, message: str
+):
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "roles.yaml").write_text(text)
+    done = cli("schema", tmp_path / "t.csv", "--schema", tmp_path / "roles.yaml")
+    assert done.code == 2 and f"roles.yaml: {message}" in done.err.replace("no YAML (", "")
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_an_option_that_gives_one_column_two_values_is_refused(cli, tmp_path: Path):
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    done = cli("schema", tmp_path / "t.csv", "--kind", "x=text", "--kind", "x=tabular")
+    assert done.code == 2 and "--kind x: given twice, 'text' and 'tabular'. Keep one of them" in done.err
+    assert cli("schema", tmp_path / "t.csv", "--kind", "x=text", "--kind", "x=text").code == 0

@@ -78,7 +78,7 @@ class MetamodalWarning(UserWarning):
     """Something in a table that makes answers doubtful and is no error; its message is one line."""
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: object, known: Iterable[str]) -> str:
     """The end of a message about an unknown `name`: the nearest known one, or all of them.
 
     >>> suggestion("inner_Ir", ["inner_lr", "steps"])
@@ -87,7 +87,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     'Known: inner_lr, steps.'
     """
     known = [str(k) for k in known]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     if near:
         return f"Did you mean {near[0]!r}?"
     return f"Known: {', '.join(known)}." if known else "There is none to choose from."

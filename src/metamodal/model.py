@@ -100,7 +100,10 @@ class MetaModel:
             faults: receives, by row, what cannot be read in it.
         """
         cells = self.preprocessor.read(dataset, unreadable, faults)
-        for message in (*self.preprocessor.lacking(dataset), *self.preprocessor.unknown(cells)):
+        for message in (
+            *self.preprocessor.lacking(dataset, self.roles.columns("target")),
+            *self.preprocessor.unknown(cells),
+        ):
             warnings.warn(message, MetamodalWarning, stacklevel=2)
         batch = self.preprocessor.encode(cells)
         return self.preprocessor.features(batch) if self.generic else batch

@@ -62,6 +62,11 @@ def _read_roles(path: Path) -> Roles:
     use = record.pop("use", None)
     if use is not None and not (isinstance(use, list) and all(isinstance(c, (str, int)) for c in use)):
         raise OptionError(f"{path}: use must be a list of column names.")
+    kinds = record.get("kinds")
+    if kinds is not None and not (
+        isinstance(kinds, dict) and all(isinstance(k, str) for k in kinds.values())
+    ):
+        raise OptionError(f"{path}: kinds must be lines column: kind.")
     return Roles.said(**record, use=use)
 
 
@@ -73,6 +78,11 @@ def said_format(options: argparse.Namespace) -> TextFormat:
     for name in _FORMAT[:3]:
         if not isinstance(known[name], (str, type(None))):
             raise OptionError(f"{path}: {name} must be a string.")
+    na = known["na"]
+    if na is not None and not (
+        isinstance(na, (str, tuple)) or (isinstance(na, list) and all(isinstance(w, str) for w in na))
+    ):
+        raise OptionError(f"{path}: na must be a string or a list of strings; put quotes around a number.")
     return TextFormat.said(**known)
 
 
@@ -92,11 +102,25 @@ def write_roles(roles: Roles, path: Path, text: TextFormat) -> None:
     write_text(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """YAML's plain values; a key that stands twice is an error, not the last of its values."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            name = (key.tag, str(key.value))
+            if name in seen and name[1] != "<<":
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line} has the key {name[1]!r} again")
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def _yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such file. Give a YAML file.")
     try:
-        record = yaml.safe_load(path.read_text("utf-8-sig"))
+        record = yaml.load(path.read_text("utf-8-sig"), _OnceLoader)
     except UnicodeDecodeError as error:
         raise OptionError(f"{path}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from None
     except yaml.YAMLError as error:
@@ -140,12 +164,15 @@ def said_experiment(options: argparse.Namespace) -> Experiment:
 
 def assigned(assignments: list[str], option: str, form: str, *, last: bool = False) -> dict[str, str]:
     """`NAME=VALUE` assignments of a repeated option as a record, split at the first `=` or the last one."""
-    record = {}
+    record: dict[str, str] = {}
     for assignment in assignments:
         name, separator, value = assignment.rpartition("=") if last else assignment.partition("=")
         if not separator or not value:
             raise OptionError(f"{option} {assignment}: no assignment. Write {option} {form}.")
-        record[name] = value
+        if record.setdefault(name, value) != value:
+            raise OptionError(
+                f"{option} {name}: given twice, {record[name]!r} and {value!r}. Keep one of them."
+            )
     return record
 
 

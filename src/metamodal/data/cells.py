@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from datetime import date, datetime, timezone
+from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from metamodal.data.limits import limits
-
 __all__ = [
     "FORMS",
+    "NUMBERS",
+    "PICTURES",
     "TIME_KEYS",
     "canonical",
     "date_of",
     "form",
     "has_lone_surrogate",
     "is_absent",
+    "is_blank",
     "media_kind",
     "moment_of",
     "number_of",
-    "parsed",
+    "plain",
     "unread_ending",
 ]
 
@@ -46,6 +48,11 @@ FORMS = {
 }
 """The kind that a column of cells of one form has; strings are told apart by their content."""
 
+PICTURES = (
+    *("PNG", "JPEG", "MPO", "WEBP", "GIF", "TIFF", "BMP", "DIB"),
+    *("ICO", "JPEG2000", "AVIF", "HEIF", "PPM", "TGA", "PCX", "QOI"),
+)
+"""The formats of pictures, as Pillow names them: pixels that it decodes itself. Of an EPS it would start Ghostscript."""
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image"),
     (b"\xff\xd8\xff", "image"),
@@ -130,10 +137,11 @@ _UNREAD = frozenset(
     ]
 )
 """Endings of media and documents that no kind reads, nor Pillow as it is installed."""
-_NOT_PICTURES = ("MPEG", "EPS", "WMF", "BUFR", "GRIB", "HDF5")
-"""What Pillow names and does not decode by itself."""
 _STILL_BRANDS = (b"avif", b"avis", b"heic", b"mif1")
 _LISTS = (list, tuple, np.ndarray)
+_FLOAT_DIGITS = 308
+NUMBERS = (int, float, np.number, Decimal, Fraction)
+"""The types of numbers that a cell, a list or a record may hold."""
 TIME_KEYS = ("time", "times", "t")
 """What the times of a series in a record may be called."""
 
@@ -147,15 +155,54 @@ def is_absent(cell: Any) -> bool:
     return cell is None or type(cell).__name__ in ("NAType", "NaTType")
 
 
+def is_blank(cell: Any) -> bool:
+    """Whether a cell has nothing in it: absent, or an empty list or array. Of labels an empty list says that there are none."""
+    if isinstance(cell, np.ndarray):
+        return cell.size == 0
+    return is_absent(cell) or (isinstance(cell, (list, tuple)) and not cell)
+
+
 def canonical(cell: Any) -> Any:
-    """A DataFrame's cell as the readers know it: NaN becomes `None`, numpy scalars Python's own."""
-    if isinstance(cell, np.datetime64):
-        cell = cell.astype("datetime64[us]")
-    if isinstance(cell, np.generic):
-        cell = cell.item()
+    """A DataFrame's cell as the readers know it: NaN becomes `None`, every number Python's own."""
+    cell = plain(cell)
     if is_absent(cell) or (isinstance(cell, float) and math.isnan(cell)):
         return None
     return cell
+
+
+def plain(cell: Any) -> Any:
+    """A number of whatever type as an int or a float, other scalars of numpy as Python's, all else as it is.
+
+    A decimal of more digits than a float has stays one: two of them may name two classes.
+
+    >>> plain(Decimal("1.50")), plain(Fraction(4, 2)), plain(np.float32(0.5))
+    (1.5, 2, 0.5)
+    """
+    if isinstance(cell, (Decimal, Fraction)):
+        return _of_ratio(cell)
+    if isinstance(cell, np.datetime64):
+        return None if np.isnat(cell) else cell
+    if isinstance(cell, np.floating):
+        return float(cell)  # an extended float's own `item` is no float of Python
+    return cell.item() if isinstance(cell, np.generic) else cell
+
+
+def _of_ratio(number: Decimal | Fraction) -> int | float | Decimal | Fraction:
+    """A decimal number or a fraction, whole ones without loss; infinite beyond what a float can hold."""
+    if isinstance(number, Decimal):
+        if number.is_nan():
+            return math.nan
+        if number.is_infinite() or number.adjusted() > _FLOAT_DIGITS:
+            return math.copysign(math.inf, number)
+        whole = number == number.to_integral_value()
+    else:
+        whole = number.denominator == 1
+    try:
+        near = int(number) if whole else float(number)
+        exact = not isinstance(number, Decimal) or Decimal(repr(near)) == number
+        return near if exact else number
+    except OverflowError:
+        return math.copysign(math.inf, number)
 
 
 def has_lone_surrogate(text: str) -> bool:
@@ -200,7 +247,9 @@ def _picture_suffixes() -> frozenset[str]:
     import PIL.Image
 
     known = PIL.Image.registered_extensions().items()
-    return frozenset(e[1:] for e, form in known if form in PIL.Image.OPEN and form not in _NOT_PICTURES)
+    return frozenset(
+        e[1:] for e, form in known if form in PICTURES and (form in PIL.Image.OPEN or form == "MPO")
+    )
 
 
 def form(cell: Any) -> str:
@@ -211,7 +260,7 @@ def form(cell: Any) -> str:
         return "string"
     if isinstance(cell, (bool, np.bool_)):
         return "boolean"
-    if isinstance(cell, (int, float, np.number)):
+    if isinstance(cell, NUMBERS):
         return "number"
     if isinstance(cell, dict):
         return _form_of_record(cell)
@@ -230,17 +279,26 @@ _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?( ?(Z|[+
 
 
 def date_of(text: str) -> datetime | None:
-    """The time that an ISO 8601 string names (`2024-05-31`, `2024-05-31T12:30:00Z`), else `None`."""
+    """The time that an ISO 8601 string names (`2024-05-31`, `2024-05-31T12:30:00Z`), else `None`.
+
+    One with an offset is given in UTC, so that equal instants are equal however they are written.
+
+    >>> date_of("2024-05-31T00:30:00+02:00") == date_of("2024-05-30T22:30:00Z")
+    True
+    >>> str(date_of("2024-05-31T00:30:00+02:00"))
+    '2024-05-30 22:30:00+00:00'
+    """
     if not _ISO_DATE.fullmatch(text):
         return None
     day, clock = text[:10], text[11:].replace(",", ".").replace(" ", "").replace("Z", "+00:00")
     clock, sign, zone = re.sub(r"\.(\d+)", _microseconds, clock).partition("+" if "+" in clock else "-")
     zone = zone.replace(":", "").ljust(4, "0") if zone else ""
     try:
-        return datetime.fromisoformat(
+        moment = datetime.fromisoformat(
             f"{day} {clock or '00:00'}{sign}{zone[:2]}{':' if zone else ''}{zone[2:]}"
         )
-    except ValueError:  # the 31st of February
+        return moment.astimezone(timezone.utc) if moment.tzinfo else moment
+    except (ValueError, OverflowError):  # the 31st of February; the first hours of year 1 east of Greenwich
         return None
 
 
@@ -271,18 +329,8 @@ def moment_of(cell: Any) -> float | None:
     if isinstance(cell, date):
         cell = cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day)
         return (cell if cell.tzinfo else cell.replace(tzinfo=timezone.utc)).timestamp()
-    number = isinstance(cell, (int, float, np.number)) and not isinstance(cell, bool)
+    number = isinstance(cell, NUMBERS) and not isinstance(cell, bool)
     return float(cell) if number and math.isfinite(cell) else None
-
-
-def parsed(cell: str) -> Any:
-    """A string of a text file as the list or record that it spells in JSON, else the string."""
-    if cell[:1] in "[{" and cell[-1:] in "]}" and len(cell) <= limits().json_characters:
-        try:
-            return json.loads(cell)
-        except (ValueError, RecursionError):
-            return cell
-    return cell
 
 
 def _form_of_record(cell: dict) -> str:
@@ -317,7 +365,7 @@ def _form_of_list(cell: list | tuple) -> str:
     if not len(cell):
         return "empty list"
     first = next((c for c in cell if c is not None), None)
-    if first is None or isinstance(first, (int, float, np.number)):
+    if first is None or isinstance(first, NUMBERS):
         return "vector"
     if isinstance(first, str):
         return "symbols"

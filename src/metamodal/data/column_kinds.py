@@ -9,6 +9,7 @@ from typing import Any
 from metamodal.data.axis import SMOOTH, roughness
 from metamodal.data.cells import FORMS, form
 from metamodal.data.column_words import sounds_like_points
+from metamodal.data.problems import short
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.string_kinds import kind_of_strings
 from metamodal.errors import DataError
@@ -17,8 +18,6 @@ __all__ = ["RECORDS", "kind_of_column", "quiet_kind"]
 
 RECORDS = "records of named values"
 """The evidence for a column of them."""
-
-_LISTS = {"vector", "sequence", "symbols"}
 
 
 def kind_of_column(column: RawColumn) -> tuple[str | None, str]:
@@ -60,9 +59,6 @@ def _of_one_form(column: RawColumn) -> tuple[str, list[Any]]:
     forms = Counter(form(c) for c in cells)
     if {"number", "boolean"} <= set(forms):
         forms["number"] += forms.pop("boolean")
-    if "empty list" in forms and forms.keys() & _LISTS:
-        del forms["empty list"]
-        cells = [c for c in cells if form(c) != "empty list"]
     usual, rare = max(forms, key=forms.__getitem__), min(forms, key=forms.__getitem__)
     if len(forms) == 1:
         return usual, cells
@@ -70,15 +66,16 @@ def _of_one_form(column: RawColumn) -> tuple[str, list[Any]]:
         counts = " and ".join(f"{n} {f}" for f, n in forms.most_common())
         row = next(row for row, c in column.numbered() if form(c) == rare)
         raise column.mixed(row, counts, "Fix the cell, or split the column in two")
-    fits = {usual, *({"boolean"} if usual == "number" else {"empty list"} if usual in _LISTS else ())}
+    fits = {usual, "boolean"} if usual == "number" else {usual}
 
     def odd(cell: Any) -> str | None:
         if (found := form(cell)) in fits:
             return None
-        return f"{found} where {forms[usual]} cells are {usual}. Fix the cell, or split the column in two"
+        what = f"{short(cell)} is a {found} where {forms[usual]} cells are {usual}"
+        return f"{what}. Fix the cell, or split the column in two"
 
     column.tell(column.report, odd)
-    return usual, [c for c in cells if form(c) in fits - {"empty list"}]
+    return usual, [c for c in cells if form(c) in fits]
 
 
 def _of_one_length(name: str, cells: list[Any], length: int) -> tuple[str, str]:

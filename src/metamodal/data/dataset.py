@@ -250,6 +250,8 @@ def read_table(
         apart=apart,
     )
     text = TextFormat.said(sep, decimal, encoding, na)
+    if not isinstance(limits, (Limits, Mapping, type(None))):
+        raise OptionError(f"limits={limits!r}: no caps. Give Limits, or {{name: number}}.")
     caps = parse(Limits, dict(limits)) if isinstance(limits, Mapping) else limits
     return open_table(source, said, root=root, plan=plan, text=text, caps=caps)
 

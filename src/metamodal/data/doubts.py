@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent, number_of
+from metamodal.data.cells import NUMBERS, is_absent, number_of
 from metamodal.data.problems import short
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.string_kinds import is_word
@@ -107,7 +107,7 @@ def _whole_numbers(cells: Sequence[Any]) -> list[int] | None:
     found = []
     for cell in cells:
         number: Any = number_of(cell) if isinstance(cell, str) else cell
-        real = isinstance(number, (int, float, np.number)) and not isinstance(number, (bool, np.bool_))
+        real = isinstance(number, NUMBERS) and not isinstance(number, (bool, np.bool_))
         if not real or not math.isfinite(number) or number != int(number):
             return None
         found.append(int(number))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from metamodal.data.modalities import Modality, modalities
 from metamodal.data.modalities.protocol import CellError, Fitted
 from metamodal.data.modalities.tabular import Tabular
 from metamodal.data.problems import short
-from metamodal.data.reading import Cells, read_cells, refused
+from metamodal.data.reading import Cells, column_of, read_cells
 from metamodal.errors import DataError
 from metamodal.options import typed
 from metamodal.types import Batch, Space
@@ -59,8 +58,11 @@ class Preprocessor:
                 fitted[name] = Tuned.of(encoders.tuned[name], present)
             elif present:
                 kind = cells.kinds[name]
-                with _explained(cells, name, values):
+                try:
                     fitted[name] = modalities[kind].fit(present, **settings.get(kind, {}))
+                except CellError as error:
+                    column = column_of(error, wanted[name][1])
+                    raise DataError(f"{cells.dataset.name}, column {column}: {error}.") from None
         if not fitted:
             raise DataError(
                 f"{cells.dataset.name}: every modality is empty in the rows to learn from. Name others with --use."
@@ -104,11 +106,19 @@ class Preprocessor:
             dataset, self.wanted, unreadable, encoders=self.encoders, limits=limits, faults=faults
         )
 
-    def lacking(self, dataset: Dataset) -> Iterator[str]:
-        """A warning of the columns that were read in training and that a table lacks, with the nearest it has."""
+    def lacking(self, dataset: Dataset, besides: Iterable[str] = ()) -> Iterator[str]:
+        """A warning of the columns that were read in training and that a table lacks, with the nearest it has.
+
+        Args:
+            besides: columns that none of them can have been renamed to, such as the model's targets.
+        """
         there = dict.fromkeys(map(str, dataset.frame.columns))
         wanted = {column for _, columns in self.wanted.values() for column in columns}
-        taken = wanted | {c.name for c in dataset.schema.columns if c.role not in ("modality", "ignored")}
+        taken = (
+            wanted
+            | set(besides)
+            | {c.name for c in dataset.schema.columns if c.role not in ("modality", "ignored")}
+        )
         others = [name for name in there if name not in taken]
         gone = sorted(wanted - set(there))
         if gone:
@@ -126,21 +136,32 @@ class Preprocessor:
                 there = [value for value in cells.values.get(name, []) if value is not None]
                 for column, value in modality.unknown(there).items():
                     yield (
-                        f"{cells.dataset.name}, column {column}: none of its values is known from training "
-                        f"({short(value)}, for one), and all are read as absent. Write them as the training rows do"
+                        f"{cells.dataset.name}, column {column}: in {len(there)} rows that were read together no value "
+                        f"is known from training ({short(value)}, for one); they are read as absent. Write them as the "
+                        "training rows do"
                     )
 
     def encode(self, cells: Cells) -> Batch:
-        """All rows as tensors, zeros where a cell is absent; `targets` is `(n, 0)`."""
+        """All rows as tensors, zeros where a cell is absent; `targets` is `(n, 0)`.
+
+        Raises:
+            DataError: a cell does not fit the training cells and `cells` are not lenient.
+        """
         inputs, present = {}, {}
         n = len(cells.dataset)
         for name, modality in self.fitted.items():
             values = cells.values.get(name, [None] * n)
-            there = torch.tensor([v is not None for v in values], dtype=torch.bool)
             x = torch.zeros(n, *modality.shape)
+            if any(v is not None for v in values):
+                try:
+                    found = modality.tensor([v for v in values if v is not None])
+                except CellError:
+                    values = cells.fitting(name, self.wanted[name][1], modality.tensor)
+                    left = [v for v in values if v is not None]
+                    found = modality.tensor(left) if left else x[:0]
+            there = torch.tensor([v is not None for v in values], dtype=torch.bool)
             if there.any():
-                with _explained(cells, name, values, modality):
-                    x[there] = modality.tensor([v for v in values if v is not None])
+                x[there] = found
             inputs[name], present[name] = x, there
         return Batch(inputs, present, torch.zeros(n, 0))
 
@@ -226,18 +247,3 @@ def fit_options(
 def fitted_from(kind: str, record: dict[str, Any]) -> Modality:
     """A fitted modality from its fields as JSON values."""
     return typed(modalities[kind], record)
-
-
-@contextmanager
-def _explained(cells: Cells, name: str, values: list[Any], modality: Fitted | None = None) -> Iterator[None]:
-    """A cell that reads but does not fit the others, named by its row and column."""
-    try:
-        yield
-    except CellError as error:
-        for position, value in enumerate(values):
-            try:
-                if value is not None and modality is not None:
-                    modality.tensor([value])
-            except CellError as found:
-                raise refused(cells.dataset, position, name, found) from None
-        raise DataError(f"{cells.dataset.name}, column {name}: {error}.") from None

@@ -19,7 +19,7 @@ from metamodal.data.extractors.protocol import Extractor
 from metamodal.data.modalities import Modality
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.opening import opener
+from metamodal.data.opening import opener, readable_part
 from metamodal.data.unreadable import Unreadable
 
 __all__ = ["Features", "Generic", "content_of"]
@@ -134,14 +134,21 @@ class Features:
         parallel = isinstance(encoder, Generic)
 
         def opened(rows: list[int]) -> tuple[list[int], list[Any], list[tuple[int, CellError]]]:
-            there, values, errors = [], [], []
-            for i in rows:
-                try:
-                    values.append(encoder.open(cells[i], base))
-                    there.append(i)
-                except CellError as error:
-                    errors.append((i, error))
-            return there, list(encoder.vectors(values)) if parallel and values else values, errors
+            errors: list[tuple[int, CellError]] = []
+
+            def read(read: Callable[[Any], Any], given: Iterable[tuple[int, Any]]) -> dict[int, Any]:
+                found = {i: readable_part(read, c, lambda e: errors.append((i, e))) for i, c in given}  # noqa: B023
+                return {i: value for i, value in found.items() if value is not None}
+
+            values = read(lambda cell: encoder.open(cell, base), ((i, cells[i]) for i in rows))
+            if not parallel or not values:
+                return list(values), list(values.values()), errors
+            try:
+                vectors = list(encoder.vectors(list(values.values())))
+            except CellError:  # one that does not fit what was fitted
+                fitting = read(lambda value: encoder.vectors([value])[0], values.items())
+                return list(fitting), list(fitting.values()), errors
+            return list(values), vectors, errors
 
         done: list[int] = []
         parts = [todo[at : at + _BATCH] for at in range(0, len(todo), _BATCH)]

@@ -23,12 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metamodal.data.arrow_files import arrow_batches
-from metamodal.data.cells import parsed
+from metamodal.data.json_values import json_value, parsed
 from metamodal.data.limits import limits
 from metamodal.data.parquet import affordable, parquet_frames
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.table import check_names, frame_of, frame_of_cells
-from metamodal.data.text_files import TextFormat, check_text, encoding_of, hint, separator_of
+from metamodal.data.text_files import TextFormat, check_text, encoding_of, hint, long_cells, separator_of
+from metamodal.data.unreadable import Unreadable
 from metamodal.data.webdataset import read_tar
 from metamodal.data.workbooks import read_workbook
 from metamodal.errors import DataError, MetamodalWarning
@@ -37,7 +38,6 @@ __all__ = ["FORMATS", "Chunk", "chunked", "ending_of", "of_arrow", "sniffed"]
 
 CHUNK_BYTES = 64 << 20
 """Chunks have fewer rows where rows are large, so that one stays about this small."""
-_LONGEST_CELL = 1 << 27  # the csv module's own limit is 128 KiB, less than a series written as JSON
 
 
 class Chunk(NamedTuple):
@@ -131,18 +131,17 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
 def _level(code: Any, names: list[str]) -> Any:
     if code is None or code == -1:  # -1 is how the library marks a hidden label
         return None
-    return names[code] if isinstance(code, int) and 0 <= code < len(names) else code
+    return (names[code] or None) if isinstance(code, int) and 0 <= code < len(names) else code
 
 
 def _delimited(separator: str) -> Format:
     def read(file: Path | bytes, name: str, rows: int, report: Report, said: TextFormat) -> Iterator[Chunk]:
-        csv.field_size_limit(_LONGEST_CELL)
         with _opened(file) as stream:
             start = stream.read(8)
         check_text(start, name)
         encoding = said.encoding or encoding_of(start)
         used = said.sep or _separator(file, name, encoding, separator)
-        with _opened(file) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
+        with long_cells(), _opened(file) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
             lines = csv.reader(text, delimiter=used, strict=True)
             try:
                 header = next(lines, None)
@@ -160,7 +159,7 @@ def _delimited(separator: str) -> Format:
                 yield from chunked(_records(lines, header, report), columns, rows)
             except csv.Error as error:
                 raise DataError(f"{name}: the header is not readable as CSV ({error}). Fix it.") from None
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
                 raise _undecoded(file, name, encoding, error) from None
 
     return read
@@ -171,7 +170,7 @@ def _separator(file: Path | bytes, name: str, encoding: str, usual: str) -> str:
     with _opened(file) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
         try:
             sample = text.read(_SAMPLE)
-        except UnicodeDecodeError:
+        except UnicodeError:
             return usual  # reading the table says where
     if len(sample) == _SAMPLE:
         sample = sample[: sample.rfind("\n") + 1]
@@ -214,7 +213,7 @@ def _records(lines: Any, header: list[str], report: Report) -> Iterator[tuple[in
             report(Problem(number, None, short(row), f"{counts}. Quote cells that hold the separator"))
             continue
         filled = zip(header, row) if header[-1] or row[-1] else zip(header[:-1], row)
-        yield number, {c: parsed(cell) if cell != "" else None for c, cell in filled}
+        yield number, {c: parsed(cell) for c, cell in filled}
 
 
 def _jsonl(file: Path | bytes, name: str, rows: int, report: Report, text: TextFormat) -> Iterator[Chunk]:
@@ -228,7 +227,7 @@ def _jsonl(file: Path | bytes, name: str, rows: int, report: Report, text: TextF
                     continue
                 number += 1
                 try:
-                    record = json.loads(line)
+                    record = json_value(line)
                 except (ValueError, RecursionError) as error:
                     report(Problem(number, None, short(line), f"not JSON ({error}). Fix the line"))
                     continue
@@ -239,7 +238,7 @@ def _jsonl(file: Path | bytes, name: str, rows: int, report: Report, text: TextF
 
     try:
         yield from chunked(records(), [], rows)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise _undecoded(file, name, encoding, error) from None
 
 
@@ -258,8 +257,8 @@ def _json(file: Path | bytes, name: str, rows: int, report: Report, text: TextFo
             "in parts, or raise the cap (data.limits.bytes)."
         )
     try:
-        found = json.loads(data.decode(encoding))
-    except UnicodeDecodeError as error:
+        found = json_value(data.decode(encoding))
+    except UnicodeError as error:
         raise _undecoded(file, name, encoding, error) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name}: not JSON ({_first_line(error)}). Write it again.") from None
@@ -275,6 +274,8 @@ def _json(file: Path | bytes, name: str, rows: int, report: Report, text: TextFo
 
 
 def _no_object(number: int, record: Any) -> Problem:
+    if isinstance(record, Unreadable):
+        return Problem(number, None, record.value, f"the object {record.reason}")
     found = f"{type(record).__name__} where an object is needed"
     return Problem(number, None, short(json.dumps(record)), f'{found}. Write {{"column": value}}')
 
@@ -349,7 +350,11 @@ class _Unpacked(io.RawIOBase):
         super().close()
 
 
-def _undecoded(file: Path | bytes, name: str, encoding: str, found: UnicodeDecodeError) -> DataError:
+def _undecoded(file: Path | bytes, name: str, encoding: str, found: UnicodeError) -> DataError:
+    if not isinstance(
+        found, UnicodeDecodeError
+    ):  # what the bytes as a whole lack, such as UTF-16's first mark
+        return DataError(f"{name}: not {encoding} ({_first_line(found)}). Pass another --encoding.")
     with _opened(file) as stream:
         data = stream.read()
     at = found.start
@@ -357,6 +362,8 @@ def _undecoded(file: Path | bytes, name: str, encoding: str, found: UnicodeDecod
         data.decode(encoding)
     except UnicodeDecodeError as error:
         at = error.start + (3 if encoding == "utf-8-sig" and data[:3] == b"\xef\xbb\xbf" else 0)
+    except UnicodeError:
+        pass
     if encoding not in ("utf-8-sig", "utf-16"):
         return DataError(f"{name}: byte {at} is not {encoding}. Pass another --encoding.")
     known = "UTF-8" if encoding == "utf-8-sig" else "UTF-16"

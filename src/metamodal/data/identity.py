@@ -10,13 +10,14 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from metamodal.data.cells import date_of
 
 __all__ = ["flag_word", "free_name", "name_of"]
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
-_NANOSECONDS = re.compile(r"[.,]\d{6}(\d{1,3})")
+_FINE = re.compile(r"[.,]\d{6}(\d*[1-9]\d*)")
 _EXACT = 1e16  # from here on floats are written with an exponent
 
 
@@ -38,10 +39,7 @@ def name_of(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, np.datetime64):
-        rounded = value.astype("datetime64[us]")
-        if np.datetime_data(value.dtype)[0] == "ns" and not np.isnat(value):
-            return _of_date(rounded.item(), int((value - rounded) / np.timedelta64(1, "ns")))
-        value = rounded.item()
+        value = pd.Timestamp(value)
     if isinstance(value, (float, np.floating, Decimal)):
         return _of_number(value)
     if isinstance(value, date):
@@ -78,8 +76,12 @@ def _of_text(text: str) -> str:
     if whole := _WHOLE.fullmatch(text):
         return "0" if whole[1] == "-0" else whole[1]
     moment = date_of(text)
-    finer = _NANOSECONDS.search(text)
-    return text if moment is None else _of_date(moment, int(finer[1].ljust(3, "0")) if finer else 0)
+    if moment is None:
+        return text
+    fine = _FINE.search(text)  # digits below a microsecond, which Python's times do not have
+    return _of_date(
+        pd.Timestamp(moment) + pd.Timedelta(int(fine[1][:3].ljust(3, "0")), "ns") if fine else moment
+    )
 
 
 def _of_number(number: Any) -> str:
@@ -92,19 +94,14 @@ def _of_number(number: Any) -> str:
     return repr(number)
 
 
-def _of_date(moment: date, nanosecond: int = 0) -> str:
-    """In ISO 8601, with as many digits as need be; `nanosecond` is what Python's own time cannot hold."""
+def _of_date(moment: date) -> str:
+    """In ISO 8601, with as many digits as need be."""
     if not isinstance(moment, datetime):
         return moment.isoformat()
-    nanosecond = nanosecond or getattr(moment, "nanosecond", 0)
     if moment.tzinfo is not None:
-        moment = moment.astimezone(timezone.utc)
-    if nanosecond:
-        text = moment.strftime("%Y-%m-%dT%H:%M:%S.%f")
-        return f"{text}{nanosecond:03}{'' if moment.tzinfo is None else '+00:00'}"
-    if moment.tzinfo is not None:
-        return moment.isoformat()
-    midnight = (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0)
+        return moment.astimezone(timezone.utc).isoformat()
+    clock = (moment.hour, moment.minute, moment.second, moment.microsecond)
+    midnight = clock == (0, 0, 0, 0) and not getattr(moment, "nanosecond", 0)  # which pandas' times have
     return moment.date().isoformat() if midnight else moment.isoformat()
 
 

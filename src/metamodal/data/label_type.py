@@ -59,7 +59,9 @@ class LabelType:
         if dtype is None or pd.api.types.is_object_dtype(dtype):
             named = _of_cells(cells, typed)
         elif _restorable(dtype):
-            named = str(dtype)
+            named = (
+                str(dtype).replace("float16", "float32").replace("halffloat", "float")
+            )  # pandas indexes no halves
         else:
             named = "str"
         if not _faithful(named, cells):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from metamodal.data.cells import is_absent
 from metamodal.data.limits import limits as caps_here
 from metamodal.data.limits import within
 from metamodal.data.modalities import modalities
@@ -16,11 +16,10 @@ from metamodal.data.modalities.tabular import infinite
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import MetamodalError
 
-__all__ = ["opener"]
+__all__ = ["opener", "readable_part"]
 
-# A cell is read, or refused with a reason: Pillow's warnings say nothing more. Filters belong to the whole
-# process, so this one is set once and not around calls, which would change it under other threads.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+# What Pillow warns of (a palette, damaged EXIF data) is not silenced here: filters belong to the whole process, `catch_warnings`
+# would change them under the other threads that read cells, and what the user filters is the user's to choose.
 
 
 def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Path], Any]:
@@ -53,3 +52,26 @@ def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Pa
         return value
 
     return opened
+
+
+def readable_part(read: Callable[[Any], Any], cell: Any, failed: Callable[[CellError], None]) -> Any:
+    """What is read of a cell, `None` of one that cannot be; of a record of scalars, what can be read of it.
+
+    Args:
+        failed: receives what cannot be read, or raises it.
+    """
+    while cell is not None:
+        try:
+            return read(cell)
+        except CellError as error:
+            failed(error)
+            cell = _without(cell, error.column)
+    return None
+
+
+def _without(cell: Any, column: str | None) -> Any:
+    """A record less one of its scalars; `None` where nothing is left, or the cell is no such record."""
+    if not isinstance(cell, dict) or cell.get(column) is None:
+        return None
+    rest = {name: value for name, value in cell.items() if name != column}
+    return None if all(map(is_absent, rest.values())) else rest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from metamodal.data.cells import date_of, is_absent, number_of
+from metamodal.data.cells import date_of, is_blank, number_of
 from metamodal.data.conventions import MISSING_WORDS, Finding, convention_of
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.unreadable import Unreadable
@@ -31,7 +31,7 @@ class RawColumn:
 
     @cached_property
     def present(self) -> list[Any]:
-        """The cells that are neither absent nor unreadable."""
+        """The cells that are neither blank nor unreadable."""
         return [cell for _, cell in self.numbered()]
 
     @cached_property
@@ -43,8 +43,8 @@ class RawColumn:
         return None if plain else convention_of(meant)
 
     def numbered(self) -> Iterator[tuple[int, Any]]:
-        """The cells that are neither absent nor unreadable, with their rows as a file counts them, from 1."""
-        there = (pair for pair in enumerate(self.cells, start=1) if not is_absent(pair[1]))
+        """The cells that are neither blank nor unreadable, with their rows as a file counts them, from 1."""
+        there = (pair for pair in enumerate(self.cells, start=1) if not is_blank(pair[1]))
         return ((row, c) for row, c in there if not isinstance(c, Unreadable))
 
     def mixed(self, row: int, counts: str, mend: str) -> DataError:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent, number_of
+from metamodal.data.cells import is_absent, is_blank, number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders
 from metamodal.data.extraction import Features
@@ -19,12 +19,12 @@ from metamodal.data.extractors import Extractor
 from metamodal.data.limits import within
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.opening import opener
+from metamodal.data.opening import opener, readable_part
 from metamodal.data.string_kinds import NUMBERS_AS_TEXT
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
 
-__all__ = ["Cells", "raw_cells", "read_cells", "refused"]
+__all__ = ["Cells", "column_of", "raw_cells", "read_cells", "refused"]
 
 _READ_CHUNK = 64  # cells that a thread reads at a time
 _THREADS = 4
@@ -34,18 +34,33 @@ _THREADS = 4
 class Cells:
     """The read cells of a data set: values by modality, `None` where absent.
 
-    `kinds` are those of the values: `embedding` behind a frozen encoder.
+    `kinds` are those of the values: `embedding` behind a frozen encoder. `lenient` says that a cell that can be
+    read and does not fit what was fitted counts as absent, too, and `faults` receives it, by row position.
     """
 
     values: dict[str, list[Any]]
     kinds: dict[str, str]
     dataset: Dataset
+    lenient: bool = False
+    faults: dict[int, str] | None = None
 
     def rows(self, index: np.ndarray) -> Cells:
         """Some of the rows, nothing read again."""
         at = np.arange(len(self.dataset))[index]
         values = {m: [cells[i] for i in at] for m, cells in self.values.items()}
-        return Cells(values, self.kinds, self.dataset.rows(index))
+        return Cells(values, self.kinds, self.dataset.rows(index), self.lenient)
+
+    def fitting(self, name: str, columns: tuple[str, ...], tensor: Callable[[list[Any]], Any]) -> list[Any]:
+        """A modality's values, each of which `tensor` takes; those that it does not are absent.
+
+        Raises:
+            DataError: there is such a value and this is not `lenient`, naming its row and column.
+        """
+        failed = _failure(self.dataset, columns, self.lenient, self.faults)
+        return [
+            readable_part(lambda v: (tensor([v]), v)[1], value, partial(failed, at))
+            for at, value in enumerate(self.values[name])
+        ]
 
 
 def read_cells(
@@ -104,7 +119,7 @@ def _read_cells(
             tuned = encoders.tuned[name].open if encoders and name in encoders.tuned else None
             read = tuned or opener(kind, limits | dataset.schema.limits)
             values[name] = _read(cells, read, dataset.base, kind, failed)
-    return Cells(values, kinds, dataset)
+    return Cells(values, kinds, dataset, unreadable == "absent", faults)
 
 
 def raw_cells(dataset: Dataset, kind: str, columns: tuple[str, ...]) -> list[Any]:
@@ -118,10 +133,15 @@ def raw_cells(dataset: Dataset, kind: str, columns: tuple[str, ...]) -> list[Any
         return [None] * len(dataset)
     if kind == "tabular":
         return _records(dataset, there)
-    cells = [None if is_absent(cell) else cell for cell in dataset.frame[there[0]].tolist()]
+    cells = [None if is_blank(cell) else cell for cell in dataset.frame[there[0]].tolist()]
     if kind == "graph" and any(isinstance(cell, str) for cell in cells):
         return _neighbourhoods(dataset, there[0], cells)
     return cells
+
+
+def column_of(error: CellError, columns: tuple[str, ...]) -> str:
+    """The column of a table that an error is about; of a cell that is a record, the record's."""
+    return error.column if error.column in columns else ", ".join(columns)
 
 
 def refused(dataset: Dataset, position: int, column: str, error: CellError) -> DataError:
@@ -136,7 +156,7 @@ def _failure(
     dataset: Dataset, columns: tuple[str, ...], lenient: bool, faults: dict[int, str] | None
 ) -> Failure:
     def failed(position: int, error: CellError) -> None:
-        column = next((c for c in columns if str(error).startswith(f"{c} is ")), ", ".join(columns))
+        column = column_of(error, columns)
         if not lenient:
             raise refused(dataset, position, column, error) from None
         if faults is not None:
@@ -166,11 +186,7 @@ def _read(
     def some(start: int) -> list[Any]:
         values = []
         for position, cell in enumerate(cells[start : start + _READ_CHUNK], start):
-            try:
-                values.append(None if cell is None else read(cell, base))
-            except CellError as error:
-                failed(position, error)
-                values.append(None)
+            values.append(readable_part(lambda c: read(c, base), cell, partial(failed, position)))
         return values
 
     starts = range(0, len(cells), _READ_CHUNK)
@@ -182,7 +198,7 @@ def _read(
 
 def _records(dataset: Dataset, columns: list[str]) -> list[Any]:
     spelled = {c.name for c in dataset.schema.columns if c.evidence.startswith(NUMBERS_AS_TEXT)}
-    rows = zip(*(map(_number if c in spelled else _same, dataset.frame[c].tolist()) for c in columns))
+    rows = zip(*(map(_number if c in spelled else _unless_blank, dataset.frame[c].tolist()) for c in columns))
     records = [
         row[0] if isinstance(row[0], dict) and len(row) == 1 else dict(zip(columns, row)) for row in rows
     ]
@@ -190,11 +206,11 @@ def _records(dataset: Dataset, columns: list[str]) -> list[Any]:
 
 
 def _number(cell: Any) -> Any:
-    return number_of(cell) if isinstance(cell, str) else cell
+    return number_of(cell) if isinstance(cell, str) else _unless_blank(cell)
 
 
-def _same(cell: Any) -> Any:
-    return cell
+def _unless_blank(cell: Any) -> Any:
+    return None if is_blank(cell) else cell
 
 
 def _neighbourhoods(dataset: Dataset, column: str, cells: list[Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -50,8 +50,13 @@ class Roles:
         target, use = roles.get("target"), roles.get("use")
         if target is not None:
             target = tuple(target) if isinstance(target, (list, tuple)) else str(target)
-        kinds = {str(column): kind for column, kind in (roles.get("kinds") or {}).items()}
-        used = tuple(map(str, use)) if use else None
+        kinds = roles.get("kinds")
+        if not isinstance(kinds, (Mapping, type(None))):
+            raise OptionError(f"kinds={kinds!r}: no kinds of columns. Give {{column: kind}}.")
+        if not isinstance(use, (str, Iterable, type(None))):
+            raise OptionError(f"use={use!r}: no columns. Give a list of their names.")
+        kinds = {str(column): kind for column, kind in (kinds or {}).items()}
+        used = ((use,) if isinstance(use, str) else tuple(map(str, use))) if use else None
         return cls(**roles | named | {"target": target, "use": used, "kinds": kinds})
 
     def __post_init__(self) -> None:

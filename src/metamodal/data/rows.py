@@ -10,7 +10,7 @@ import pandas as pd
 
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.roles import Roles
-from metamodal.data.table import frame_of_cells
+from metamodal.data.table import check_names, frame_of_cells
 from metamodal.errors import DataError, OptionError
 
 __all__ = ["Rows", "dataset_of"]
@@ -58,4 +58,5 @@ def _frame_of_rows(rows: Any) -> pd.DataFrame:
     if not records:
         raise DataError("the list of records is empty. Give at least one row.")
     names = list(dict.fromkeys(name for record in records for name in (*record.keys(),)))
+    check_names([str(name) for name in names], "rows", names)
     return frame_of_cells({str(name): [record.get(name) for record in records] for name in names})

@@ -13,7 +13,7 @@ from metamodal.data.doubts import beyond_limits, printed_lists, row_numbers, wor
 from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.roles import SINGLE, Roles, check_roles
-from metamodal.data.target_kinds import Inference, kind_of_target
+from metamodal.data.target_kinds import Inference, is_empty, kind_of_target
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError, one_line
 
@@ -181,6 +181,8 @@ def infer(
             )
             doubt = [told.warning, printed_lists(raw)] if role == "target" else []
             written = conventions.get(raw.name) if role == "time" or target_kind == "regression" else None
+            if role == "time" and not roles.split:
+                doubt.append(_timeless(raw))
             if written:
                 doubt.append(written.warning)
                 evidence += f", {written.convention}"
@@ -209,6 +211,17 @@ def infer(
         why = f"every cell of {empty} is empty" if empty else "--use names no column of a known kind"
         raise OptionError(f"{name}: {why}. Name at least one modality with --use.")
     return schema
+
+
+def _timeless(column: RawColumn) -> str | None:
+    """What becomes of rows without a time, if there are any."""
+    lacking, rows = sum(map(is_empty, column.cells)), len(column.cells)
+    if not lacking:
+        return None
+    return (
+        f"{lacking} of {rows} rows have no time, and a split by time leaves them out of training, validation and test: "
+        "fill them, or pass another --split-by"
+    )
 
 
 def _inferred(

@@ -34,7 +34,7 @@ from metamodal.data.extractors import Extractor
 from metamodal.data.folders import ABOUT, is_encoded, shards_named, signed
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.reading import raw_cells, read_cells, refused
+from metamodal.data.reading import column_of, raw_cells, read_cells, refused
 from metamodal.data.roles import Roles
 from metamodal.data.schema import Schema, infer
 from metamodal.data.source import Source
@@ -245,9 +245,10 @@ def _write_shards(
 def _vectors(data: Dataset, name: str, encoder: Features, unreadable: str) -> pa.Array:
     def failed(position: int, error: CellError) -> None:
         if unreadable == "error":
-            raise refused(data, position, name, error) from None
+            raise refused(data, position, column_of(error, columns), error) from None
 
-    vectors = encoder(raw_cells(data, *data.schema.modalities[name]), data.base, failed)
+    kind, columns = data.schema.modalities[name]
+    vectors = encoder(raw_cells(data, kind, columns), data.base, failed)
     present = [v for v in vectors if v is not None]
     width = len(present[0]) if present else 0
     offsets = np.concatenate([[0], np.cumsum([v is not None for v in vectors])]) * width

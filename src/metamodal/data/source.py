@@ -123,6 +123,8 @@ def open_source(source: Any, root: str | Path | None = None, text: TextFormat | 
         opened = replace(opened, read=_respelled(opened.read, text))
     if root is None:
         return opened
+    if not isinstance(root, (str, Path)):
+        raise OptionError(f"root={root!r}: no folder. Give its path.")
     if not Path(root).is_dir():
         raise DataError(f"{root}: no such folder. Give the folder that the table's paths start from.")
     return replace(opened, base=Path(root))

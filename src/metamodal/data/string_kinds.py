@@ -11,6 +11,7 @@ from metamodal.data.cells import date_of, media_kind, number_of, unread_ending
 from metamodal.data.column_words import sounds_like_points, sounds_like_text
 from metamodal.data.conventions import MISSING_WORDS
 from metamodal.data.identity import flag_word
+from metamodal.data.problems import short
 from metamodal.data.raw_column import RawColumn
 
 __all__ = ["NUMBERS_AS_TEXT", "is_word", "kind_of_strings", "na_remedy"]
@@ -20,6 +21,7 @@ NUMBERS_AS_TEXT = "numbers written as text"
 
 _MOST = 0.8  # of a column's strings; what the others are not, is wrong with them
 _MANY_LEVELS = 100
+_NAMED = 3  # words that a remedy names
 _OFTEN = 10  # rows a value, with which many values are a category all the same
 
 
@@ -105,14 +107,25 @@ def _part_odd(column: RawColumn, fits: dict[str, bool], usual: str) -> None:
     odd = [row for row, c in there if not fits[c]]
     some = len(there) - len(odd)
     words = list(dict.fromkeys(c.strip() for _, c in there if not fits[c]))
-    if all(word.lower() in MISSING_WORDS for word in words):
-        mend = f"{na_remedy(words)}, or --kind {column.name}=tabular if they are values of their own"
-    else:
-        mend = f"Fix the cell, or pass --kind {column.name}=text"
+    empty = [word for word in words if word.lower() in MISSING_WORDS]
+    others = [word for word in words if word.lower() not in MISSING_WORDS]
+    mend = _mend(column.name, empty, others)
     if column.report is None:
-        raise column.mixed(odd[0], f"{some} {usual} and {len(odd)} words", mend)
-    reason = f"a word where {some} cells are {usual}. {mend}"
-    column.tell(column.report, lambda c: reason if isinstance(c, str) and not fits[c] else None)
+        telling = [row for row in odd if column.cells[row - 1].strip() in others] or odd
+        raise column.mixed(telling[0], f"{some} {usual} and {len(odd)} words", mend)
+    what = f"is a word where {some} cells are {usual}. {mend}"
+    column.tell(column.report, lambda c: f"{short(c)} {what}" if isinstance(c, str) and not fits[c] else None)
+
+
+def _mend(column: str, empty: list[str], others: list[str]) -> str:
+    """What to do about words for an empty cell, and about other words, in a column that holds something else."""
+    if not others:
+        return f"{na_remedy(empty)}, or --kind {column}=tabular if they are values of their own"
+    if not empty:
+        return f"Fix the cell, or pass --kind {column}=text"
+    more = f" and {len(others) - _NAMED} other words" if len(others) > _NAMED else ""
+    named = ", ".join(map(short, others[:_NAMED]))
+    return f"{na_remedy(empty)}; fix {named}{more}, or pass --kind {column}=text"
 
 
 def na_remedy(words: list[str]) -> str:

@@ -1,7 +1,7 @@
 """Frames of raw cells; nothing is guessed.
 
-A frame holds Python objects: `None` where a cell is empty, else what the file says. `"NA"` stays
-text, an integer column with gaps stays integer, and a NaN in a file stays a NaN to be reported.
+A frame holds Python objects: `None` where a cell is empty or an empty string, else what the file says. `"NA"` stays
+text, a decimal number is a float, an integer column with gaps stays integer, and a NaN in a file stays a NaN to be reported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.cells import canonical, has_lone_surrogate
-from metamodal.data.unreadable import HALF_CHARACTER, checked
+from metamodal.data.unreadable import FAR_DATE, HALF_CHARACTER, Unreadable, checked
 from metamodal.errors import DataError
 
 if TYPE_CHECKING:
@@ -94,14 +94,14 @@ def _arrow_cells(column: Any) -> list[Any]:
 
     if pa.types.is_dictionary(column.type):
         if not pa.types.is_nested(column.type.value_type):
-            words = column.dictionary.to_pylist()  # rows share a word, however long it is
+            words = _python(column.dictionary)  # rows share a word, however long it is
             return [None if i is None else words[i] for i in column.indices.to_pylist()]
         column = column.dictionary_decode()
     if _is_list(column.type):
         inner = column.type.value_type
         if _is_numeric(inner):
             flat = column.flatten()
-            return column.to_pylist() if flat.null_count else _split(column, _numbers(flat))
+            return _python(column) if flat.null_count else _split(column, _numbers(flat))
         if _is_list(inner) and _is_numeric(inner.value_type):
             steps = column.flatten()
             widths = set(np.diff(steps.offsets.to_numpy()).tolist())
@@ -109,7 +109,26 @@ def _arrow_cells(column: Any) -> list[Any]:
                 flat = steps.flatten()
                 if not flat.null_count:
                     return _split(column, _numbers(flat).reshape(-1, width))
-    return column.to_pylist()
+    return _python(column)
+
+
+def _python(column: Any) -> list[Any]:
+    """An Arrow array as Python objects, those that Python has no value for refused one by one."""
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError):
+        return [_python_cell(cell) for cell in column]
+
+
+def _python_cell(cell: Any) -> Any:
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        dated = "date" in str(cell.type) or "timestamp" in str(cell.type)
+        return Unreadable(
+            f"a {cell.type}", FAR_DATE if dated else f"is no value that Python has ({reason}). Replace it"
+        )
 
 
 def _split(column: Any, values: np.ndarray) -> list[Any]:
@@ -135,4 +154,4 @@ def _is_list(kind: Any) -> bool:
 def _is_numeric(kind: Any) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.data.cells import is_absent, number_of
+from metamodal.data.cells import NUMBERS, is_absent, number_of
 from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.problems import short
 from metamodal.errors import DataError, OptionError, suggestion
@@ -163,7 +163,7 @@ def target_number(cell: Any) -> float | None:
     """The finite number that a cell holds or spells, else `None`; true and false are none."""
     if isinstance(cell, str):
         cell = number_of(cell)
-    if cell is None or isinstance(cell, (bool, np.bool_)) or not isinstance(cell, (int, float, np.number)):
+    if cell is None or isinstance(cell, (bool, np.bool_)) or not isinstance(cell, NUMBERS):
         return None
     try:
         number = float(cell)
@@ -176,7 +176,7 @@ def flag_of(cell: Any) -> float | None:
     """0 or 1 for a cell that says no or yes, else `None`."""
     if isinstance(cell, str):
         return _FLAGS.get(cell.strip().lower())
-    if isinstance(cell, (bool, np.bool_, int, float, np.number)) and float(cell) in (0.0, 1.0):
+    if isinstance(cell, (bool, np.bool_, *NUMBERS)) and float(cell) in (0.0, 1.0):
         return float(cell)
     return None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,11 @@ from metamodal.data.conventions import respelled
 from metamodal.data.table import frame_of_cells
 from metamodal.errors import DataError, OptionError
 
-__all__ = ["TextFormat", "check_text", "encoding_of", "hint", "separator_of"]
+__all__ = ["TextFormat", "check_text", "encoding_of", "hint", "long_cells", "separator_of"]
 
+_LONGEST_CELL = 1 << 27  # the csv module's own limit is 128 KiB, less than a series written as JSON
+_LIMIT = threading.Lock()
+_readers: list[int] = []  # the limit that each open table found
 _SEPARATORS = (";", "\t", "|", ",")
 
 _NO_TEXT = (
@@ -62,22 +66,25 @@ class TextFormat:
         """A format as callers say it: one word for an empty cell, or several.
 
         Raises:
-            OptionError: a separator or decimal mark of other than one character, an unknown encoding.
+            OptionError: a separator or decimal mark of other than one character, an unknown encoding, a value
+                that is no string.
         """
+        for option, value in (("sep", sep), ("decimal", decimal), ("encoding", encoding)):
+            if not isinstance(value, (str, type(None))):
+                raise OptionError(f"--{option} {value!r}: no string. Give a string.")
+        words = (na,) if isinstance(na, str) else () if na is None else na
+        if not isinstance(words, (list, tuple, set, frozenset)) or not all(isinstance(w, str) for w in words):
+            raise OptionError(f"--na {na!r}: no words. Give a string, or a list of strings.")
         sep = {"tab": "\t", "\\t": "\t"}.get(sep or "", sep)
         if sep is not None and (len(sep) != 1 or sep in '"\r\n'):
             raise OptionError(f"--sep {sep!r}: no separator. Give one character, or tab.")
         if decimal not in (None, ".", ","):
             raise OptionError(f"--decimal {decimal!r}: no decimal mark. Give . or a comma.")
-        if encoding is not None:
-            try:
-                "".encode(codecs.lookup(encoding).name)
-            except LookupError:
-                raise OptionError(
-                    f"--encoding {encoding}: no such encoding. Give one that Python knows, such as cp1252 or latin-1."
-                ) from None
-        words = (na,) if isinstance(na, str) else tuple(map(str, na or ()))
-        return cls(sep, decimal, encoding, words)
+        if encoding is not None and not _reads_text(encoding):
+            raise OptionError(
+                f"--encoding {encoding!r}: no such encoding. Give one that Python knows, such as cp1252 or latin-1."
+            )
+        return cls(sep, decimal, encoding, tuple(words))
 
     @property
     def respells(self) -> bool:
@@ -96,6 +103,15 @@ class TextFormat:
         if cell in self.na or cell.strip() in self.na:
             return None
         return cell if self.decimal is None else respelled(cell, self.decimal)
+
+
+def _reads_text(encoding: str) -> bool:
+    """Whether an encoding is known and reads the text that it writes; `undefined` and `base64` do not."""
+    try:
+        data = "a,b\n".encode(encoding)
+        return io.TextIOWrapper(io.BytesIO(data), encoding, newline="").read() == "a,b\n"
+    except (LookupError, ValueError):  # a null in its name; UnicodeError is a ValueError, too
+        return False
 
 
 def separator_of(sample: str, usual: str) -> str:
@@ -120,6 +136,25 @@ def _width(sample: str, separator: str) -> int:
     except csv.Error:
         return 0
     return widths.pop() if len(widths) == 1 else 0
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Cells of up to 128 MiB inside the block.
+
+    The csv module has one limit for the whole process and looks at it as it reads. The first table that is open
+    raises it, and the last that is closed gives back what was there, unless someone else has changed it since.
+    """
+    with _LIMIT:
+        _readers.append(csv.field_size_limit() if not _readers else _readers[0])
+        csv.field_size_limit(max(_LONGEST_CELL, _readers[0]))
+    try:
+        yield
+    finally:
+        with _LIMIT:
+            before = _readers.pop()
+            if not _readers and csv.field_size_limit() == max(_LONGEST_CELL, before):
+                csv.field_size_limit(before)
 
 
 def check_text(start: bytes, name: str) -> None:

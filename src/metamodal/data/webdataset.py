@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import io
-import json
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 from metamodal.data.cells import media_kind
+from metamodal.data.json_values import json_value
 from metamodal.data.limits import limits
 from metamodal.data.modalities.files import array_of_npy
 from metamodal.data.modalities.protocol import CellError
@@ -34,15 +36,23 @@ _TEXTS = {"txt": "text", "text": "text", "cls": "label", "cls2": "label2", "tran
 
 
 def read_tar(stream: io.BufferedIOBase, name: str, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Numbered records of the files in a tar, in their order there."""
+    """Numbered records of the files in a tar, in their order there.
+
+    Args:
+        stream: a seekable file; a hard link is read where its target is stored.
+
+    Raises:
+        DataError: no tar, or one that is cut short or goes on after its end, as joined archives do.
+    """
     number, key = 1, None
     record: dict[str, Any] = {}
+    files: dict[str, tarfile.TarInfo] = {}
     try:
-        with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Member) as archive:
+        with tarfile.open(fileobj=stream, mode="r:*", tarinfo=_Member) as archive:
             for member in archive:
-                if not member.isfile() or member.name.rpartition("/")[2].startswith("."):
-                    continue
                 folder, _, file = member.name.rpartition("/")
+                if member.isdir() or file.startswith("."):
+                    continue
                 stem, _, ending = file.partition(".")
                 this = f"{folder}/{stem}" if folder else stem
                 if this != key:
@@ -50,33 +60,70 @@ def read_tar(stream: io.BufferedIOBase, name: str, report: Report) -> Iterator[t
                         yield number, record
                         number += 1
                     key, record = this, {"key": this}
-                if member.size > limits().bytes:
-                    reason = f"is {member.size} bytes, above the cap of {limits().bytes}. Cut it into parts"
-                    record.setdefault(_column(ending, record), Unreadable(member.name, reason))
-                    continue
-                opened = archive.extractfile(member)
-                data = opened.read() if opened else b""
-                if len(data) < member.size:
-                    raise tarfile.ReadError("unexpected end of data")
                 try:
+                    held = _held(member, files, in_place=archive.fileobj is stream)
+                    files[member.name] = held
+                    if held.size > limits().bytes:
+                        reason = f"is {held.size} bytes, above the cap of {limits().bytes}. Cut it into parts"
+                        record.setdefault(_column(ending, record), Unreadable(member.name, reason))
+                        continue
+                    opened = archive.extractfile(held)
+                    data = opened.read() if opened else b""
+                    if len(data) < held.size:
+                        raise _DamagedError("unexpected end of data")
                     _add(record, ending, data)
                 except (ValueError, RecursionError) as error:
-                    reason = f"{member.name}: {error}"
-                    report(Problem(number, ending or None, short(data), reason))
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{name}: not a readable tar ({error}). Write it again.") from None
+                    report(Problem(number, ending or None, short(member.name), f"{member.name}: {error}"))
+            _check_rest(archive)
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".:")
+        raise DataError(f"{name}: not a readable tar ({reason}). Write it again.") from None
     if key is not None:
         yield number, record
 
 
+def _held(member: tarfile.TarInfo, files: dict[str, tarfile.TarInfo], *, in_place: bool) -> tarfile.TarInfo:
+    """The member that holds a file's bytes; ValueError where no member of the archive does."""
+    if member.isfile():
+        return member
+    if not member.islnk():
+        what = f"a symbolic link to {member.linkname!r}" if member.issym() else "no file"
+        raise ValueError(f"it is {what}. Write the files themselves into the tar (tar --dereference)")
+    if member.linkname not in files:
+        raise ValueError(
+            f"it is a hard link to {member.linkname!r}, which is not before it. Write the tar again"
+        )
+    if not in_place:  # each link would unpack the archive again from its start
+        raise ValueError("it is a hard link in a compressed tar. Unpack the tar first")
+    return files[member.linkname]
+
+
+def _check_rest(archive: tarfile.TarFile) -> None:
+    """An error where anything but zeros follows the end of an archive: tarfile would leave it out unasked."""
+    rest: Any = archive.fileobj
+    rest.seek(archive.offset)
+    while block := rest.read(1 << 20):
+        if block.strip(b"\0"):
+            raise _DamagedError("there is more after its end, as in archives that were joined")
+
+
+class _DamagedError(tarfile.TarError):
+    """A damaged header; not one of the errors that tarfile passes over."""
+
+
 class _Member(tarfile.TarInfo):
-    """A member whose own description is no larger than a name may be: tarfile reads that whole."""
+    """A member whose header is whole, and whose description is no larger than a name may be: that is read whole."""
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> _Member:
-        found = super().frombuf(buf, encoding, errors)
+        try:
+            found = super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise  # a block of zeros, which is how an archive ends
+        except tarfile.HeaderError as error:  # where tarfile would end the archive and say nothing
+            raise _DamagedError(f"it is cut short or damaged: {error}") from None
         if found.type in _DESCRIPTIONS and found.size > _LONGEST_DESCRIPTION:
-            raise tarfile.ReadError(f"a member's description of {found.size} bytes")
+            raise _DamagedError(f"a member's description of {found.size} bytes")
         return found
 
 
@@ -90,25 +137,34 @@ def _column(ending: str, record: dict[str, Any]) -> str:
 def _add(record: dict[str, Any], ending: str, data: bytes) -> None:
     """A file's content into its column; ValueError says why it cannot be."""
     column, _, last = ending.lower().rpartition(".")
-    media = media_kind(f"x.{last}")
-    if media:
-        record[column or (media if media not in record else last)] = data
+    if media_kind(f"x.{last}"):
+        _put(record, _column(ending, record), data)
     elif last in _TEXTS:
-        record[column or _TEXTS[last]] = _text(data).strip()
+        _put(record, column or _TEXTS[last], _text(data).strip())
     elif last == "json":
-        value = json.loads(_text(data))
+        value = json_value(_text(data))
         if isinstance(value, dict) and not column:
-            record.update(value)
+            record.pop(
+                "key" if "key" in value else "", None
+            )  # the name of the files, unless they say another
+            for name, cell in value.items():
+                _put(record, name, cell)
         else:
-            record[column or "json"] = value
+            _put(record, column or "json", value)
     elif last == "npy":
         try:
-            record[column or "array"] = array_of_npy(data)
+            _put(record, column or "array", array_of_npy(data))
         except CellError:
             raise ValueError("not a readable .npy array. Replace the file") from None
     else:
         known = "an image, audio or video file, .txt, .cls, .json or .npy"
         raise ValueError(f"the ending {ending!r} is not known. Give {known}")
+
+
+def _put(record: dict[str, Any], column: str, cell: Any) -> None:
+    if column in record:
+        raise ValueError(f"the row has a cell in the column {column!r} already. Keep one of them")
+    record[column] = cell
 
 
 def _text(data: bytes) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from metamodal.data.cells import parsed
+from metamodal.data.json_values import parsed
 from metamodal.data.limits import limits
 from metamodal.errors import DataError
 
@@ -71,7 +71,7 @@ def _named(cell: Any) -> str:
 def _cell(cell: Any) -> Any:
     """A cell as the other formats have it: whole numbers as such, though a sheet knows fractions alone."""
     if isinstance(cell, str):
-        return parsed(cell) if cell else None
+        return parsed(cell)
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
         return int(cell)
     if isinstance(cell, (bool, int, float)) or hasattr(cell, "year"):

@@ -24,6 +24,7 @@ from metamodal.data.audit.labels import (
     odd_targets,
 )
 from metamodal.data.audit.noise import label_noise
+from metamodal.data.audit.words import word_findings
 from metamodal.data.dataset import Dataset
 from metamodal.data.problems import Problem, Report
 from metamodal.data.roles import Roles
@@ -108,6 +109,7 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
     findings += constant_findings(columns)
     findings += (counting := list(counting_findings(dataset, columns)))
     findings += limit_findings(dataset, columns)
+    findings += word_findings(dataset, odd)
     notes = [_not_opened(c) for c in columns.values() if not c.opened and c.states.any()]
     covered: list[Coverage] = []
     shares = balance(dataset, columns)
@@ -186,7 +188,7 @@ def _constant_in_class(dataset: Dataset) -> Iterator[Finding]:
 def _doubts(dataset: Dataset, named: set[str | None]) -> Iterator[Finding]:
     """What the schema warns of: columns that are not read, or may be read as what they are not."""
     for column in dataset.schema.columns:
-        doubted = column.role in ("modality", "target") or column.kind is None
+        doubted = column.role in ("modality", "target", "time") or column.kind is None
         known = column.name in named or any(words in (column.warning or "") for words in _NO_DOUBT)
         if column.warning and doubted and not known:
             yield Finding("doubtful_column", column.name, f"{column.name}: {column.warning}")

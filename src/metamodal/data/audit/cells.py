@@ -13,7 +13,7 @@ import numpy as np
 
 from metamodal.data.audit.findings import Watch
 from metamodal.data.audit.signatures import LOOK, Signature, signature
-from metamodal.data.cells import form, is_absent, number_of
+from metamodal.data.cells import form, is_absent, is_blank, number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.modalities import modalities
 from metamodal.data.opening import opener
@@ -122,7 +122,7 @@ class _Maker:
 
     def _seen(self, position: int, cell: Any) -> Signature | str | None:
         """A cell's signature, `None` where it is absent, or the reason why it cannot be read."""
-        if is_absent(cell):
+        if is_absent(cell) if self.column.role == "target" else is_blank(cell):
             return None
         if position in self.odd:
             self.states[position] = UNREADABLE

@@ -25,7 +25,7 @@ __all__ = [
     "odd_targets",
 ]
 
-_NO_LABEL = {"", "na", "n/a", "n.a.", "#n/a", "none", "null", "nil", "nan", "missing", "-", "--", "?", "."}
+_NO_LABEL = {"na", "n/a", "n.a.", "#n/a", "none", "null", "nil", "nan", "missing", "-", "--", "?", "."}
 _FEW = 5  # rows of a class, below which 5 shots leave no query
 _MEASURE = 10  # different numbers, not all whole, that are no names of classes
 _UNEVEN = 10.0  # largest over smallest

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from metamodal.data.extractors.protocol import open_cell
-from metamodal.errors import OptionError
+from metamodal.errors import MetamodalError, OptionError
 
 __all__ = ["FromCallable", "FromModule", "hashed_words"]
 
@@ -43,10 +44,14 @@ class FromModule:
     def vectors(self, values: Sequence[Any]) -> np.ndarray:
         with torch.no_grad():
             parts = [
-                _flat(self.module(self.prepare(values[i : i + _BATCH])), self.spec or self.kind)
+                _flat(self._output(values[i : i + _BATCH]), self.spec or self.kind)
                 for i in range(0, len(values), _BATCH)
             ]
         return torch.cat(parts).cpu().numpy().astype(np.float32)
+
+    def _output(self, values: Sequence[Any]) -> Any:
+        with _named_failure(self.spec or type(self.module).__name__, "a batch of cells"):
+            return self.module(self.prepare(values))
 
     def prepare(self, values: Sequence[Any]) -> Tensor:
         own = getattr(self.module, "prepare", None)
@@ -91,12 +96,28 @@ class FromCallable:
         return open_cell(self.kind, cell, base)
 
     def vectors(self, values: Sequence[Any]) -> np.ndarray:
-        found = self.function(list(values))
-        array = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found, np.float32)
+        name = self.spec or getattr(self.function, "__name__", "the callable")
+        with _named_failure(name, "a list of cells"):
+            found = self.function(list(values))
+            array = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found, np.float32)
         if array.ndim != 2 or len(array) != len(values):
-            name = self.spec or getattr(self.function, "__name__", "the callable")
             raise OptionError(f"{name}: gave shape {array.shape} for {len(values)} cells. Return (n, width).")
         return array
+
+
+@contextmanager
+def _named_failure(name: str | None, given: str) -> Iterator[None]:
+    """Whatever the user's own code raises, as an error that names that code; the cause is kept for --debug."""
+    try:
+        yield
+    except MetamodalError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0].rstrip(".")[:200]
+        raise OptionError(
+            f"encoder {name}: failed on {given} ({type(error).__name__}: {reason}). Give a function of a list of cells "
+            "that returns an array (n, width), or fix it."
+        ) from error
 
 
 class _Flat(nn.Module):

@@ -25,7 +25,8 @@ class DateColumn:
     date is there, and sine and cosine of each cycle (`year`, `week`, `day`) in which the training
     dates differ.
 
-    Days count in UTC where the date names its zone; cycles go by the clock as written.
+    A date that names its zone counts in UTC, its days and its cycles alike, as `date_of` gives it: the same
+    instant is the same row however it is written. One without a zone counts as it is.
     """
 
     name: str

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from metamodal.data.modalities.protocol import CellError, check_scales, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
 
 __all__ = ["Embedding"]
 
@@ -47,7 +47,7 @@ class Embedding:
 
     @classmethod
     def fit(cls, values: Sequence[np.ndarray]) -> Embedding:
-        width = len(values[0])
+        width = most_common(values, len)
         stacked = np.stack([v for v in values if len(v) == width]).astype(np.float64)
         std = stacked.std(0) if len(stacked) > 1 else np.ones(width)
         return cls(tuple(stacked.mean(0).tolist()), tuple(np.where(std > 1e-8, std, 0.0).tolist()))

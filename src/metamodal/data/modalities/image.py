@@ -19,6 +19,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
+from metamodal.data.cells import PICTURES
 from metamodal.data.limits import alone, limits
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
@@ -215,7 +216,9 @@ def pixels_of(picture: PIL.Image.Image | np.ndarray, side: int) -> np.ndarray:
 def opened_picture(data: bytes) -> PIL.Image.Image:
     """A picture whose header is read and whose pixels are not, within the cap."""
     try:
-        picture = PIL.Image.open(io.BytesIO(data))
+        PIL.Image.init()
+        known = [form for form in PICTURES if form in PIL.Image.OPEN]
+        picture = PIL.Image.open(io.BytesIO(data), formats=known)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         raise CellError(f"an image above the cap of {limits().pixels} pixels. Shrink it") from None
     check_pixels(picture.width, picture.height, picture.format)
@@ -244,7 +247,7 @@ def refusing(what: str) -> Iterator[None]:
     except Exception as error:  # damaged files make Pillow's decoders raise almost anything
         reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
         if "cannot identify" in reason:
-            reason = "the bytes are no image that Pillow knows"
+            reason = "the bytes are no PNG, JPEG, WebP, GIF, TIFF or other picture that is read"
         raise CellError(
             f"not a readable image ({what}): {reason}. Replace the cell or leave it empty"
         ) from None

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from metamodal.data.modalities.cloud import check_cloud, cloud_of_file
 from metamodal.data.modalities.files import file_bytes
-from metamodal.data.modalities.protocol import CellError, check_scales, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
 
 __all__ = ["Points"]
 
@@ -76,7 +76,7 @@ class Points:
     def fit(
         cls, values: Sequence[np.ndarray], *, count: Annotated[int, Field(ge=8, le=4096)] = 256
     ) -> Points:
-        columns = values[0].shape[1]
+        columns = most_common(values, lambda v: v.shape[1])
         alike = [v for v in values if v.shape[1] == columns]
         axes = min(3, columns)
         extra = np.concatenate([v[:: max(1, len(v) // 256), axes:] for v in alike]).astype(np.float64)

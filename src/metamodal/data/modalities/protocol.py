@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,11 +13,32 @@ from torch import Generator, Tensor
 from metamodal.errors import DataError
 from metamodal.registry import Registry
 
-__all__ = ["CellError", "Fitted", "Invertible", "Kind", "Modality", "check_scales", "modalities"]
+__all__ = [
+    "CellError",
+    "Fitted",
+    "Invertible",
+    "Kind",
+    "Modality",
+    "check_scales",
+    "modalities",
+    "most_common",
+]
 
 
 class CellError(DataError):
-    """A cell that is there but cannot be read; the caller adds file, row and column."""
+    """A cell that is there but cannot be read; the caller adds file, row and column.
+
+    `column` names the one of a record's scalars that it is about.
+    """
+
+    def __init__(self, reason: str, column: str | None = None) -> None:
+        super().__init__(reason)
+        self.column = column
+
+
+def most_common(values: Sequence[Any], shape: Callable[[Any], Any]) -> Any:
+    """The shape that most values have, the first of equally many: what the others are measured against."""
+    return Counter(map(shape, values)).most_common(1)[0][0]
 
 
 def check_scales(kind: str, centres: Sequence[Any], scales: Sequence[float], *sizes: int | float) -> None:

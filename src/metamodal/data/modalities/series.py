@@ -16,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
-from metamodal.data.modalities.protocol import CellError, check_scales, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
 from metamodal.data.modalities.steps import Steps, read_steps
 
 __all__ = ["Series"]
@@ -63,13 +63,13 @@ class Series:
             "log_steps": (float(logs.mean()), float(logs.std()) or 1.0),
             "timed": timed,
         }
-        if values[0].dtype.kind == "U":
+        kind, channels = most_common(values, lambda v: (v.dtype.kind, v.shape[1]))
+        if kind == "U":
             counted = Counter(str(s) for v in values for s in v.ravel() if v.dtype.kind == "U")
             known = sorted(counted, key=lambda s: (-counted[s], s))[:_MOST_SYMBOLS]
             zeros, ones = (0.0,) * (len(known) + 1), (1.0,) * (len(known) + 1)
             return cls(centre=zeros, scale=ones, symbols=tuple(known), **fitted)
-        channels = values[0].shape[1]
-        alike = [v for v in values if v.shape[1] == channels and v.dtype.kind == "f"]
+        alike = [v for v in values if v.shape[1] == channels and v.dtype.kind == kind]
         steps = np.concatenate(alike)
         gaps = bool(np.isnan(steps).any())
         observed = [c[~np.isnan(c)] for c in steps.T] if gaps else list(steps.T)

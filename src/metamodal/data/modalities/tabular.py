@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from metamodal.data.cells import date_of, is_absent, number_of
+from metamodal.data.cells import NUMBERS, date_of, is_absent, number_of
 from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.identity import flag_word, name_of
 from metamodal.data.modalities.dates import DateColumn
@@ -192,7 +193,8 @@ class Tabular:
                 number = flag_word(cell)
             if cell is not None and number is None:
                 raise CellError(
-                    f"{name} is {cell!r} where the training rows have numbers. {_remedy(cell, 'Give a number')}"
+                    f"{name} is {cell!r} where the training rows have numbers. {_remedy(cell, 'Give a number')}",
+                    name,
                 )
             if number is None:
                 row += [0.0, 0.0]
@@ -205,7 +207,8 @@ class Tabular:
             time = date_of(cell) if isinstance(cell, str) else None
             if cell is not None and time is None:
                 raise CellError(
-                    f"{column.name} is {cell!r} where the training rows have dates. Give one like 2024-05-31"
+                    f"{column.name} is {cell!r} where the training rows have dates. Give one like 2024-05-31",
+                    column.name,
                 )
             row += column.row(time)
         for name, levels in self.categories:
@@ -232,7 +235,8 @@ def _in_convention(
             found[name] = convention.parse(cell)
             if found[name] is None:
                 raise CellError(
-                    f"{name} is {cell!r} where the training rows have {convention}. {_remedy(cell, 'Write it so')}"
+                    f"{name} is {cell!r} where the training rows have {convention}. {_remedy(cell, 'Write it so')}",
+                    name,
                 )
     return found
 
@@ -272,7 +276,7 @@ def _if_there(value: float, there: float) -> float:
 def infinite(name: str, value: float) -> CellError:
     """The error of a lone infinity."""
     empty = " (or pass --na nan, which reads it as empty)" if math.isnan(value) else ""
-    return CellError(f"{name} is {value}. Give a finite number, or leave the cell empty{empty}")
+    return CellError(f"{name} is {value}. Give a finite number, or leave the cell empty{empty}", name)
 
 
 def _scalar(name: str, value: Any) -> float | str | None:
@@ -281,22 +285,22 @@ def _scalar(name: str, value: Any) -> float | str | None:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value)).lower()
     if isinstance(value, str):
-        return str(value)
+        return str(value) if value.strip() else None
     if isinstance(value, np.datetime64):
-        value = value.astype("datetime64[us]").item()
+        value = pd.Timestamp(value)
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, (int, float, np.number)):
+    if isinstance(value, NUMBERS):
         try:
             number = float(value)
         except (OverflowError, TypeError):  # 10 ** 400; a complex number
-            raise CellError(f"{name} is no number within range. Give one below 1e308") from None
+            raise CellError(f"{name} is no number within range. Give one below 1e308", name) from None
         if math.isnan(number):
             raise infinite(name, number)
         return number
     if isinstance(value, Unreadable):
-        raise CellError(f"{name} is {value} and {value.reason}")
-    raise CellError(f"{name} is a {type(value).__name__}. Give a number, a word, a date or true/false")
+        raise CellError(f"{name} is {value} and {value.reason}", name)
+    raise CellError(f"{name} is a {type(value).__name__}. Give a number, a word, a date or true/false", name)
 
 
 def _float(cell: float | str) -> float | None:

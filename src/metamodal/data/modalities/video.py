@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from metamodal.data.modalities.clip import decoded_clip, picture_frames
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.image import Image
-from metamodal.data.modalities.protocol import CellError, check_scales, modalities
+from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
 
 __all__ = ["Video"]
 
@@ -72,8 +72,8 @@ class Video:
         frames: Annotated[int, Field(ge=2, le=32)] = 8,
         size: Annotated[int, Field(ge=8, le=64)] = 32,
     ) -> Video:
-        if isinstance(values[0], np.ndarray):
-            width = values[0].shape[1]
+        width = most_common(values, lambda v: v.shape[1] if isinstance(v, np.ndarray) else 0)
+        if width:
             steps = np.concatenate([v for v in values if isinstance(v, np.ndarray) and v.shape[1] == width])
             std = steps.std(0) if len(steps) > 1 else np.ones(width)
             scale = np.where(std > 1e-8, std, 0.0)
