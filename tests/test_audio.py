@@ -155,6 +155,7 @@ def test_an_hour_in_a_few_bytes_is_refused_before_it_is_decoded(monkeypatch):
         (np.zeros((3, 4, 5)), "is no sound"),
         (b"RIFF....WAVEjunk", "not a readable sound"),
     ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_bad_sound_says_what_is_wrong(cell, message: str):
     with pytest.raises(CellError, match=message):

@@ -284,7 +284,9 @@ def test_what_cannot_be_learned_from_is_a_value_error_with_the_remedy(X, y, word
 
 
 @pytest.mark.parametrize(
-    "y", [["0,5", "1,5"], pd.Series(pd.date_range("2024", periods=2)), [object(), object()]], ids=str
+    "y",
+    [["0,5", "1,5"], pd.Series(pd.date_range("2024", periods=2)), [object(), object()]],
+    ids=lambda y: type(y[0]).__name__,
 )
 def test_what_is_no_number_is_no_target_of_a_regressor(y):
     with pytest.raises(mm.InputError, match="its cells are no numbers. Give numbers"):

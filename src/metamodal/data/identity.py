@@ -106,7 +106,6 @@ def _of_date(moment: date) -> str:
 
 
 def _of_duration(duration: timedelta | np.timedelta64) -> str:
-    import pandas as pd
 
     try:
         return str(pd.Timedelta(duration))  # one spelling of Python's, numpy's and pandas' durations
