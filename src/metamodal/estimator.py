@@ -22,9 +22,10 @@ from metamodal.data.rows import Rows, dataset_of
 from metamodal.data.tasks import tasks_in
 from metamodal.errors import ArtifactError, OptionError, suggestion
 from metamodal.evaluation.evaluating import evaluate
+from metamodal.evaluation.held_out import widest_way
 from metamodal.evaluation.metrics import SCORES
-from metamodal.evaluation.protocol import Protocol
-from metamodal.experiment import Experiment, run
+from metamodal.evaluation.protocol import Evaluation, Protocol
+from metamodal.experiment import Experiment, run, untrained_for
 from metamodal.mappings.fusion import AttentionWeights
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, untrained
@@ -173,6 +174,27 @@ class MetaLearner:
         model = self.model or self._untrained(data)
         (found,) = evaluate(model, data, [protocol], rows=np.arange(len(data)))
         return found.whole.score[0]
+
+    def evaluate(self, data: Rows, *, way: int = 5, shot: int = 1, **measured: Any) -> Evaluation:
+        """Few-shot episodes of the test rows of `data`: rows whose classes, tasks or groups training did not see.
+
+        >>> import pandas as pd, metamodal as mm
+        >>> pets = pd.DataFrame({"height": range(40), "pet": [f"pet{i // 5}" for i in range(40)]})
+        >>> found = mm.MetaLearner().evaluate(mm.read_table(pets, target="pet"), way=2, episodes=20)
+        >>> list(found.to_frame()["modalities"])[:1]
+        ['height']
+
+        Args:
+            data: as in `fit`.
+            way, shot: classes of an episode (fewer where no task has as many), and support rows of a class.
+            measured: other options of `Protocol`, such as `episodes`, `subsets`, `missing` and `baselines`.
+        """
+        data = self._labelled(data)
+        model = self.model or untrained_for(data, self.experiment.first_learner)
+        way = widest_way(model, data, shot, way)
+        protocol = Protocol(way, shot, **{"seed": self.experiment.seed} | measured)
+        (found,) = evaluate(model, data, [protocol])
+        return found
 
     def embed(self, rows: pd.DataFrame | Dataset) -> np.ndarray:
         """The embedding of each row in the shared space, `(n, d)`."""

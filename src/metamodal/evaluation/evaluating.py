@@ -82,7 +82,7 @@ def evaluate(
         crowd = encoding.of(encoding.raw(members))[1]
     told, part = class_table(model, dataset).take(rows), dataset.rows(rows)
     known = cache(lambda: known_rows(model, dataset, unreadable, cells))
-    ground = _Ground(model, part, rows, raw, tokens, spaces, crowd, told, unseen, notes, known)
+    ground = _Ground(model, dataset, part, rows, raw, tokens, spaces, crowd, told, unseen, notes, known)
     for protocol in protocols:
         yield _evaluated(ground, protocol, seconds, watch)
 
@@ -95,6 +95,7 @@ class _Ground:
     """
 
     model: MetaModel
+    table: Dataset
     part: Dataset
     rows: np.ndarray
     raw: Batch
@@ -145,6 +146,7 @@ def _evaluated(
         population_result(trial) if pooled else None,
         answers(trial) if pooled else None,
         tuple(_recalls(ground, protocol)) if protocol.retrieval else (),
+        table=ground.table,
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from metamodal.data.dataset import Dataset
 from metamodal.data.targets import Targets
 from metamodal.data.tasks import Shape
 from metamodal.errors import OptionError
@@ -83,7 +85,7 @@ class Evaluation:
 
     Of labels and numbers, which have no classes, `unseen_classes` says that no task was seen in
     training, `population` is the model's answer without support rows, and `answers` are true and
-    predicted targets `(n, 2, k)` of some query rows, in their own unit.
+    predicted targets `(n, 2, k)` of some query rows, in their own unit. `table` is what was evaluated on.
     """
 
     protocol: Protocol
@@ -99,6 +101,7 @@ class Evaluation:
     population: Result | None = None
     answers: np.ndarray | None = None
     retrieval: tuple[Recall, ...] = ()
+    table: Dataset | None = field(default=None, repr=False, compare=False)
 
     def result(self, modalities: tuple[str, ...], missing: float = 0.0) -> Result:
         plain = (r for r in self.results if r.queried is None)
@@ -139,6 +142,17 @@ class Evaluation:
         }
         found = {"retrieval": [recall.to_dict() for recall in self.retrieval]}
         return document | (found if self.retrieval else {})
+
+    def report(self, path: str | Path) -> Path:
+        """Write the page of the evaluation, one HTML file; see `metamodal.write_report` for several on a page.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from metamodal.evaluation.report import write_report  # a page shows evaluations: it is above them
+
+        assert self.table is not None
+        return write_report(Path(path), self.table, [self], None)
 
     def to_frame(self) -> pd.DataFrame:
         """A row for each result and baseline, a column for each score and for the half-width of its 95 % interval."""
