@@ -107,11 +107,11 @@ def test_several_columns_are_labels_or_numbers():
     assert (schema.target_kind, schema.targets, schema.target) == ("regression", ("a", "c"), "a")
     with pytest.raises(DataError, match=r"column d: 'one' is no number and neither 0 nor 1"):
         read_table(frame, target=["a", "d"])
-    with pytest.raises(OptionError, match=r"--target names 2 columns, and classes stand in one"):
+    with pytest.raises(OptionError, match=r"--target names 2 columns, and classification has one"):
         read_table(frame, target=["a", "c"], target_kind="classification")
-    with pytest.raises(OptionError, match=r"--target-kind numbres: no such kind. Did you mean 'numbers'"):
-        read_table(frame, target="a", target_kind="numbres")
-    with pytest.raises(OptionError, match=r"--target-kind labels, and no target"):
+    with pytest.raises(OptionError, match=r"--target-kind regresion: no such kind. Did you mean 'regression'"):
+        read_table(frame, target="a", target_kind="regresion")
+    with pytest.raises(OptionError, match=r"--target-kind multilabel, and no target"):
         read_table(frame, target_kind="multilabel")
 
 
@@ -405,7 +405,7 @@ def test_the_commands_take_numbers_from_a_table_to_predictions(tmp_path, cli):
     assert said["target_kind"] == "regression"
     quick = ["train.steps=20", "train.validation.count=2", "train.validation.episodes=20", "model.dim=16"]
     done = cli("train", tmp_path / "all.csv", *roles, "--out", tmp_path / "run", *quick)
-    assert done.code == 0 and "the target is numbers: y" in done.err and "% r2" in done.err
+    assert done.code == 0 and "the task is regression: y" in done.err and "% r2" in done.err
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Predicted against true" in page and "population's answer" in page.replace("&#39;", "'")
     done = cli(
@@ -413,7 +413,7 @@ def test_the_commands_take_numbers_from_a_table_to_predictions(tmp_path, cli):
     )
     assert json.loads(done.out)["protocol"]["outputs"] == ["y"]
     done = cli("evaluate", tmp_path / "run/model", tmp_path / "all.csv", "--way", 3)
-    assert done.code == 2 and "--way 3: numbers have no classes" in done.err
+    assert done.code == 2 and "--way 3: regression has no classes" in done.err
     assert cli("adapt", tmp_path / "run/model", tmp_path / "few.csv", "--out", tmp_path / "p").code == 0
     done = cli("predict", tmp_path / "p", tmp_path / "new.csv", "--out", tmp_path / "said.csv")
     assert done.code == 0 and list(pd.read_csv(tmp_path / "said.csv")) == ["y"]

@@ -22,11 +22,13 @@ class Output(ABC):
 
     Attributes:
         name: as options and documents write it.
+        plural: what is predicted, in words.
         has_classes: whether every task has its own outputs, its classes; else all tasks share the same ones.
         has_probabilities: whether logits become probabilities.
     """
 
     name: ClassVar[str]
+    plural: ClassVar[str]
     has_classes: ClassVar[bool]
     has_probabilities: ClassVar[bool]
 
@@ -76,6 +78,7 @@ class Classification(Output):
     """One class out of several: softmax and cross-entropy over one-hot rows; an unknown row is all zeros."""
 
     name = "classification"
+    plural = "classes"
     has_classes = True
     has_probabilities = True
 
@@ -150,6 +153,7 @@ class Multilabel(_Shared):
     """Any of several labels: a sigmoid and cross-entropy each, targets 0 or 1."""
 
     name = "multilabel"
+    plural = "labels"
     has_probabilities = True
 
     def link(self, logits: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
@@ -170,6 +174,7 @@ class Regression(_Shared):
     """One or several standardised numbers: half the squared error."""
 
     name = "regression"
+    plural = "numbers"
     has_probabilities = False
 
     def link(self, logits: Float[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:

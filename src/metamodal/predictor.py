@@ -159,7 +159,7 @@ class Predictor:
             facts.insert(1, ("rows", f"{self.rows:,}"))
         facts.append(("learner", kind_of(learners, self.model.engine.learner)))
         facts += [("prior", self.prior)] if self.kind == "classification" else []
-        return Summary(f"Predictor of {len(self.labels):,} {self.kind}", tuple(facts))
+        return Summary(f"Predictor of {len(self.labels):,} {self.model.targets.output.plural}", tuple(facts))
 
     def __repr__(self) -> str:
         return str(self._summary())

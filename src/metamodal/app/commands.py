@@ -142,7 +142,7 @@ def _train(options: Options, experiment: Experiment, out: Path) -> int:
             "note: no --target: training on rows without labels. Pass --target C if a column holds the label."
         )
     elif not table.has_classes:
-        say(f"the target is {table.schema.target_kind}: {', '.join(table.schema.targets)}")
+        say(f"the task is {table.schema.target_kind}: {', '.join(table.schema.targets)}")
     done = _trained(experiment, table, out, options, start)
     outcome = done.model.record["outcome"]
     say(f"training ended by {outcome['ended']} after {outcome['steps']} steps; model {out / 'model'}")
@@ -178,7 +178,7 @@ def evaluate(options: Options) -> None:
         _evaluate_full(options, model, table)
         return
     if not model.targets.has_classes and options.way is not None:
-        raise OptionError(f"--way {options.way}: {model.targets.kind} have no classes. Leave it out.")
+        raise OptionError(f"--way {options.way}: {model.targets.kind} has no classes. Leave it out.")
     way = widest_way(model, table, options.shot, 5) if options.way is None else options.way
     protocol = Protocol(
         way,

@@ -66,7 +66,7 @@ def _pooled_table(evaluation: Evaluation) -> str:
     p, targets, score = evaluation.protocol, evaluation.targets, evaluation.score.replace("_", " ")
     kind = "tasks that training did not see" if evaluation.unseen_classes else "no unseen tasks"
     kind = kind if evaluation.trained else "no training"
-    several = f" of {targets.outputs} {targets.kind}" if targets.outputs > 1 else ""
+    several = f" of {targets.outputs} {targets.output.plural}" if targets.outputs > 1 else ""
     shown = SHOWN[targets.kind]
     results = [*evaluation.results, *filter(None, [evaluation.population]), *evaluation.baselines]
     width = max(56, *(len(label(evaluation, result)) for result in results))

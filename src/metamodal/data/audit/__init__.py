@@ -117,7 +117,7 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
         notes.append("labels: not looked at, no target column is named. Pass --target C")
     elif not dataset.has_classes:
         odd_targets(dataset, of("label"))
-        notes.append(f"classes: there are none, the target is {dataset.schema.target_kind}")
+        notes.append(f"classes: there are none, the task is {dataset.schema.target_kind}")
     else:
         missing_words(dataset, of("label"))
         findings += class_findings(dataset)

@@ -83,7 +83,7 @@ def labelled_pools(dataset: Dataset, split: Split, share: float | None) -> TaskP
     share = 1.0 if dataset.schema.target is None or bare else share or 0.0
     if not dataset.has_classes and share:
         raise OptionError(
-            f"train.episodes.unlabelled={share}: its episodes tell classes apart, and the target is labels or numbers. Leave it out."
+            f"train.episodes.unlabelled={share}: its episodes tell classes apart, and the task is not classification. Leave it out."
         )
     for tasks, rows, part in ((found[0], split.train, "train"), (found[1], split.valid, "valid")):
         if not tasks and (share < 1 if part == "train" else not share):
