@@ -145,7 +145,10 @@ def _train(options: Options, experiment: Experiment, out: Path) -> int:
         say(f"the task is {table.schema.target_kind}: {', '.join(table.schema.targets)}")
     done = _trained(experiment, table, out, options, start)
     outcome = done.model.record["outcome"]
-    say(f"training ended by {outcome['ended']} after {outcome['steps']} steps; model {out / 'model'}")
+    say(
+        f"training ended by {outcome['ended']} after {outcome['steps']} steps; the weights with the best validation are "
+        f"kept; model {out / 'model'}"
+    )
     for line in leaderboard_lines(outcome["leaderboard"], outcome.get("score", "accuracy")):
         say(line)
     found = [] if options.no_test else _report_evaluations(done, table, options, say)

@@ -22,8 +22,13 @@ def evaluation_table(evaluation: Evaluation, *, brief: bool = False) -> str:
     shown = replace(evaluation, baselines=tuple(_telling(evaluation))) if brief else evaluation
     table = _pooled_table if not evaluation.targets.has_classes else _class_table
     lines = [table(shown), *_retrieval(evaluation)]
+    if shown.baselines:
+        lines.append(
+            "  baselines are scikit-learn on the same episodes: features untrained (generic) or learned (of this model); "
+            "modalities concatenated, or fused late (mean of log-probabilities)"
+        )
     if left := len(evaluation.baselines) - len(shown.baselines):
-        lines.append(f"  {left} more baselines stand in the report")
+        lines.append(f"  {left} more baselines are in the report")
     return "\n".join(lines)
 
 
@@ -71,10 +76,10 @@ def _pooled_table(evaluation: Evaluation) -> str:
     results = [*evaluation.results, *filter(None, [evaluation.population]), *evaluation.baselines]
     width = max(56, *(len(label(evaluation, result)) for result in results))
     lines = [
-        f"{p.shot} support rows, {p.episodes} episodes, {kind} ({score}{several} ± 95 % interval, %)",
+        f"{p.shot} support {'row' if p.shot == 1 else 'rows'}, {p.episodes} episodes, {kind} ({score}{several} ± 95 % interval, %)",
         f"  {'':{width}} {score:>17}"
         + "".join(f" {name:>9}" for name in shown.values())
-        + f" {'over none':>15}",
+        + f" {'over 0 rows':>15}",
     ]
     for result in results:
         row = result.to_dict()
@@ -85,7 +90,12 @@ def _pooled_table(evaluation: Evaluation) -> str:
 
 
 def _pair(mean: float, ci95: float, sign: str = "") -> str:
-    return f"{100 * mean:{sign}9.2f} ± {100 * ci95:5.2f}"
+    return f"{_signless(100 * mean):{sign}9.2f} ± {100 * ci95:5.2f}"
+
+
+def _signless(value: float) -> float:
+    """A value that is printed with two digits, so that a zero has no sign."""
+    return round(value, 2) + 0.0
 
 
 def _figure(value: float | None, kind: str) -> str:
@@ -101,7 +111,7 @@ def _fusion(evaluation: Evaluation) -> list[str]:
     if len(evaluation.whole.modalities) > 1:
         lines.append(
             f"  all modalities less the best single one ({evaluation.best_single.modalities[0]}): "
-            f"{100 * gain:+.2f} ± {100 * ci95:.2f} points"
+            f"{_signless(100 * gain):+.2f} ± {100 * ci95:.2f} points"
         )
         if gain + ci95 < 0:
             lines.append(
@@ -148,13 +158,13 @@ def label(evaluation: Evaluation, result: Result) -> str:
     if result.missing:
         what += f", {100 * result.missing:.0f} % of cells missing"
     if result.name == "population" and not evaluation.targets.has_classes:
-        return f"{evaluation.learner}: no support rows, the population's answer"
+        return f"{evaluation.learner}: no support rows"
     if result.name == "population":
         return f"logistic regression on all training rows, {result.features}: {what}"
     if result.name == "support_mean":
         return "mean of the support"
     if not result.name:
         blind = evaluation.whole.told and not result.told
-        return f"{evaluation.learner}: {what}{', told nothing of the classes' if blind else ''}"
+        return f"{evaluation.learner}: {what}{', without class information' if blind else ''}"
     how = f", {result.fusion}" if result.fusion else ""
     return f"{result.name.replace('_', ' ')} on {result.features}: {what}{how}"
