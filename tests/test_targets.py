@@ -109,7 +109,9 @@ def test_several_columns_are_labels_or_numbers():
         read_table(frame, target=["a", "d"])
     with pytest.raises(OptionError, match=r"--target names 2 columns, and classification has one"):
         read_table(frame, target=["a", "c"], target_kind="classification")
-    with pytest.raises(OptionError, match=r"--target-kind regresion: no such kind. Did you mean 'regression'"):
+    with pytest.raises(
+        OptionError, match=r"--target-kind regresion: no such kind. Did you mean 'regression'"
+    ):
         read_table(frame, target="a", target_kind="regresion")
     with pytest.raises(OptionError, match=r"--target-kind multilabel, and no target"):
         read_table(frame, target_kind="multilabel")

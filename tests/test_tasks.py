@@ -48,7 +48,7 @@ def test_an_episode_has_its_shape_and_shares_no_row(way: int, shot: int, query: 
 def test_what_is_to_be_apart_is_on_one_side_of_an_episode(way: int, shot: int, seed: int):
     labels = np.repeat(np.arange(6), 10)
     said = np.random.default_rng(seed).integers(7, size=60).astype(str).astype(object)
-    tasks = tasks_of(*columns(labels), np.arange(60), apart=said)
+    tasks = tasks_of(*columns(labels), np.arange(60), disjoint_by=said)
     draw = draw_episodes(tasks, Shape(way, shot, 4), 5, np.random.default_rng(seed))
     for e in range(5):
         real = draw.query[e][draw.query_codes[e] >= 0]
@@ -59,8 +59,8 @@ def test_what_is_to_be_apart_is_on_one_side_of_an_episode(way: int, shot: int, s
 
 def test_what_cannot_be_kept_apart_is_an_error_that_says_so():
     said = np.array(["one"] * 20, dtype=object)
-    tasks = tasks_of(*columns(np.repeat(np.arange(2), 10)), np.arange(20), apart=said)
-    with pytest.raises(DataError, match="each value of the --apart column is kept to one of the two"):
+    tasks = tasks_of(*columns(np.repeat(np.arange(2), 10)), np.arange(20), disjoint_by=said)
+    with pytest.raises(DataError, match="each value of the --disjoint-by column is kept to one of the two"):
         draw_episodes(tasks, Shape(2, 1, 3), 5, np.random.default_rng(0))
 
 

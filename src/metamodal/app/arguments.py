@@ -50,7 +50,7 @@ def said_roles(options: argparse.Namespace) -> Roles:
         options.triples,
         options.time,
         None if options.schema and not options.target else options.target_kind,
-        options.apart,
+        options.disjoint_by,
     )
     return given.over(_read_roles(Path(options.schema))) if options.schema else given
 
@@ -88,7 +88,7 @@ def said_format(options: argparse.Namespace) -> TextFormat:
 
 def _schema(path: Path) -> dict[str, Any]:
     record = _yaml(path)
-    known = (*SINGLE, "target_kind", "apart", "use", "kinds", "triples", *_FORMAT)
+    known = (*SINGLE, "target_kind", "disjoint_by", "use", "kinds", "triples", *_FORMAT)
     for name in record:
         if name not in known:
             raise OptionError(f"{path}: {name}: no such role. {suggestion(name, known)}")

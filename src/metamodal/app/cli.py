@@ -412,7 +412,7 @@ def _roles(command: argparse.ArgumentParser, *, model: bool = True) -> None:
         help="the moment a row is of: the latest are tested on, the earliest trained on",
     )
     roles.add_argument(
-        "--apart", metavar="C", help="no value of this column is in support and query of one episode"
+        "--disjoint-by", metavar="C", help="no value of this column is in support and query of one episode"
     )
     roles.add_argument(
         "--split-by",

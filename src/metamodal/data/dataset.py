@@ -126,9 +126,9 @@ class Dataset:
         """The group entity of each row, `None` where there is no group column."""
         return self._names("group")
 
-    def apart(self) -> np.ndarray:
+    def disjoint_by(self) -> np.ndarray:
         """What no episode has on both its sides, of each row; `None` where nothing is to be kept apart."""
-        column = self.schema.apart
+        column = self.schema.disjoint_by
         return np.array([None] * len(self), dtype=object) if column is None else self._column(column)
 
     def split(self, seed: int = 0) -> Split:
@@ -187,7 +187,7 @@ def read_table(
     split: Any = None,
     time: Any = None,
     describe: Any = None,
-    apart: Any = None,
+    disjoint_by: Any = None,
     use: Sequence[Any] | None = None,
     kinds: Mapping[Any, str] | None = None,
     triples: str | None = None,
@@ -213,7 +213,7 @@ def read_table(
         split: the column that says `train`, `valid` or `test`.
         time: the column of the moment that a row is of, to train on the earliest and test on the latest.
         describe: a column that describes the class, not the sample: words, values or a vector.
-        apart: a column no value of which is in support and query of one episode.
+        disjoint_by: a column no value of which is in support and query of one episode.
         use: the columns to use as modalities; by default all that are of use.
         kinds: kinds of columns that should not be inferred, e.g. `{"notes": "text"}`.
         root: the folder that paths in the table start from; by default the table's own.
@@ -247,7 +247,7 @@ def read_table(
         triples=triples,
         time=time,
         target_kind=target_kind,
-        apart=apart,
+        disjoint_by=disjoint_by,
     )
     text = TextFormat.said(sep, decimal, encoding, na)
     if not isinstance(limits, (Limits, Mapping, type(None))):
@@ -319,7 +319,7 @@ def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles
         use=use if use or known.use else None,
         kinds=kinds,
         triples=known.triples if "graph" in kinds.values() else None,
-        apart=known.apart if known.apart in columns else None,
+        disjoint_by=known.disjoint_by if known.disjoint_by in columns else None,
     )
 
 

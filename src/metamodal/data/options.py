@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -22,6 +23,8 @@ _PLAN = ("split_by", "shares", "folds", "fold", "inner", "names")
 
 class DataOptions(Options):
     """The table and the roles of its columns."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"apart": "disjoint_by"}
 
     table: str | None = Field(None, description="a table file, or glyphs")
     target: str | list[str] | None = Field(
@@ -49,7 +52,7 @@ class DataOptions(Options):
     names: Literal["auto", "shared", "own"] = Field(
         "auto", description="whether tasks' equal class names mean the same class; auto: if rows agree"
     )
-    apart: str | None = Field(
+    disjoint_by: str | None = Field(
         None, description="a column no value of which is in support and query of one episode"
     )
     use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
@@ -81,7 +84,9 @@ class DataOptions(Options):
     def _words(cls, said: Any) -> Any:
         return [said] if isinstance(said, str) else said
 
-    @field_validator("target", "task", "group", "split", "time", "describe", "apart", "use", mode="before")
+    @field_validator(
+        "target", "task", "group", "split", "time", "describe", "disjoint_by", "use", mode="before"
+    )
     @classmethod
     def _named(cls, said: Any) -> Any:
         """Columns of a frame may be named by numbers, which are read as their text."""

@@ -14,7 +14,7 @@ __all__ = ["NONE", "SINGLE", "Roles", "check_roles"]
 
 SINGLE = ("target", "task", "group", "split", "time", "describe")
 """The roles that one column has; the target may have several."""
-_ONE_COLUMN = (*SINGLE[1:], "apart")
+_ONE_COLUMN = (*SINGLE[1:], "disjoint_by")
 _PIECES = 20  # a column's name may have as many commas, less one
 NONE = "-"
 """Said of a role that no column is to have."""
@@ -24,7 +24,7 @@ NONE = "-"
 class Roles:
     """What a user says of a table's columns; everything not said is inferred.
 
-    A single role may be `NONE`: no column has it, whatever a model or a folder says. `apart` names a column,
+    A single role may be `NONE`: no column has it, whatever a model or a folder says. `disjoint_by` names a column,
     which may be a modality, no value of which is on both sides of an episode.
     `target` names one column or several, `target_kind` says whether they hold classes, labels or numbers.
     """
@@ -39,7 +39,7 @@ class Roles:
     triples: str | None = None
     time: str | None = None
     target_kind: str | None = None
-    apart: str | None = None
+    disjoint_by: str | None = None
 
     @classmethod
     def said(cls, **roles: Any) -> Roles:
@@ -89,13 +89,15 @@ class Roles:
     def of_modalities(self) -> Roles:
         """These roles without target, tasks and parts: of a table of which only the modalities are looked at."""
         silent: dict[str, Any] = dict.fromkeys(
-            ("target", "target_kind", "task", "group", "split", "time", "describe", "apart")
+            ("target", "target_kind", "task", "group", "split", "time", "describe", "disjoint_by")
         )
         return replace(self, **silent)
 
     def settled(self) -> Roles:
         """These roles, those that no column is to have left out."""
-        nobody: dict[str, Any] = {name: None for name in (*SINGLE, "apart") if getattr(self, name) == NONE}
+        nobody: dict[str, Any] = {
+            name: None for name in (*SINGLE, "disjoint_by") if getattr(self, name) == NONE
+        }
         return replace(self, **nobody)
 
     def over(self, other: Roles) -> Roles:
@@ -114,7 +116,7 @@ class Roles:
             use=use if self.use is None else self.use,
             kinds=self.kinds or other.kinds,
             triples=self.triples or other.triples,
-            apart=self.apart or other.apart,
+            disjoint_by=self.disjoint_by or other.disjoint_by,
         )
 
 
@@ -151,7 +153,7 @@ def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:
     for (first, column), (second, again) in combinations(asked, 2):
         if column == again:
             raise OptionError(f"{name}: {first} and {second} both name {column!r}. Give a column one role.")
-    asked += [("--apart", roles.apart)] if roles.apart else []
+    asked += [("--disjoint-by", roles.disjoint_by)] if roles.disjoint_by else []
     asked += [("--use", c) for c in roles.use or ()] + [("--kind", c) for c in roles.kinds]
     for option, column in asked:
         if column not in known:

@@ -54,7 +54,7 @@ class Schema:
     """The columns of a table; a modality is one of them, or all scalar ones together.
 
     `triples` names the file that says how the entities in graph columns are related, `target_kind`
-    what the target is: classes, labels or numbers, `apart` the column no value of which is on both sides of
+    what the target is: classes, labels or numbers, `disjoint_by` the column no value of which is on both sides of
     an episode.
     """
 
@@ -62,7 +62,7 @@ class Schema:
     triples: str | None = None
     target_kind: str = "classification"
     targets: tuple[str, ...] = ()
-    apart: str | None = None
+    disjoint_by: str | None = None
 
     def role(self, role: str) -> str | None:
         """The name of the column with this role, if there is one."""
@@ -129,7 +129,7 @@ class Schema:
             use=tuple(c.name for c in used),
             kinds={c.name: str(c.kind) for c in used},
             triples=self.triples,
-            apart=self.apart,
+            disjoint_by=self.disjoint_by,
         )
 
 
@@ -201,7 +201,7 @@ def infer(
             columns.append(Column(raw.name, "ignored", None, ROW_NUMBERS, _LEFT_OUT))
         else:
             columns.append(_inferred(raw, roles, labels, wanted))
-    schema = Schema(tuple(columns), roles.triples, target_kind, targets, roles.apart)
+    schema = Schema(tuple(columns), roles.triples, target_kind, targets, roles.disjoint_by)
     if roles.triples and not any(c.kind == "graph" for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Pass --kind COLUMN=graph.")
     if roles.use is not None and not schema.modalities and not roles.describe:

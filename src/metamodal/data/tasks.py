@@ -36,7 +36,7 @@ class Task:
     """Classes of rows that episodes are drawn from: all of a table, or those of one task value.
 
     `rows[k]` are the row numbers of class k, `groups[k]` their group entity as a code (-1: none), and
-    `apart[k]` codes no one of which is on both sides of an episode, if there are such.
+    `disjoint_by[k]` codes no one of which is on both sides of an episode, if there are such.
     Where rows have labels or numbers there are no classes: all rows are one pool without a name.
     """
 
@@ -44,7 +44,7 @@ class Task:
     classes: tuple[str, ...]
     rows: tuple[np.ndarray, ...]
     groups: tuple[np.ndarray, ...]
-    apart: tuple[np.ndarray, ...] = ()
+    disjoint_by: tuple[np.ndarray, ...] = ()
 
     def usable(self, shot: int) -> list[int]:
         """The classes that have a query row left after `shot` support rows."""
@@ -111,9 +111,9 @@ class Sampling:
 
 def tasks_in(dataset: Dataset, rows: np.ndarray) -> list[Task]:
     """The tasks among some of a table's rows."""
-    labels, apart = dataset.labels(), dataset.apart() if dataset.schema.apart else None
+    labels, disjoint = dataset.labels(), dataset.disjoint_by() if dataset.schema.disjoint_by else None
     return tasks_of(
-        labels, dataset.tasks(), dataset.groups(), rows, has_classes=dataset.has_classes, apart=apart
+        labels, dataset.tasks(), dataset.groups(), rows, has_classes=dataset.has_classes, disjoint_by=disjoint
     )
 
 
@@ -124,16 +124,16 @@ def tasks_of(
     rows: np.ndarray,
     *,
     has_classes: bool = True,
-    apart: np.ndarray | None = None,
+    disjoint_by: np.ndarray | None = None,
 ) -> list[Task]:
     """The tasks among `rows`: one for each task value, or a single one without a task column.
 
     Args:
         has_classes: whether `labels` are classes; else all labelled rows of a task are one pool.
-        apart: what no episode has on both its sides, of each row of the table.
+        disjoint_by: what no episode has on both its sides, of each row of the table.
     """
     group_codes = _coded(groups)
-    apart_codes = None if apart is None else _coded(apart)
+    disjoint_codes = None if disjoint_by is None else _coded(disjoint_by)
     if not has_classes:
         labels = np.array([None if label is None else POOL[0] for label in labels], dtype=object)
     found = []
@@ -141,7 +141,7 @@ def tasks_of(
         members = rows[np.array([str(t) == name for t in tasks[rows]], dtype=bool)]
         classes = sorted({str(c) for c in labels[members] if c is not None})
         of_class = [members[labels[members] == c] for c in classes]
-        kept = () if apart_codes is None else tuple(apart_codes[r] for r in of_class)
+        kept = () if disjoint_codes is None else tuple(disjoint_codes[r] for r in of_class)
         found.append(
             Task(name, tuple(classes), tuple(of_class), tuple(group_codes[r] for r in of_class), kept)
         )
@@ -209,7 +209,7 @@ def draw_episodes(
             if shown is None:
                 s, q = _drawn_rows(tasks[i].rows[k], tasks[i].groups[k], shape, rng)
             else:
-                rows, mine = tasks[i].rows[k], np.isin(tasks[i].apart[k], shown)
+                rows, mine = tasks[i].rows[k], np.isin(tasks[i].disjoint_by[k], shown)
                 s, q = rng.permutation(rows[mine])[: shape.shot], rng.permutation(rows[~mine])[: shape.query]
             support[e, w, : len(s)] = s
             query[e, w, : len(q)] = q
@@ -285,10 +285,10 @@ def _drawn_classes(
     """Classes of an episode, and the values whose rows may be in its support if any are to be apart."""
     for _ in range(_TRIES):
         classes = rng.choice(offer, size=shape.way, replace=False, p=share)
-        if not task.apart:
+        if not task.disjoint_by:
             return classes, None
-        values = np.unique(np.concatenate([task.apart[k] for k in classes]))
-        counts = np.array([(task.apart[k][:, None] == values).sum(0) for k in classes])
+        values = np.unique(np.concatenate([task.disjoint_by[k] for k in classes]))
+        counts = np.array([(task.disjoint_by[k][:, None] == values).sum(0) for k in classes])
         order = rng.permutation(len(values))
         enough = np.all(counts[:, order].cumsum(1) >= shape.shot, 0)
         left = np.all(counts[:, order[::-1]].cumsum(1) >= 1, 0)[::-1]
@@ -297,7 +297,7 @@ def _drawn_classes(
             return classes, values[order[: rng.choice(cuts) + 1]]
     raise DataError(
         f"{name}: task {task.name!r} has no {shape.way} classes of {shape.shot} support rows and a query row, once "
-        "each value of the --apart column is kept to one of the two. Lower --way or --shot, or leave out --apart."
+        "each value of the --disjoint-by column is kept to one of the two. Lower --way or --shot, or leave out --disjoint-by."
     )
 
 

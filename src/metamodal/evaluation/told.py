@@ -31,6 +31,6 @@ def told_tasks(tasks: list[Task], told: ClassTable, name: str) -> list[Task]:
     found = []
     for task in tasks:
         keep = [k for k, rows in enumerate(task.rows) if known[rows[0]]]
-        parts = (task.classes, task.rows, task.groups, *filter(None, [task.apart]))
+        parts = (task.classes, task.rows, task.groups, *filter(None, [task.disjoint_by]))
         found.append(Task(task.name, *(tuple(x[k] for k in keep) for x in parts)))  # type: ignore[arg-type]
     return found

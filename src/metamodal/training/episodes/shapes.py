@@ -35,5 +35,7 @@ def together(tasks: list[Task]) -> list[Task]:
     names = [c for t in tasks for c in t.classes]
     if len(set(names)) < len(names) or not names:
         return tasks
-    parts = (tuple(x for t in tasks for x in getattr(t, field)) for field in ("rows", "groups", "apart"))
+    parts = (
+        tuple(x for t in tasks for x in getattr(t, field)) for field in ("rows", "groups", "disjoint_by")
+    )
     return [Task("all", tuple(names), *parts)]
