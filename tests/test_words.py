@@ -46,10 +46,9 @@ def messages(path: Path) -> Iterator[tuple[int, str]]:
     """The strings of a module that are sentences: two words or more, and no docstring."""
     tree = ast.parse(path.read_text())
     apart = docstrings(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and id(node) not in apart:
-            if isinstance(node.value, str) and " " in node.value.strip():
-                yield node.lineno, node.value
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in apart):
+        if isinstance(node.value, str) and " " in node.value.strip():
+            yield node.lineno, node.value
 
 
 def option_names(node: dict[str, Any]) -> Iterator[str]:
