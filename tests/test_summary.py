@@ -24,7 +24,7 @@ def pets() -> pd.DataFrame:
 def test_a_dataset_shows_its_rows_roles_and_modalities(pets):
     lines = repr(mm.read_table(pets, target="pet", group="colour")).splitlines()
     assert lines[0] == "Dataset DataFrame: 25 rows"
-    assert "  target   pet (classes)" in lines
+    assert "  target   pet (classification)" in lines
     assert "  group    colour" in lines
     assert "  tabular  tabular: height, width\\n<b>" in lines
 

@@ -189,7 +189,7 @@ _WRONG = [
     ({"na": 5}, "--na 5: no words. Give a string, or a list of strings"),
     ({"na": [1, None]}, "--na [1, None]: no words"),
     ({"kinds": ["x"]}, "kinds=['x']: no kinds of columns. Give {column: kind}"),
-    ({"kinds": {"x": 5}}, "--kind x=5: no such kind. Known: image"),
+    ({"kinds": {"x": 5}}, "--kind x=5: no such kind. Known: audio"),
     ({"target_kind": 5, "target": "y"}, "--target-kind 5: no such kind"),
     ({"use": 5}, "use=5: no columns"),
     ({"root": 5}, "root=5: no folder"),
