@@ -375,7 +375,7 @@ class TestJoint:
             joint = setup.loss()
             joint.apart = setup is apart
             params = {
-                k: v.requires_grad_() for k, v in (setup.context.engine.initial() | joint.start()).items()
+                k: v.requires_grad_() for k, v in (setup.context.engine.initial() | joint.start).items()
             }
             found.append(joint.parsed(joint.outcome(params)))
         torch.testing.assert_close(found[0].gradient, found[1].gradient, rtol=1e-4, atol=1e-6)
@@ -393,7 +393,7 @@ class TestJoint:
     def test_the_supervised_loss_is_the_outer_rule(self, ready):
         setup = ready(losses__supervised__weight=2.0)
         joint = setup.loss()
-        params = setup.context.engine.initial() | joint.start()
+        params = setup.context.engine.initial() | joint.start
         step = drawn_step(setup.context, joint.sampler, params)
         expected = outer_rules["supervised"](
             setup.context.engine, params, step.weighed, joint.sampler.numbers(step.drawn)
@@ -418,7 +418,7 @@ class TestJoint:
     ):
         setup = ready(learner, losses__align__weight=1.0)
         joint = setup.loss()
-        params = {k: v.requires_grad_() for k, v in (setup.context.engine.initial() | joint.start()).items()}
+        params = {k: v.requires_grad_() for k, v in (setup.context.engine.initial() | joint.start).items()}
         loss = joint.losses(drawn_step(setup.context, joint.sampler, params))["align"]
         gradients = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
         moved = {name.split(".")[2] for name, g in zip(params, gradients) if "encoders" in name and g.any()}

@@ -192,6 +192,7 @@ def test_the_public_names_are_exactly_the_promised_ones():
         "Classifier",
         "DataError",
         "Dataset",
+        "Evaluation",
         "InputError",
         "MetaLearner",
         "MetamodalError",
@@ -199,9 +200,13 @@ def test_the_public_names_are_exactly_the_promised_ones():
         "OptionError",
         "OutputError",
         "Predictor",
+        "Protocol",
         "Regressor",
+        "evaluate",
+        "extend",
         "load",
         "read_table",
+        "write_report",
     }
     assert set(mm.__all__) == promised
     assert all(getattr(mm, name) is not None for name in promised)

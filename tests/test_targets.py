@@ -312,7 +312,7 @@ def test_caution_leads_to_the_answer_of_the_population(regressor, numbers):
     tokens = model.tokens(model.inputs(numbers)).labelled(model.targets.encode(numbers))
     tasks = tasks_in(numbers, np.arange(len(numbers)))
     draw = draw_episodes(tasks, Shape(1, 5, 4, has_classes=False), 4, np.random.default_rng(0))
-    far = model.engine.logits(shrunk(model.params, 30.0), episodes_of(tokens, draw, 1))
+    far = model.engine.logits(shrunk(model.engine, model.params, 30.0), episodes_of(tokens, draw, 1))
     none = model.engine.logits(model.params, episodes_of(tokens, draw.knowing(0), 1))
     torch.testing.assert_close(far, none, atol=1e-4, rtol=1e-4)
 
@@ -332,10 +332,10 @@ def test_training_on_numbers_beats_the_mean_and_the_untrained_self(regressor, nu
 def test_predictions_are_in_the_unit_of_the_table(regressor, numbers):
     frame = numbers.frame.astype(dict.fromkeys("abcy", float))
     one = frame[frame["user"] == numbers.tasks()[numbers.split().test[0]]]
-    predictor = adapt(regressor, one[:6])
+    predictor = regressor.adapt(one[:6])
     said, true = predictor.predict(one[6:].drop(columns="y")), one["y"][6:]
     assert said.shape == (6,) and np.abs(said - true).mean() < 0.5 * frame["y"].std()
-    nobody = adapt(regressor, one[:0]).predict(one[6:])
+    nobody = regressor.adapt(one[:0]).predict(one[6:])
     assert np.abs(said - true).mean() < np.abs(nobody - true).mean()
     with pytest.raises(OptionError, match=r"predict_proba: the targets are numbers"):
         predictor.predict_proba(one[6:])
@@ -344,7 +344,7 @@ def test_predictions_are_in_the_unit_of_the_table(regressor, numbers):
 def test_a_support_row_without_any_target_is_an_error(regressor, numbers):
     frame = numbers.frame[:3].assign(y=[1.0, None, 2.0])
     with pytest.raises(DataError, match=r"row 2, column y: every target is empty"):
-        adapt(regressor, frame)
+        regressor.adapt(frame)
 
 
 def test_several_numbers_are_predicted_at_once_though_some_are_unknown():
@@ -365,7 +365,7 @@ def test_labels_are_learned_and_predicted_as_booleans(tagger, tags):
     assert found.whole.primary == "average_precision" and found.whole.score[0] > 0.85
     names = [b.name for b in found.baselines]
     assert {"support_mean", "logistic_on_support", "logistic_on_training_rows"} == set(names)
-    predictor = adapt(tagger, tags.rows(tags.split().test[:8]))
+    predictor = tagger.adapt(tags.rows(tags.split().test[:8]))
     query = tags.rows(tags.split().test[8:20])
     said, shares = predictor.predict(query), predictor.predict_proba(query)
     assert said.shape == (12, 3) and said.dtype == bool
@@ -418,11 +418,11 @@ def test_the_commands_take_numbers_from_a_table_to_predictions(tmp_path, cli):
     assert done.code == 2 and "--way 3: regression has no classes" in done.err
     assert cli("adapt", tmp_path / "run/model", tmp_path / "few.csv", "--out", tmp_path / "p").code == 0
     done = cli("predict", tmp_path / "p", tmp_path / "new.csv", "--out", tmp_path / "said.csv")
-    assert done.code == 0 and list(pd.read_csv(tmp_path / "said.csv")) == ["y"]
+    assert done.code == 0 and list(pd.read_csv(tmp_path / "said.csv")) == ["y", "reason"]
 
 
 def test_the_command_predict_writes_labels_and_their_probabilities(tagger, tags, tmp_path, cli):
-    save_artifact(adapt(tagger, tags.rows(np.arange(8))), tmp_path / "p")
+    save_artifact(tagger.adapt(tags.rows(np.arange(8))), tmp_path / "p")
     tags.frame[8:12][["x"]].to_json(tmp_path / "new.jsonl", orient="records", lines=True)
     done = cli("predict", tmp_path / "p", tmp_path / "new.jsonl", "--json")
     rows = json.loads(done.out)["rows"]

@@ -88,10 +88,13 @@ def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, A
     about = next((given[c] for c in roles.columns("describe") if c in given), None)
     descriptors = Descriptors.from_dict(manifest.descriptors, about)
     params = {k: v for k, v in tensors.items() if not k.startswith("state")}
+    _check_width(spec, params)
     with torch.random.fork_rng([]):
-        with torch.device("meta"):  # shapes alone: a width that the tensors have not costs no memory
-            _check_tensors(built(spec, preprocessor, roles, targets, descriptors), params)
+        if not any("encoder" in part for part in parts.values()):  # code of others knows no device without memory
+            with torch.device("meta"):  # shapes alone: a size that the tensors have not costs no memory
+                _check_tensors(built(spec, preprocessor, roles, targets, descriptors), params)
         model = built(spec, preprocessor, roles, targets, descriptors)
+    _check_tensors(model, params)
     seen = Seen(**{k: frozenset(v) for k, v in manifest.seen.model_dump().items()})
     return replace(model, params=params, seen=seen, record=manifest.training)
 
@@ -118,6 +121,12 @@ def _check_packages(packages: Mapping[str, str]) -> None:
             raise ArtifactError(
                 f"needs the {component!r} of the package {package}. Install it: pip install {package.split()[0]}."
             )
+
+
+def _check_width(spec: ModelSpec, params: Mapping[str, Tensor]) -> None:
+    """ValueError unless the shared space is as wide as the tensors have it, before anything of that width is made."""
+    if spec.network and params["model.absent"].shape[-1] != spec.network.dim:
+        raise ValueError("the tensors do not fit the configuration")
 
 
 def _check_tensors(model: MetaModel, params: dict[str, Tensor]) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from metamodal.mappings.layers import Linear, of_rows
+from metamodal.traits import declared
 
 __all__ = ["Guesses", "Imputer", "surprise"]
 
