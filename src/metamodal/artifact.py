@@ -90,7 +90,9 @@ def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, A
     params = {k: v for k, v in tensors.items() if not k.startswith("state")}
     _check_width(spec, params)
     with torch.random.fork_rng([]):
-        if not any("encoder" in part for part in parts.values()):  # code of others knows no device without memory
+        if not any(
+            "encoder" in part for part in parts.values()
+        ):  # code of others knows no device without memory
             with torch.device("meta"):  # shapes alone: a size that the tensors have not costs no memory
                 _check_tensors(built(spec, preprocessor, roles, targets, descriptors), params)
         model = built(spec, preprocessor, roles, targets, descriptors)
