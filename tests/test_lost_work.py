@@ -53,6 +53,7 @@ def started(rows: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         env=environment,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
 
 
