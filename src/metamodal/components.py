@@ -211,11 +211,6 @@ def in_words(registry: Registry[Any], item: Any) -> str:
     return f"{kind}({', '.join(shown)})" if shown else kind
 
 
-def options_of(item: Any) -> type[Options]:
-    """The options of a dataclass or a builder, as a class of options."""
-    return _options_of(item)
-
-
 def options_of_value(item: Any) -> dict[str, Any]:
     """The options of a component by name."""
     if isinstance(item, Built):
@@ -279,7 +274,7 @@ def _built(item: Any, record: Any) -> Any:
     """A component of these options, or a list of what does not fit."""
     if not isinstance(record, Mapping):
         return [Misfit((), "input should be a record of options.", repr(record))]
-    kind = _options_of(item)
+    kind = options_of(item)
     try:
         options = kind.model_validate(record)
     except pydantic.ValidationError as error:
@@ -294,7 +289,8 @@ def _built(item: Any, record: Any) -> Any:
 
 
 @cache
-def _options_of(item: Any) -> type[Options]:
+def options_of(item: Any) -> type[Options]:
+    """The options of a dataclass or a builder, as a class of options."""
     if dataclasses.is_dataclass(item):
         hints = typing.get_type_hints(item, include_extras=True)
         fields: dict[str, Any] = {
@@ -342,7 +338,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 def _options_by_name(registry: Registry[Any], name: str) -> set[str]:
     """The options that a component, or a setting of one by name, has."""
     kind = registry.named[name]["kind"] if name in registry.named else name
-    return set(_options_of(registry[kind]).model_fields)
+    return set(options_of(registry[kind]).model_fields)
 
 
 def names_of(registry: Registry[Any]) -> Sequence[str]:

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from metamodal.errors import OptionError, suggestion
 
-__all__ = ["Misfit", "Options", "checked", "misfits", "override", "parse", "refused", "typed"]
+__all__ = ["Misfit", "Options", "checked", "misfits", "opened", "override", "parse", "refused", "typed"]
 
 _MISFITS = "misfits"
 

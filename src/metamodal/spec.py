@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metamodal.components import component, component_record, kind_of
+from metamodal.components import component, component_record, kind_of, options_of_value
 from metamodal.data.descriptors import Descriptors
 from metamodal.data.encode import Preprocessor
 from metamodal.data.modalities import modalities
@@ -63,8 +63,8 @@ class ModelSpec:
             kinds: those of its modalities.
         """
         used: list[tuple[Registry[Any], Any]] = [(learners, self.learner)]
-        while isinstance(base := getattr(used[-1][1], "base", None), Learner):
-            used.append((learners, base))
+        for _, learner in used:  # and the learners that it is built on
+            used += [(learners, v) for v in options_of_value(learner).values() if isinstance(v, Learner)]
         if self.network:
             used += [(fusions, self.network.fusion), *((encoders, e) for e in self.network.encoders.values())]
         named = [(registry, kind_of(registry, item)) for registry, item in used]

@@ -309,9 +309,8 @@ def _drawn_rows(
         entities, codes = np.unique(groups, return_inverse=True)
         ranks = rng.permutation(len(entities))[codes[order]]
         lent = ranks < len(entities) // 2
-        if (
-            not shape.has_classes and shape.shot <= lent.sum()
-        ):  # many entities, lest the support speak of one alone
+        # many entities, lest the support be of one alone
+        if not shape.has_classes and shape.shot <= lent.sum():
             return rows[order[lent][: shape.shot]], rows[order[~lent][: shape.query]]
         by_group = order[np.argsort(ranks, kind="stable")]
         taken = groups[by_group[: shape.shot]]

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
-from metamodal.components import Auto, Built, EachOf, OneOf, component, component_record
+from metamodal.components import Auto, Built, EachOf, OneOf, component_record
 from metamodal.data.modalities import modalities
 from metamodal.data.options import DataOptions
 from metamodal.mappings.encoders import encoders
@@ -75,10 +76,10 @@ class ModelOptions(Options):
             named = isinstance(spec, str) and spec in encoders
             if named or isinstance(spec, Mapping):
                 try:
-                    found[name] = component(encoders, spec, name)
-                except Exception as error:
-                    path, _, reason = str(error).partition(": ")
-                    raise refused([Misfit((path,), reason)]) from None
+                    found[name] = OneOf(encoders).parsed(spec)
+                except PydanticCustomError as error:
+                    wrong: list[Misfit] = (error.context or {})["misfits"]
+                    raise refused([misfit.under(name) for misfit in wrong]) from None
         return found
 
     @property

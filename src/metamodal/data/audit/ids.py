@@ -100,9 +100,8 @@ def counting_findings(dataset: Dataset, columns: dict[str, ColumnCells]) -> Iter
     for name, cells in columns.items():
         if cells.column.role not in ("modality", "ignored"):
             continue
-        alone = not dataset.has_classes and dataset.schema.modalities.keys() == {
-            name
-        }  # a trend over the years
+        only = dataset.schema.modalities.keys() == {name}
+        alone = only and not dataset.has_classes  # a trend over the years
         counts = len(dataset) > _COUNTED and not alone and counts_along(dataset.frame[name].tolist())
         if cells.column.evidence == ROW_NUMBERS or counts:
             text = f"{name} counts along the rows: it says where a row stood, nothing of a new sample. Leave it out"

@@ -7,6 +7,7 @@ training and validation rows, with or without more training.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from metamodal.mappings.linear_maps import WEIGHT, without_linear_maps
@@ -57,7 +58,10 @@ def final_fit(work: Work, model: MetaModel) -> tuple[MetaModel, Report]:
 
 
 def trained_on_all(
-    context: Context, options: TrainOptions, params: Params, watch: object = None
+    context: Context,
+    options: TrainOptions,
+    params: Params,
+    watch: Callable[[Progress], None] = lambda progress: None,
 ) -> tuple[Params, int]:
     """The parameters trained on validation tasks too, and for how many steps; an interrupt leaves them unchanged.
 
@@ -69,8 +73,7 @@ def trained_on_all(
     try:
         with trainer.workers:
             for progress, _ in trainer.steps():
-                if callable(watch):
-                    watch(progress)
+                watch(progress)
     except (KeyboardInterrupt, WorkerDiedError):
         return params, 0
     traits, classes = context.engine.traits, context.engine.output.has_classes
