@@ -1,4 +1,4 @@
-"""MultiLoss objectives: each loss, weighing, surgery and balance is its formula, and all go together."""
+"""Several losses: each loss, weighing, surgery and balance is its formula, and all go together."""
 
 from __future__ import annotations
 

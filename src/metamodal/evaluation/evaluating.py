@@ -151,7 +151,7 @@ def _evaluated(
 
 
 def _recalls(ground: _Ground, protocol: Protocol) -> Iterator[Recall]:
-    """Retrieval among the test rows, by one modality alone: its tokens, and linear_maps where the model has any."""
+    """Retrieval among the test rows, by one modality alone: its tokens, and linear maps where the model has any."""
     model = ground.model
     tokens = None if model.generic else model.shared(ground.raw)
     generic = model.preprocessor.features(ground.raw) if model.linear_maps else None

@@ -159,8 +159,8 @@ def _views(context: Context, params: Params, tasks: Sequence[Task]) -> dict[str,
 def _fitted(views: dict[str, tuple[Tensor, Tensor]], params: Params, penalty: float) -> Params:
     """A prior for each classifier."""
     found: Params = {}
-    for voice, (z, names) in views.items():
-        own = f"learner.{voice}.{PRIOR}"
+    for classifier, (z, names) in views.items():
+        own = f"learner.{classifier}.{PRIOR}"
         if f"{own}.weight" in params:
             like = params[f"{own}.weight"]
             weight, bias = _classifier(z.numpy(), names.numpy(), penalty, len(like))
