@@ -16,7 +16,7 @@ from metamodal.mappings.fusion import fusions
 from metamodal.mappings.model import NetworkSpec, build_model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import MAML, PerModality, Prototypes, Ridge, learners
-from metamodal.outputs import CLASSIFICATION
+from metamodal.outputs import CLASSIFICATION, REGRESSION
 from metamodal.types import Batch, Episode, Learner, Space
 
 NAMES = ("a", "b", "c")
@@ -443,3 +443,23 @@ def test_rows_of_zeros_do_not_count_in_the_loss():
     targets[3] = 0
     peer = nn.functional.cross_entropy(out[:3], torch.tensor([0, 1, 2]))
     torch.testing.assert_close(CLASSIFICATION.loss(out, targets), peer)
+
+
+@pytest.mark.parametrize("name", ["ridge", "maml", "matching", "in_context"])
+def test_without_a_support_row_numbers_are_those_of_the_regression_prior(name: str):
+    learner = learners[name]()
+    spaces = {m: ("embedding", Space(m, (WIDTH,))) for m in NAMES}
+    model = build_model(spaces, NetworkSpec(component(fusions, "mean"), 16))
+    e = Engine(model, learner, NAMES, REGRESSION, 2)
+    g = torch.Generator().manual_seed(0)
+    params = e.initial() | {
+        "learner.regression_prior.weight": torch.randn(2, 16, generator=g),
+        "learner.regression_prior.bias": torch.tensor([1.0, -2.0]),
+    }
+    rows = episode().query
+    nothing = rows.take(torch.tensor([0])).labelled(torch.full((1, 2), torch.nan))
+    found = logits(e, params, Episode(nothing, rows.labelled(torch.zeros(len(rows.targets), 2))))
+    z = e.embed(params, rows)
+    weight, bias = params["learner.regression_prior.weight"], params["learner.regression_prior.bias"]
+    z = z * z.square().mean(-1, keepdim=True).rsqrt() if name == "maml" else z
+    torch.testing.assert_close(found, z @ weight.mT + bias, atol=1e-4, rtol=1e-4)

@@ -19,6 +19,7 @@ from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
 from metamodal.data.rows import Rows, dataset_of
 from metamodal.data.targets import Targets
+from metamodal.device import Precision, device_of, numpy_of, opened_device
 from metamodal.errors import MetamodalWarning, OptionError
 from metamodal.manifest import write_folder
 from metamodal.mappings.fusion import AttentionWeights
@@ -76,12 +77,28 @@ class MetaModel:
         """Linear maps between modalities, where validation rows were retrieved better with them."""
         return LinearMaps(self.params)
 
+    def on(self, device: str = "auto", precision: Precision = "float32") -> MetaModel:
+        """The same model, computing on another device or in another precision.
+
+        >>> model.on("cuda", "bfloat16").adapt(support)  # doctest: +SKIP
+
+        Args:
+            device: `cpu`, `cuda`, `mps`, or `auto`: an NVIDIA GPU where there is one, else the CPU.
+            precision: `float32`, or `bfloat16` for encoders, fusion and decoders.
+
+        Raises:
+            OptionError: torch cannot use that device on this machine.
+        """
+        where = opened_device(device)
+        params = {name: value.to(where) for name, value in self.params.items()}
+        return replace(self, params=params, engine=self.engine.at(precision))
+
     def under(self, learner: Learner) -> MetaModel:
         """The same encoders under another learner, its own parameters as they start: a probe of the embedding."""
         engine = self.engine.under(learner)
         fresh = {k: v for k, v in engine.initial().items() if k.startswith("learner.")}
         kept = {k: v for k, v in self.params.items() if not k.startswith("learner.")}
-        params = kept | {k: v.detach() for k, v in fresh.items()}
+        params = kept | {k: v.detach().to(device_of(self.params)) for k, v in fresh.items()}
         return replace(self, spec=self.spec.under(learner), engine=engine, params=params)
 
     def answered_by(self, learner: Learner) -> MetaModel:
@@ -122,7 +139,7 @@ class MetaModel:
         """The embedding `(n, d)` of each row in the shared space."""
         inputs = self.inputs(dataset_of(rows, self.roles))
         with torch.no_grad():
-            return self.engine.embed(self.params, inputs).numpy()
+            return numpy_of(self.engine.embed(self.params, inputs))
 
     def attention(self, rows: Rows) -> AttentionWeights:
         """How much each modality of each row attends to each, before any task.
@@ -138,7 +155,7 @@ class MetaModel:
         with torch.no_grad():
             values = self.engine.attend(self.params, tokens)
         present = torch.stack([tokens.present[m] for m in self.modalities], -1)
-        return AttentionWeights(self.modalities, values.numpy(), present.numpy())
+        return AttentionWeights(self.modalities, numpy_of(values), numpy_of(present))
 
     def save(self, folder: str | Path) -> Path:
         """Write the model as a folder that `metamodal.load` reads.

@@ -130,7 +130,7 @@ def _with_thresholds(model: MetaModel, predictor: Predictor, support: Batch) -> 
         return predictor
     with torch.no_grad():
         tokens = model.tokens(support)
-        logits = learner.leave_one_out(model.engine.fn, model.params, predictor.state, tokens)
+        logits = learner.leave_one_out(model.engine.fn, model.params, predictor.state, tokens).cpu()
     known = ~support.targets.isnan().any(-1)
     chances = output.link(logits[known]).double().numpy()
     return replace(predictor, thresholds=thresholds(chances, support.targets[known].numpy() > 0.5))
@@ -268,7 +268,7 @@ class Predictor:
             _check_seen(inputs, dataset, "predict")
         tokens = self.model.tokens(inputs)
         with torch.no_grad():
-            logits = self.model.engine.predict(self.model.params, self.state, tokens)
+            logits = self.model.engine.predict(self.model.params, self.state, tokens).cpu()
         if self.shift:
             logits = logits + torch.tensor(self.shift)
         there = torch.stack(list(inputs.present.values())).any(0).tolist()

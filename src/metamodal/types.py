@@ -75,6 +75,22 @@ class Batch(NamedTuple):
         present = {m: p & ~dropped[m] if m in dropped else p for m, p in self.present.items()}
         return self._replace(present=present)
 
+    def to(self, device: torch.device) -> Batch:
+        """The same rows on a device; the batch itself where it is there."""
+        if self.targets.device == device and all(x.device == device for x in self._tensors()):
+            return self
+        return Batch(
+            {m: x.to(device) for m, x in self.inputs.items()},
+            {m: p.to(device) for m, p in self.present.items()},
+            self.targets.to(device),
+            {name: x.to(device) for name, x in self.about.items()},
+        )
+
+    def _tensors(self) -> Iterator[Tensor]:
+        yield from self.inputs.values()
+        yield from self.present.values()
+        yield from self.about.values()
+
     def flat(self) -> Batch:
         """All rows along one axis, whatever the leading axes were."""
         axes = next(iter(self.present.values())).dim()
@@ -228,4 +244,4 @@ class Learner(Protocol):
 
 def one_hot(codes: Tensor, classes: int) -> Float[Tensor, "*n k"]:
     """Class codes `(*n)` as float rows `(*n, classes)`; a negative code gives a row of zeros."""
-    return (codes[..., None] == torch.arange(classes)).float()
+    return (codes[..., None] == torch.arange(classes, device=codes.device)).float()

@@ -230,7 +230,7 @@ def draw_episodes(
 
 
 def episodes_of(batch: Batch, draw: Draw, way: int, about: dict[str, Tensor] | None = None) -> Episode:
-    """The drawn rows of an encoded table as a stack of episodes.
+    """The drawn rows of an encoded table as a stack of episodes, on the table's device.
 
     Rows that have labels or numbers keep them; where the class code is -1 they are unknown, and such
     a row of the support is absent.
@@ -238,11 +238,14 @@ def episodes_of(batch: Batch, draw: Draw, way: int, about: dict[str, Tensor] | N
     Args:
         about: what is known of the drawn classes, `(t, way)`.
     """
-    support, query = hidden(batch.take(draw.support), draw.support_codes < 0), batch.take(draw.query)
+    device = batch.targets.device
+    support_codes, query_codes = draw.support_codes.to(device), draw.query_codes.to(device)
+    support, query = hidden(batch.take(draw.support), support_codes < 0), batch.take(draw.query)
     if not batch.targets.shape[-1]:
-        support = support.labelled(one_hot(draw.support_codes, way))._replace(about=about or {})
-        return Episode(support, query.labelled(one_hot(draw.query_codes, way)))
-    return Episode(_known(support, draw.support_codes), _known(query, draw.query_codes))
+        given = {name: x.to(device) for name, x in (about or {}).items()}
+        support = support.labelled(one_hot(support_codes, way))._replace(about=given)
+        return Episode(support, query.labelled(one_hot(query_codes, way)))
+    return Episode(_known(support, support_codes), _known(query, query_codes))
 
 
 def hidden(batch: Batch, rows: Bool[Tensor, "*n"]) -> Batch:
@@ -258,8 +261,8 @@ def random_missing(batch: Batch, rate: float | Tensor, rng: torch.Generator) -> 
     """
     names = list(batch.present)
     present = torch.stack([batch.present[m] for m in names], -1)
-    order = torch.rand(present.shape, generator=rng)
-    kept = present & (torch.rand(present.shape, generator=rng) >= rate)
+    order, chance = (torch.rand(present.shape, generator=rng).to(present.device) for _ in range(2))
+    kept = present & (chance >= torch.as_tensor(rate, device=present.device))
     last = torch.where(present, order, -1.0).argmax(-1, keepdim=True)
     spared = torch.zeros_like(present).scatter(-1, last, True) & present
     kept = torch.where(kept.any(-1, keepdim=True), kept, spared)

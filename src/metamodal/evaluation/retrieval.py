@@ -138,6 +138,7 @@ def shares_found(
     have the same cell.
     """
     queries, cells = F.normalize(queries, dim=1), F.normalize(cells, dim=1)
+    same, drawn = same.to(queries.device), drawn.to(queries.device)
     parts = []
     for rows in drawn.split(_CHUNK):
         scores = queries[rows] @ cells[rows].mT

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from metamodal.components import Auto, Built, EachOf, OneOf, component_record
 from metamodal.data.modalities import modalities
 from metamodal.data.options import DataOptions
+from metamodal.device import Device, Precision
 from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import fusions
 from metamodal.mappings.model import NetworkSpec
@@ -110,6 +111,10 @@ class Experiment(Options):
     """Everything that decides a training run."""
 
     seed: int = Field(0, ge=0, description="of every random choice")
+    device: Device = Field(
+        "auto", description="where to compute; auto: an NVIDIA GPU where there is one, else the CPU"
+    )
+    precision: Precision = Field("float32", description="of encoders, fusion and decoders")
     data: DataOptions = DataOptions()
     model: ModelOptions = ModelOptions()
     learner: Annotated[Learner | Auto, OneOf(learners, auto=True)] = Field(

@@ -16,6 +16,7 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.digests import fingerprint
 from metamodal.data.reading import Cells
 from metamodal.data.splits import Split
+from metamodal.device import opened_device
 from metamodal.evaluation.metrics import SCORES
 from metamodal.experiment.options import FUSIONS, Experiment
 from metamodal.experiment.prepared import Prepared, prepared
@@ -62,8 +63,11 @@ def run(
         keep: called with the best model so far at each validation that is better than those before.
     """
     began = time.perf_counter()
+    opened_device(experiment.device)  # before any row is read
     table = prepared(experiment, experiment.data.read() if dataset is None else dataset, start)
-    start = None if start is None else _without_stages(start, fallback=experiment.train.fallback)
+    if start is not None:
+        start = _without_stages(start, fallback=experiment.train.fallback)
+        start = start.on(experiment.device, experiment.precision)
     trials = Trials(table.encoded, watch, _Keeper(experiment, table, start, keep))
     trial, trained, board = _trained(experiment, table, trials, start)
     model = replace(trial.model, params=trained.params)
@@ -141,7 +145,8 @@ def _initial(experiment: Experiment, table: Prepared, spec: ModelSpec) -> MetaMo
     torch.manual_seed(experiment.seed)
     roles = table.dataset.schema.to_roles()
     descriptors = table.descriptors if spec.network else None
-    return built(spec, table.encoded.preprocessor, roles, table.targets, descriptors)
+    model = built(spec, table.encoded.preprocessor, roles, table.targets, descriptors)
+    return model.on(experiment.device, experiment.precision)
 
 
 class _Keeper:

@@ -9,6 +9,7 @@ differentiated through its gradient, which `metamodal.mappings.twice` knows how 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from metamodal.mappings.twice import convolved, normalised, products
 
-__all__ = ["Conv1d", "Conv2d", "GroupNorm", "LayerNorm", "Linear", "of_rows", "stackable"]
+__all__ = ["Conv1d", "Conv2d", "GroupNorm", "LayerNorm", "Linear", "of_rows", "picked", "stackable"]
 
 _FEW = 64  # values that a filter sees, up to which a product is faster than a convolution
 _UNFOLDED = 300_000  # values of one task's patches, beyond which it is slower
@@ -137,3 +138,8 @@ def _scaled(x: Tensor, weight: Tensor, bias: Tensor, *, last: bool) -> Tensor:
     shape = (tasks, 1, *between, width) if last else (tasks, 1, width, *between)
     y = x.unflatten(0, (tasks, -1)) * weight.view(shape) + bias.view(shape)
     return y.flatten(0, 1)
+
+
+def picked(x: Tensor, at: Sequence[int], dim: int = 1) -> Tensor:
+    """Some places of an axis. By views: an index tensor would have to travel to the device of `x` at each call."""
+    return torch.stack([x.select(dim, i) for i in at], dim)

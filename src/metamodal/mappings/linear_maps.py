@@ -47,7 +47,7 @@ class LinearMaps:
             between: pairs of a modality of these rows and the one that they are compared with; on the other side
                 the same pairs turned round, in the same order.
         """
-        parts = [F.normalize(z, dim=-1)]
+        parts, features = [F.normalize(z, dim=-1)], features.to(z.device)
         for mine, other in between:
             if not self or _name(mine, other) not in self.params:
                 continue

@@ -49,15 +49,24 @@ def _mean_error(
     present: Mapping[str, Tensor],
     pairs: Iterable[tuple[str, str]],
 ) -> Tensor:
-    errors = []
+    """The mean over pairs that some row has both of, by masks: no value has to leave the device to decide it."""
+    total, count = next(iter(inputs.values())).new_zeros(2)
     for a, b in pairs:
         both = present[a] & present[b]
-        if both.any():
-            square = (decoded[a][b][both] - inputs[b][both]).square().mean()
-            errors.append(square / _variance(inputs[b][present[b]]))
-    return torch.stack(errors).mean() if errors else next(iter(inputs.values())).new_zeros(())
+        target = torch.where(_aligned(present[b], inputs[b]), inputs[b], 0.0)
+        error = (decoded[a][b] - target).square().flatten(1).mean(1)
+        error = torch.where(both, error, 0.0).sum() / both.sum().clamp(min=1)
+        total = total + error / _variance(target, present[b]) * both.any()
+        count = count + both.any()
+    return total / count.clamp(min=1)
 
 
-def _variance(rows: Tensor) -> Tensor:
-    """The mean variance of the entries over rows."""
-    return rows.detach().var(0, correction=0).mean().clamp(min=_LEAST)
+def _variance(rows: Tensor, present: Tensor) -> Tensor:
+    """The mean variance of the entries over the rows that are present; the others are zero."""
+    rows, count = rows.detach(), present.sum().clamp(min=1)
+    away = torch.where(_aligned(present, rows), rows - rows.sum(0) / count, 0.0)
+    return (away.square().sum(0) / count).mean().clamp(min=_LEAST)
+
+
+def _aligned(mask: Tensor, rows: Tensor) -> Tensor:
+    return mask.view(-1, *[1] * (rows.dim() - 1))

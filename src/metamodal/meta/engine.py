@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from metamodal.device import Precision, device_of
 from metamodal.outputs import CLASSIFICATION, Output
 from metamodal.pure import Pure
 from metamodal.traits import Trait, trait_of
@@ -25,7 +26,11 @@ _VALUES_AT_ONCE = 2**15
 class Engine:
     """A learner over a model, as pure functions of the parameters of both.
 
-    Parameters are named `model.…` and `learner.…`.
+    Parameters are named `model.…` and `learner.…`. Everything computes on the device of the parameters, to which rows
+    are taken.
+
+    Args:
+        precision: of encoders, fusion and decoders; learners compute in float32.
     """
 
     def __init__(
@@ -35,11 +40,13 @@ class Engine:
         modalities: tuple[str, ...],
         output: Output = CLASSIFICATION,
         outputs: int = 0,
+        precision: Precision = "float32",
     ) -> None:
         self.model = model
         self.learner = learner
         self.modalities = modalities
         self.output, self.outputs = output, outputs
+        self.precision = precision
         self._pure = Pure(cast(nn.Module, model))
         self.fn: Embed = self._stage("embed" if learner.reads == "inputs" else "fuse")
 
@@ -50,7 +57,11 @@ class Engine:
 
     def under(self, learner: Learner) -> Engine:
         """The same model under another learner."""
-        return Engine(self.model, learner, self.modalities, self.output, self.outputs)
+        return Engine(self.model, learner, self.modalities, self.output, self.outputs, self.precision)
+
+    def at(self, precision: Precision) -> Engine:
+        """The same model and learner in another precision."""
+        return Engine(self.model, self.learner, self.modalities, self.output, self.outputs, precision)
 
     def initial(self) -> Params:
         """The parameters at their starting values, leaves that ask for gradients."""
@@ -70,7 +81,9 @@ class Engine:
 
     def encode(self, params: Params, batch: Batch, chunk: int = 512) -> Batch:
         """What the learner reads of flat rows: tokens if the encoders stay, else the rows themselves."""
-        return batch if self.learner.reads == "inputs" else self.tokens(params, batch, chunk)
+        if self.learner.reads == "inputs":
+            return batch.to(device_of(params))
+        return self.tokens(params, batch, chunk)
 
     def tokens(self, params: Params, batch: Batch, chunk: int = 512) -> Batch:
         """The encoders' tokens of flat rows, before any task.
@@ -86,12 +99,13 @@ class Engine:
 
     def adapt(self, params: Params, support: Batch) -> Any:
         """The adapted state of one task, or of a stack of them, from encoded support rows."""
+        support = support.to(device_of(params))
         about = self._stage("describe")(params, support) if support.about else {}
         return self.learner.adapt(self.fn, params, support._replace(about=about))
 
     def predict(self, params: Params, adapted: Any, query: Batch) -> Float[Tensor, "*t q k"]:
         """Logits of encoded query rows."""
-        return self.learner.predict(self.fn, params, adapted, query)
+        return self.learner.predict(self.fn, params, adapted, query.to(device_of(params)))
 
     def logits(self, params: Params, episodes: Episode) -> Float[Tensor, "t q k"]:
         """Query logits of a stack of encoded episodes.
@@ -166,20 +180,27 @@ class Engine:
         return self._stage("impute")(params, tokens)
 
     def _stage(self, name: str) -> _Stage:
-        return _Stage(self._pure, name, self.output)
+        return _Stage(self._pure, name, self.output, self.precision)
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """One stage of the model as a pure function."""
+    """One stage of the model as a pure function: rows go to the device of the parameters, answers stay there."""
 
     pure: Pure
     stage: str
     output: Output
+    precision: Precision = "float32"
 
     def __call__(self, params: Params, batch: Batch, **more: Any) -> Any:
         weights = {k[6:]: v for k, v in params.items() if k.startswith("model.")}
-        return self.pure(weights, batch, stage=self.stage, **more)
+        device = device_of(params)
+        batch = batch.to(device)
+        if self.precision == "float32":
+            return self.pure(weights, batch, stage=self.stage, **more)
+        with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
+            found = self.pure(weights, batch, stage=self.stage, **more)
+        return tree_map(_single, found)
 
 
 def _pieces(episodes: Episode, at_once: int) -> Iterator[Episode]:
@@ -192,6 +213,11 @@ def _pieces(episodes: Episode, at_once: int) -> Iterator[Episode]:
 def some(state: Any, tasks: slice | int) -> Any:
     """Some tasks' part of the adapted state of a stack, or one's."""
     return tree_map(lambda x: x[tasks], state)
+
+
+def _single(value: Any) -> Any:
+    """Half precision as float32, everything else as it is."""
+    return value.float() if isinstance(value, Tensor) and value.dtype == torch.bfloat16 else value
 
 
 def _joined(parts: list[Batch]) -> Batch:

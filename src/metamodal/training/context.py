@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import torch
+
 from metamodal.data.encode import Preprocessor
+from metamodal.device import CPU, device_of
 from metamodal.meta.engine import Engine
 from metamodal.model import MetaModel
 from metamodal.training.episodes.class_info import ClassInfo
@@ -25,6 +28,7 @@ class Context:
         classes: what is known of the rows' classes besides the rows.
         outer: the outer rule.
         valid_episodes: episodes of a validation.
+        device: where parameters are trained; the table stays in main memory.
     """
 
     engine: Engine
@@ -36,6 +40,7 @@ class Context:
     valid_episodes: int = 300
     seed: int = 0
     classes: ClassInfo | None = None
+    device: torch.device = CPU
 
     def validated_on(self, episodes: int) -> Context:
         """The same, with at most so many validation episodes."""
@@ -78,9 +83,18 @@ class EncodedTable:
                 valid_episodes,
                 seed,
                 self.classes,
+                device_of(model.params),
             )
         plain = episodes.model_copy(update={"class_symmetries": False, "augment": False})
         labelled = self.pools.labelled
         return Context(
-            model.engine, self.preprocessor, self.features, labelled, plain, outer, valid_episodes, seed
+            model.engine,
+            self.preprocessor,
+            self.features,
+            labelled,
+            plain,
+            outer,
+            valid_episodes,
+            seed,
+            device=device_of(model.params),
         )

@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.fusion.registry import Presence, Row, attended, fusions, split
-from metamodal.mappings.layers import LayerNorm, Linear, of_rows
+from metamodal.mappings.layers import LayerNorm, Linear, of_rows, picked
 from metamodal.types import Batch
 
 __all__ = ["Attention", "AttentionWeights"]
@@ -75,7 +75,7 @@ class Attention(nn.Module):
         return torch.softmax(self._scores(row, self._placed(row)), -1)
 
     def _placed(self, row: Row) -> Tensor:
-        return self.norm(row.z) + of_rows(self.place, len(row.z), 2)[:, row.at]
+        return self.norm(row.z) + picked(of_rows(self.place, len(row.z), 2), row.at)
 
     def _scores(self, row: Row, h: Tensor) -> Tensor:
         q, k = split(self.query(h), self.heads), split(self.key(h), self.heads)

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metamodal.mappings.fusion.registry import Presence, attended, fusions, split
-from metamodal.mappings.layers import LayerNorm, Linear, of_rows
+from metamodal.mappings.layers import LayerNorm, Linear, of_rows, picked
 from metamodal.types import Batch
 
 __all__ = ["Bottleneck"]
@@ -43,7 +43,7 @@ class Bottleneck(nn.Module):
     def forward(self, tokens: Batch) -> Float[Tensor, "n d"]:
         row = self.presence(tokens)
         n = len(row.z)
-        h = self.norm(row.z) + of_rows(self.place, n, 2)[:, row.at]
+        h = self.norm(row.z) + picked(of_rows(self.place, n, 2), row.at)
         neck = of_rows(self.neck, n, 2).expand(n, -1, -1)
         neck = neck + self._gathered(self.inwards, neck, h, row.logits[..., None, None, :])
         return row.mean(row.z + self.out(self._gathered(self.outwards, h, neck, None)))

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from metamodal.mappings.fusion.registry import Presence, fusions
-from metamodal.mappings.layers import LayerNorm, Linear, of_rows
+from metamodal.mappings.layers import LayerNorm, Linear, of_rows, picked
 from metamodal.types import Batch
 
 __all__ = ["Gated"]
@@ -36,6 +36,6 @@ class Gated(nn.Module):
 
     def forward(self, tokens: Batch) -> Float[Tensor, "n d"]:
         row = self.presence(tokens)
-        h = self.norm(row.z) + of_rows(self.place, len(row.z), 2)[:, row.at]
+        h = self.norm(row.z) + picked(of_rows(self.place, len(row.z), 2), row.at)
         gates = self.score(torch.tanh(self.own(h) + self.company(row.mean(h))[:, None]))
         return (torch.softmax(gates + row.logits[..., None], -2) * row.z).sum(-2)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from metamodal.mappings.layers import Linear, of_rows
+from metamodal.mappings.layers import Linear, of_rows, picked
 from metamodal.traits import declared
 
 __all__ = ["Guesses", "Imputer", "surprise"]
@@ -76,7 +76,7 @@ class Imputer(nn.Module):
         """A token for each modality of `at` from the others, as large as the row's own on average, and the
         confidence in it: 0 where the row has none of the others. Tokens of absent cells have no influence."""
         z = torch.where(present[..., None], z, 0.0)
-        center, pairs = of_rows(self.center, len(z), 2)[:, at], _pairs(present, at)
+        center, pairs = picked(of_rows(self.center, len(z), 2), at), _pairs(present, at)
         codes, gains = self._read(z, center, at)
         gains = torch.where(pairs, gains, 0.0)
         gain = gains.sum(1)
@@ -90,7 +90,7 @@ class Imputer(nn.Module):
         """Every single translation, for every pair of modalities of `at`; the prior's mean is a constant to them,
         or they could learn what all tokens have in common in its stead."""
         z = torch.where(present[..., None], z, 0.0)
-        center = of_rows(self.center, len(z), 2)[:, at]
+        center = picked(of_rows(self.center, len(z), 2), at)
         known = center.detach()
         codes, gains = self._read(z, known, at)
         apart = torch.stack([self.outwards[i](codes) for i in at], 2)
@@ -105,8 +105,8 @@ class Imputer(nn.Module):
         """The codes, and what each adds to the precision of each other modality's token, over the prior's."""
         apart = _normed(z) - center
         codes = torch.stack([self.inwards[i](apart[:, j]) for j, i in enumerate(at)], 1)
-        surety = of_rows(self.surety, len(z), 2)[:, at][..., at]
-        raw = surety + codes @ of_rows(self.slope, len(z), 2)[:, at].mT
+        surety = picked(picked(of_rows(self.surety, len(z), 2), at), at, 2)
+        raw = surety + codes @ picked(of_rows(self.slope, len(z), 2), at).mT
         return codes, _MOST * torch.sigmoid(raw - math.log(_MOST))
 
 
@@ -130,4 +130,4 @@ def _normed(z: Tensor) -> Tensor:
 
 def _pairs(present: Bool[Tensor, "n m"], at: list[int]) -> Bool[Tensor, "n m m"]:
     """Of each row, from which modality it can be told of which: from those that are there of all others."""
-    return present[..., None] & ~torch.eye(len(at), dtype=torch.bool)
+    return present[..., None] & ~torch.eye(len(at), dtype=torch.bool, device=present.device)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from metamodal.mappings.fusion.imputation import Guesses, Imputer
-from metamodal.mappings.layers import of_rows
+from metamodal.mappings.layers import of_rows, picked
 from metamodal.registry import Registry
 from metamodal.types import Batch
 
@@ -59,7 +59,7 @@ class Presence(nn.Module):
     def forward(self, tokens: Batch) -> Row:
         """Those modalities that have tokens, always in the model's order."""
         z, present, at = self._side_by_side(tokens)
-        absence = of_rows(self.absence, len(z), 1)[:, at]
+        absence = picked(of_rows(self.absence, len(z), 1), at)
         if self.imputer is None or len(at) == 1:
             return Row(z, torch.where(present, 0.0, absence), at)
         guess, confidence = self.imputer(z, present, at)

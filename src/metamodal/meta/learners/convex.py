@@ -69,7 +69,9 @@ class Convex:
         weights = weights[..., None]
         gram = z @ z.mT
         bound = _BOUND[fn.output.name] * sharp * weights * gram
-        inverse = torch.linalg.inv(bound + penalty * torch.eye(gram.shape[-1], dtype=gram.dtype))
+        inverse = torch.linalg.inv(
+            bound + penalty * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        )
         known = (counts > 0)[..., None, :]
         hidden = (
             torch.where(known, 0.0, -1e4) if fn.output.has_classes else torch.zeros_like(counts)[..., None, :]

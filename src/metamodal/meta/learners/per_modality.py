@@ -94,7 +94,7 @@ class PerModality:
         names, prior_scale = support.about.get("name"), self._prior_scales(params, support)
         if names is None or not prior_scale.any():
             penalty = strength / prior_mean.square()
-            counts = _others(support.targets) | torch.tensor(not fn.output.has_classes)
+            counts = _others(support.targets) | (not fn.output.has_classes)
             return states, self._weights(stacked, support.targets, prior_mean, penalty, counts, fn.output)
         # The prior was not fitted to the support, so every support row tests it, even the only one of its class.
         stacked = stacked * _others(support.targets)[..., None]
@@ -142,7 +142,7 @@ class PerModality:
     def _prior_scales(self, params: Params, batch: Batch) -> Float[Tensor, " v"]:
         """How far each name's memory is trusted; 0 where there is none."""
         classifiers = _classifiers(tuple(batch.inputs), self.joint)
-        none = torch.tensor(0.0)
+        none = own(params, "log_strength").new_zeros(())
         return torch.stack([params.get(f"learner.{v}.{PRIOR}.scale", none) for v in classifiers])
 
     def _prior_logits(

@@ -81,7 +81,7 @@ def shown(fn: Embed, params: Params, support: Batch) -> Shown:
         return Shown(z, support.targets, weights)
     e, told = support.about["descriptor"], support.about["told"]
     counts = (e @ own(params, "gate.weight") + own(params, "gate.bias")).exp() * told
-    classes = torch.eye(e.shape[-2], dtype=z.dtype).expand(*e.shape[:-1], -1)
+    classes = torch.eye(e.shape[-2], dtype=z.dtype, device=z.device).expand(*e.shape[:-1], -1)
     return Shown(
         torch.cat([z, e], -2), torch.cat([support.targets, classes], -2), torch.cat([weights, counts], -1)
     )

@@ -160,4 +160,4 @@ def _scores(output: Output, targets: Tensor) -> Tensor:
 
 
 def _inverse(gram: Tensor, penalty: Tensor) -> Tensor:
-    return torch.linalg.inv(gram + penalty * torch.eye(gram.shape[-1], dtype=gram.dtype))
+    return torch.linalg.inv(gram + penalty * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device))

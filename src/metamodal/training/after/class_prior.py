@@ -61,7 +61,9 @@ def with_class_prior(context: Context, params: Params) -> tuple[Params, float | 
     for penalty in _PENALTIES:
         fitted = params | _fitted(views, params, penalty)
         for name in [name for name in params if _scales(name)]:
-            fitted = trial.best(fitted, [fitted | {name: torch.tensor(scale)} for scale in _SCALES])
+            fitted = trial.best(
+                fitted, [fitted | {name: params[name].new_tensor(scale)} for scale in _SCALES]
+            )
         if trial.best(best, [fitted]) is fitted:
             best, chosen = fitted, penalty
     best = trial.best(best, [_held_back(best, shift) for shift in _SHIFTS])
@@ -145,7 +147,7 @@ def _views(context: Context, params: Params, tasks: Sequence[Task]) -> dict[str,
 
     def view(batch: Batch) -> tuple[Tensor, Tensor]:
         there = seen(batch)
-        return F.normalize(context.engine.fuse(params, batch), dim=-1)[there], names[there]
+        return F.normalize(context.engine.fuse(params, batch), dim=-1)[there].cpu(), names[there.cpu()]
 
     with torch.no_grad():
         tokens = context.engine.tokens(params, context.rows.take(rows))
@@ -164,7 +166,7 @@ def _fitted(views: dict[str, tuple[Tensor, Tensor]], params: Params, penalty: fl
         if f"{own}.weight" in params:
             like = params[f"{own}.weight"]
             weight, bias = _classifier(z.numpy(), names.numpy(), penalty, len(like))
-            found |= {f"{own}.weight": weight.to(like.dtype), f"{own}.bias": bias.to(like.dtype)}
+            found |= {f"{own}.weight": weight.to(like), f"{own}.bias": bias.to(like)}
     return found
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metamodal.data.tasks import Task
+from metamodal.device import device_of
 from metamodal.evaluation.retrieval import codes_of, shares_found
 from metamodal.mappings.linear_maps import WEIGHT, LinearMaps, built, without_linear_maps
 from metamodal.model import MetaModel
@@ -50,8 +51,10 @@ def with_linear_maps(context: Context, params: Params) -> tuple[Params, dict[flo
     with torch.no_grad():
         tokens = context.engine.tokens(params, rows)
     features = context.preprocessor.features(rows)
-    fitted = params | _fitted(context, _training_tasks(context))
-    tried = {0.0: params} | {w: fitted | {WEIGHT: torch.tensor(w)} for w in _WEIGHTS}
+    fitted = params | _on(device_of(params), _fitted(context, _training_tasks(context)))
+    tried = {0.0: params} | {
+        w: fitted | {WEIGHT: torch.tensor(w, device=device_of(params))} for w in _WEIGHTS
+    }
     recalls = {w: _recall(LinearMaps(each), rows, tokens, features) for w, each in tried.items()}
     if not all(recalls.values()):  # too few rows to compare
         return params, {}
@@ -64,7 +67,7 @@ def with_linear_maps_of_all(context: Context, params: Params) -> Params:
     if WEIGHT not in params:
         return params
     fitted = _fitted(context, [*_training_tasks(context), *context.pools.valid])
-    return without_linear_maps(params) | fitted | {WEIGHT: params[WEIGHT]}
+    return without_linear_maps(params) | _on(params[WEIGHT].device, fitted) | {WEIGHT: params[WEIGHT]}
 
 
 def _training_tasks(context: Context) -> list[Task]:
@@ -75,6 +78,10 @@ def _training_tasks(context: Context) -> list[Task]:
 def _fitted(context: Context, tasks: Sequence[Task]) -> Params:
     rows = _rows(context, tasks)
     return built(context.preprocessor.features(rows), tuple(rows.inputs))
+
+
+def _on(device: torch.device, maps: Params) -> Params:
+    return {name: value.to(device) for name, value in maps.items()}
 
 
 def _rows(context: Context, tasks: Sequence[Task]) -> Batch:

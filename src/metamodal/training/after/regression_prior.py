@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metamodal.data.tasks import Task
+from metamodal.device import device_of, numpy_of
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners.per_modality import PerModality
 from metamodal.meta.learners.protocol import seen
@@ -83,14 +84,15 @@ def prior_of_rows(engine: Engine, params: Params, rows: Batch, tasks: np.ndarray
 
     A third of the rows, held out, chooses the penalty, and then how far a few support rows of a task may correct it.
     """
-    held = torch.arange(len(rows.targets)) % 3 == 0
+    rows = rows.to(device_of(params))
+    held = torch.arange(len(rows.targets), device=rows.targets.device) % 3 == 0
     if not _able(engine) or held.all() or not held.any():
         return params
     learn, rest = (rows.take(part.nonzero()[:, 0]) for part in (~held, held))
-    nothing = Episode(rest.take(torch.arange(1)).labelled(rest.targets[:1] * torch.nan), rest)
+    nothing = Episode(rest.take(torch.tensor([0])).labelled(rest.targets[:1] * torch.nan), rest)
     fits = {p: params | fitted_prior(engine, params, learn, p) for p in _PENALTIES}
     penalty = min(_PENALTIES, key=lambda p: _loss(engine, fits[p], [nothing]))
-    few = list(_few(rest, tasks[held.numpy()]))
+    few = list(_few(rest, tasks[numpy_of(held)]))
     shrinkage = min(SHRINKAGES, key=lambda s: _loss(engine, shrunk(engine, fits[penalty], s), few))
     return shrunk(engine, params | fitted_prior(engine, params, rows, penalty), shrinkage)
 
@@ -162,8 +164,8 @@ def _regressed(
     z: Float[Tensor, "n d"], targets: Float[Tensor, "n k"], output: Output, penalty: float
 ) -> tuple[Float[Tensor, "k d"], Float[Tensor, "k"]]:
     """`min over W, b of mean L(W z + b, y) + ½ penalty |W|²`, by L-BFGS from zero."""
-    weight = torch.zeros(targets.shape[-1], z.shape[-1], requires_grad=True)
-    bias = torch.zeros(targets.shape[-1], requires_grad=True)
+    weight = z.new_zeros(targets.shape[-1], z.shape[-1], requires_grad=True)
+    bias = z.new_zeros(targets.shape[-1], requires_grad=True)
     solver = torch.optim.LBFGS([weight, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:

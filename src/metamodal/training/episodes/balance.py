@@ -98,7 +98,7 @@ class Balancer:
         power = self.options.class_weight
         if not power:
             return targets
-        weights = draw.sizes.to(targets.dtype).clamp(min=1) ** -power
+        weights = draw.sizes.to(targets).clamp(min=1) ** -power
         return targets * (weights / weights.mean(1, keepdim=True))[:, None, :]
 
     def modality_weights(self, power: float) -> dict[str, float]:

@@ -34,8 +34,9 @@ class ClassInfo:
             text = self.fitted.augment(about["text"].flatten(0, 1), generator)
             about["text"] = text.view_as(about["text"])
         lost = without_rows(_told(about), options.zero_shot, generator)
-        rows = lost.gather(1, draw.support_codes.clamp(min=0))
-        return episodes._replace(support=hidden(episodes.support, rows)._replace(about=about))
+        rows = lost.gather(1, draw.support_codes.clamp(min=0)).to(episodes.support.targets.device)
+        given = {name: x.to(rows.device) for name, x in about.items()}
+        return episodes._replace(support=hidden(episodes.support, rows)._replace(about=given))
 
 
 def forgotten(about: dict[str, Tensor], share: float, generator: Generator) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metamodal.errors import OptionError
 from metamodal.training.context import Context
 from metamodal.training.episodes.sampler import EpisodeSampler
 from metamodal.training.loop.progress import Progress
@@ -33,10 +34,15 @@ class Trainer:
 
     def __init__(self, context: Context, options: TrainOptions, start: Params | None = None) -> None:
         self.context, self.options, engine = context, options, context.engine
+        if options.workers > 1 and context.device.type != "cpu":
+            raise OptionError(
+                f"train.workers={options.workers}: one process has the device {context.device.type} to itself. Set train.workers=1, "
+                "or device=cpu."
+            )
         self.sampler = EpisodeSampler(context)
         self.loss_terms = MultiLoss(context, self.sampler, options)
         begin = dict(start or engine.initial()) | self.loss_terms.start
-        self.params = {k: v.detach().clone().requires_grad_() for k, v in begin.items()}
+        self.params = {k: v.detach().clone().to(context.device).requires_grad_() for k, v in begin.items()}
         self.mean = {k: v.detach().clone() for k, v in self.params.items()}
         traits = engine.traits | self.loss_terms.traits
         self.optimiser = torch.optim.AdamW(_groups(self.params, traits, self.options.optimiser))
@@ -100,8 +106,9 @@ class Trainer:
 
     def _fill_gradients(self) -> float:
         """The gradient of a step's episodes in every parameter, those of other workers among them."""
-        with torch.no_grad():
-            torch.cat([v.flatten() for v in self.params.values()], out=self.weights)
+        if self.workers.others:
+            with torch.no_grad():
+                torch.cat([v.flatten() for v in self.params.values()], out=self.weights)
         outcome = self.loss_terms.parsed(self.workers.mean())
         gradient = self.loss_terms.balanced(outcome, self.params)
         for value, part in zip(

@@ -34,7 +34,7 @@ class Reconstruct:
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         present = {m: p & step.real for m, p in step.tokens.present.items()}
-        return {"reconstruct": reconstruction(step.decoded, step.drawn.rows.inputs, present)}
+        return {"reconstruct": reconstruction(step.decoded, step.inputs.inputs, present)}
 
 
 @objectives.register("translate")
@@ -58,7 +58,7 @@ class Translate:
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         present = {m: p & step.real for m, p in step.tokens.present.items()}
-        return {"translate": translation(step.decoded, step.drawn.rows.inputs, present)}
+        return {"translate": translation(step.decoded, step.inputs.inputs, present)}
 
 
 def _weights(context: Context, name: str, weight: float) -> dict[str, float]:

@@ -67,7 +67,9 @@ def diagnosed(joint: MultiLoss, params: Params, step: int = 0) -> Diagnosis:
     kept = joint.kept(params)
     parts = rows.sum(0).split(sizes)
     norms = {
-        m: float(torch.cat([part for part, own in zip(parts, names) if own == m] or [torch.zeros(1)]).norm())
+        m: float(
+            torch.cat([part for part, own in zip(parts, names) if own == m] or [rows.new_zeros(1)]).norm()
+        )
         for m in joint.modalities
     }
     total = sum(norms.values())

@@ -34,5 +34,4 @@ class Episodic:
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         rule = outer_rules[step.context.outer]
-        numbers = step.sampler.numbers(step.drawn)
-        return {"episodic": rule(step.context.engine, step.params, step.weighed, numbers)}
+        return {"episodic": rule(step.context.engine, step.params, step.weighed, step.numbers)}

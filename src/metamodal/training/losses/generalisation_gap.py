@@ -51,11 +51,11 @@ class GapMeter:
             for name in self.names:
                 room, _, modality = name.partition(".")
                 if room not in ("episodic", "unimodal"):
-                    found.append(torch.tensor(torch.nan))
+                    found.append(episodes.query.targets.new_tensor(torch.nan))
                     continue
                 seen = episodes.only([modality]) if modality else episodes
                 targets = seen.query.targets
                 if modality:
                     targets = where_present(engine.output, targets, seen.query.present[modality])
                 found.append(engine.output.loss(engine.logits(params, seen), targets))
-        return torch.stack(found)
+        return torch.stack(found).cpu()

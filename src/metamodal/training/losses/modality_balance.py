@@ -85,7 +85,8 @@ class Modulation:
         scaled = factor * gradient
         if not self.noise or gradient.numel() < 2:
             return scaled
-        return scaled + self.noise * gradient.std() * torch.randn(gradient.shape, generator=generator)
+        noise = torch.randn(gradient.shape, generator=generator).to(gradient.device)
+        return scaled + self.noise * gradient.std() * noise
 
 
 def scores(step: Step) -> Tensor:

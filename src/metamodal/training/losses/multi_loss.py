@@ -26,7 +26,7 @@ __all__ = ["MultiLoss", "Outcome"]
 
 
 class Outcome(NamedTuple):
-    """What a step found: the gradient, `Σ λ_m L_m` with the fixed λ, and the losses.
+    """What a step found: the gradient on the weights' device, and on the CPU `Σ λ_m L_m` with the fixed λ and the losses.
 
     `norms` are those of the weighted gradients in the weights that are kept, `scores` how good each
     modality is by itself; zeros where nothing needs them.
@@ -88,7 +88,8 @@ class MultiLoss:
     def parsed(self, vector: Tensor) -> Outcome:
         """The vector of `outcome`, or a mean of such, in its parts."""
         k, m = len(self.fixed), len(self.modalities)
-        return Outcome(*vector.split([len(vector) - 1 - 2 * k - m, 1, k, k, m]))
+        gradient, rest = vector.split([len(vector) - 1 - 2 * k - m, 1 + 2 * k + m])
+        return Outcome(gradient, *rest.cpu().split([1, k, k, m]))
 
     def outcome(self, params: Params) -> Tensor:
         """The next step's `Outcome` as one vector, the gradient in the order of the parameters."""
@@ -96,7 +97,7 @@ class MultiLoss:
         losses = self.losses(step)
         values = torch.stack([loss.detach() for loss in losses.values()])
         value = _sum(self.fixed, losses).detach()
-        fixed = torch.tensor(list(self.fixed.values()))
+        fixed = values.new_tensor(list(self.fixed.values()))
         extra = self.weighing.loss(params, fixed, values)
         norms = torch.zeros_like(values)
         if self.apart:
@@ -109,7 +110,7 @@ class MultiLoss:
         else:
             total = _sum(self.weights(params), losses)
             gradient = _gradient(total if extra is None else total + extra, params, more=False)
-        known = scores(step) if self.balance.scored else torch.zeros(len(self.modalities))
+        known = scores(step) if self.balance.scored else values.new_zeros(len(self.modalities))
         return torch.cat([gradient, value[None], values, norms, known])
 
     def losses(self, step: Step) -> dict[str, Tensor]:
@@ -169,6 +170,6 @@ def _gradient(loss: Tensor, params: Params, *, more: bool = True) -> Float[Tenso
     """The gradient in all parameters as one vector; the graph stays if there are more losses of it."""
     values = list(params.values())
     if not loss.requires_grad:
-        return torch.zeros(sum(v.numel() for v in values))
+        return values[0].new_zeros(sum(v.numel() for v in values))
     found = torch.autograd.grad(loss, values, materialize_grads=True, retain_graph=more)
     return torch.cat([g.flatten() for g in found])

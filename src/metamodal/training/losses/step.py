@@ -36,6 +36,11 @@ class Step:
     _unimodal: dict[str, Tensor] = field(default_factory=dict)
 
     @property
+    def device(self) -> torch.device:
+        """Where the losses are computed."""
+        return self.targets.device
+
+    @property
     def weighed(self) -> Episode:
         """The episodes with the weighed targets."""
         return Episode(self.episodes.support, self.episodes.query.labelled(self.targets))
@@ -57,8 +62,12 @@ class Step:
         """The encoders' tokens of all drawn rows, flat; of a learner that adapts them, before it does."""
         if self.context.engine.learner.reads == "tokens":
             return self.encoded
-        rows = self.drawn.rows
-        return self.context.engine.tokens(self.params, rows, chunk=len(rows.targets))
+        return self.context.engine.tokens(self.params, self.inputs, chunk=len(self.inputs.targets))
+
+    @cached_property
+    def inputs(self) -> Batch:
+        """The drawn rows as the encoders read them, flat."""
+        return self.drawn.rows.to(self.device)
 
     @cached_property
     def decoded(self) -> Decoded:
@@ -69,25 +78,30 @@ class Step:
     def real(self) -> Bool[Tensor, "n"]:
         """Which of the flat rows are no filling."""
         draw = self.drawn.draw
-        return (torch.cat([draw.support_codes, draw.query_codes], 1) >= 0).flatten()
+        return (torch.cat([draw.support_codes, draw.query_codes], 1) >= 0).flatten().to(self.device)
 
     @cached_property
     def places(self) -> Int[Tensor, "t r"]:
         """Of each row, support before query, its place among its episode's classes."""
         draw = self.drawn.draw
-        return torch.cat([draw.support_codes, draw.query_codes], 1).clamp(min=0)
+        return torch.cat([draw.support_codes, draw.query_codes], 1).clamp(min=0).to(self.device)
 
     @cached_property
     def rows(self) -> Int[Tensor, "n"]:
         """Of each flat row a number that the same row of the table has under the same symmetry."""
         draw = self.drawn.draw
-        numbers = torch.cat([draw.support, draw.query], 1) * self.sampler.variants
-        return (numbers + self.drawn.turned.gather(1, self.places)).flatten()
+        numbers = torch.cat([draw.support, draw.query], 1).to(self.device) * self.sampler.variants
+        return (numbers + self.drawn.turned.to(self.device).gather(1, self.places)).flatten()
 
     @cached_property
     def classes(self) -> Int[Tensor, "n"]:
         """Of each flat row the number of its class among all."""
-        return self.sampler.numbers(self.drawn).gather(1, self.places).flatten()
+        return self.numbers.gather(1, self.places).flatten()
+
+    @cached_property
+    def numbers(self) -> Int[Tensor, "t k"]:
+        """The number of each drawn class under its symmetry among all."""
+        return self.sampler.numbers(self.drawn).to(self.device)
 
 
 def drawn_step(context: Context, sampler: EpisodeSampler, params: Params) -> Step:

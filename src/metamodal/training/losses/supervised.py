@@ -40,8 +40,7 @@ class Supervised:
         return classifier(context, sampler)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        numbers = step.sampler.numbers(step.drawn)
-        return {"supervised": supervised(step.context.engine, step.params, step.weighed, numbers)}
+        return {"supervised": supervised(step.context.engine, step.params, step.weighed, step.numbers)}
 
 
 def classifier(context: Context, sampler: EpisodeSampler) -> Params:

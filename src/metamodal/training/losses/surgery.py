@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 from torchjd.aggregation import MGDA, Aggregator, AlignedMTL, CAGrad, FairGrad, PCGrad, Sum, UPGrad
 from torchjd.linalg import DualConeProjector
 
+from metamodal.device import numpy_of
 from metamodal.errors import OptionError
 from metamodal.registry import Registry
 
@@ -42,7 +43,7 @@ def aggregated(
     moving = rows[(rows != 0).any(1)]
     if len(moving) < 2:
         return rows.sum(0)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), moving.device:
         if generator is not None:
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         return surgery(len(moving))(moving)
@@ -85,8 +86,8 @@ class _LeastSquares(DualConeProjector):
     """The projection `min_{v ≥ u} vᵀ G v`, as `min_{s ≥ 0} |L s + L u|` with `G = Lᵀ L`."""
 
     def __call__(self, U: Tensor, G: Tensor) -> Tensor:  # noqa: N803 - the names of the interface
-        gram = G.detach().numpy().astype(np.float64)
+        gram = numpy_of(G).astype(np.float64)
         values, vectors = np.linalg.eigh(gram / max(float(np.trace(gram)), 1e-300))
         root = np.sqrt(values.clip(min=0))[:, None] * vectors.T
-        found = [u + scipy.optimize.nnls(root, -root @ u)[0] for u in U.detach().numpy().astype(np.float64)]
-        return torch.as_tensor(np.stack(found), dtype=G.dtype)
+        found = [u + scipy.optimize.nnls(root, -root @ u)[0] for u in numpy_of(U).astype(np.float64)]
+        return torch.as_tensor(np.stack(found), dtype=G.dtype, device=G.device)

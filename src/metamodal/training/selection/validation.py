@@ -79,7 +79,7 @@ class ValidationEpisodes:
         output = engine.output
         with torch.no_grad():
             logits = engine.logits(params, episodes)
-        return scores_of(output, logits, episodes.query.targets)[SCORES[output.name]]
+        return scores_of(output, logits.cpu(), episodes.query.targets.cpu())[SCORES[output.name]]
 
     def evidence(
         self, params: Params, episodes: Episode, engine: Engine | None = None
@@ -97,7 +97,7 @@ class ValidationEpisodes:
         with torch.no_grad():
             guess = engine.logits(params, episodes).argmax(-1, keepdim=True)
         hits = torch.where(targets.sum(-1) > 0, targets.gather(-1, guess)[..., 0], torch.nan)
-        return hits.flatten(), self.queried.flatten()
+        return hits.flatten().cpu(), self.queried.flatten()
 
 
 def validations_of(context: Context) -> list[ValidationEpisodes]:
