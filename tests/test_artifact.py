@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 import metamodal as mm
 from metamodal import manifest
+from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.data.dataset import read_table
 from metamodal.errors import ArtifactError, OptionError, OutputError
@@ -21,7 +22,7 @@ from metamodal.experiment import Experiment, run
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel
 from metamodal.options import parse
-from metamodal.predictor import Predictor, adapt
+from metamodal.predictor import Predictor
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from metamodal.adaptation import adapt
 from metamodal.app.cli import parsed, parser
 from metamodal.artifact import save_artifact
 from metamodal.errors import OptionError
-from metamodal.predictor import adapt
 
 COMMANDS = ["demo", "schema", "train", "evaluate", "adapt", "predict", "translate", "doctor"]
 QUICK = [

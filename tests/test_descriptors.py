@@ -11,6 +11,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 import metamodal as mm
+from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.data.dataset import read_table
 from metamodal.data.descriptors import Descriptors, Reader
@@ -26,7 +27,6 @@ from metamodal.meta.learners.prototypes import Prototypes
 from metamodal.meta.learners.ridge import Ridge
 from metamodal.nesting import nested
 from metamodal.outputs import CLASSIFICATION
-from metamodal.predictor import adapt
 from metamodal.training.episodes.class_info import forgotten, without_rows
 from metamodal.types import Batch, Setting, Space
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import metamodal as mm
+from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.components import component
 from metamodal.experiment import Experiment, run
@@ -16,7 +17,6 @@ from metamodal.mappings.model import NetworkSpec, build_model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import Ridge, UnimodalFallback
 from metamodal.nesting import nested
-from metamodal.predictor import adapt
 from metamodal.training.after.fallback import Fallback
 from metamodal.types import Batch, Episode, Space, one_hot
 

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from conftest import hidden_table
+from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact
 from metamodal.data.dataset import read_table
 from metamodal.errors import ArtifactError, OutputError
@@ -23,7 +24,6 @@ from metamodal.manifest import is_artifact
 from metamodal.model import MetaModel
 from metamodal.nesting import nested
 from metamodal.options import parse
-from metamodal.predictor import adapt
 from metamodal.training.loop import workers
 from metamodal.training.loop.meta_train import DIED
 

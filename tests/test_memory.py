@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.evaluation.evaluating import evaluate
@@ -16,7 +17,6 @@ from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, Run, run
 from metamodal.nesting import nested
 from metamodal.options import parse
-from metamodal.predictor import adapt
 from metamodal.training.after.class_prior import without_class_prior
 
 TRAIN = {"steps": 30, "episodes__way": 5, "validation__count": 1, "validation__episodes": 60}

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from conftest import nine_kinds_table
+from metamodal.adaptation import adapt
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.data.encode import read_cells
 from metamodal.data.modalities import modalities
@@ -15,7 +16,6 @@ from metamodal.data.tasks import Shape, draw_episodes, episodes_of, random_missi
 from metamodal.estimator import MetaLearner
 from metamodal.experiment import untrained_for
 from metamodal.model import MetaModel
-from metamodal.predictor import adapt
 from metamodal.types import Batch, Episode
 
 NAMES = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ import torch
 
 import metamodal as mm
 from conftest import shapes_table
-from metamodal.errors import DataError, OptionError
+from metamodal.errors import ArtifactError, DataError, OptionError
 
 
 def support_and_query(shapes: pd.DataFrame, classes=(16, 17, 18, 19), shot: int = 3):
@@ -212,3 +214,83 @@ def test_the_public_names_are_exactly_the_promised_ones():
     assert all(getattr(mm, name) is not None for name in promised)
     with pytest.raises(AttributeError):
         mm.nonsense  # noqa: B018
+
+
+def records_of(query: pd.DataFrame) -> list[dict]:
+    return query.drop(columns="label").to_dict("records")
+
+
+@pytest.mark.parametrize("use_trained", [True, False])
+def test_prepared_rows_have_the_same_answers(trained, shapes, use_trained: bool):
+    learner = trained[0] if use_trained else mm.MetaLearner(data__target="label")
+    support, query = support_and_query(shapes)
+    predictor = learner.adapt(support)
+    rows = records_of(query)
+    del rows[0]["photo"]
+    rows[1]["note"] = None
+    logits = predictor.logits(predictor.batch(rows))
+    probabilities = predictor.predict_proba(pd.DataFrame(rows)).to_numpy()
+    np.testing.assert_allclose(logits.softmax(1).numpy(), probabilities, atol=1e-6)
+
+
+def test_a_prepared_row_names_columns_of_the_model_only(trained, shapes):
+    support, query = support_and_query(shapes)
+    rows = records_of(query)
+    rows[1]["phot"] = rows[1].pop("photo")
+    with pytest.raises(DataError, match="row 2: 'phot' is no column of the model. Did you mean 'photo'?"):
+        trained[0].adapt(support).batch(rows)
+
+
+def test_a_predictor_that_refers_to_its_model_is_small_and_answers_the_same(trained, shapes, tmp_path):
+    support, query = support_and_query(shapes)
+    trained[0].save(tmp_path / "model")
+    predictor = trained[0].adapt(support)
+    predictor.save(tmp_path / "whole")
+    predictor.save(tmp_path / "small", model=tmp_path / "model")
+
+    def size(name: str) -> int:
+        return sum(f.stat().st_size for f in (tmp_path / name).rglob("*"))
+
+    assert size("small") < size("whole") / 4
+    expected = predictor.predict_proba(query)
+    pd.testing.assert_frame_equal(mm.load(tmp_path / "small").predict_proba(query), expected)
+    (tmp_path / "model").rename(tmp_path / "moved")
+    with pytest.raises(ArtifactError, match="its model is not in .*--model DIR"):
+        mm.load(tmp_path / "small")
+    found = mm.load(tmp_path / "small", model=tmp_path / "moved")
+    pd.testing.assert_frame_equal(found.predict_proba(query), expected)
+
+
+def test_a_predictor_refers_to_its_own_model_alone(trained, shapes, tmp_path):
+    support, query = support_and_query(shapes)
+    trained[0].save(tmp_path / "model")
+    other = mm.MetaLearner(data__target="label", train={"steps": 1}, learner="ridge").fit(shapes)
+    other.save(tmp_path / "other")
+    predictor = trained[0].adapt(support)
+    with pytest.raises(OptionError, match="not the folder of this predictor's model"):
+        predictor.save(tmp_path / "small", model=tmp_path / "other")
+    predictor.save(tmp_path / "small", model=tmp_path / "model")
+    with pytest.raises(ArtifactError, match="digest differs"):
+        mm.load(tmp_path / "small", model=tmp_path / "other")
+    predictor.save(tmp_path / "whole")
+    with pytest.raises(ArtifactError, match="does not refer to a model"):
+        mm.load(tmp_path / "whole", model=tmp_path / "model")
+
+
+def test_copies_of_a_predictor_share_its_model(trained, shapes):
+    support, query = support_and_query(shapes)
+    predictor = trained[0].adapt(support)
+    copied, sent = copy.deepcopy(predictor), pickle.loads(pickle.dumps(predictor))
+    assert copied.model is predictor.model
+    for other in (copied, sent):
+        pd.testing.assert_frame_equal(other.predict_proba(query), predictor.predict_proba(query))
+
+
+def test_a_predictor_shows_how_much_each_modality_counts(shapes):
+    support, _ = support_and_query(shapes)
+    predictor = mm.MetaLearner(data__target="label", learner="per_modality").adapt(support)
+    assert set(predictor.weights) == {*predictor.model.modalities, "joint"}
+    assert sum(predictor.weights.values()) == pytest.approx(1)
+    assert f"photo {predictor.weights['photo']:.2f}" in repr(predictor)
+    fused = mm.MetaLearner(data__target="label", learner="ridge").adapt(support)
+    assert fused.weights == {} and "photo" in repr(fused)

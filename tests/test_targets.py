@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score
 
+from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.data.splits import Plan
@@ -25,7 +26,6 @@ from metamodal.meta.learners import learners
 from metamodal.model import untrained
 from metamodal.nesting import nested
 from metamodal.outputs import outputs
-from metamodal.predictor import adapt
 from metamodal.training.selection.shrinkage import shrunk
 from metamodal.types import Batch, Episode
 

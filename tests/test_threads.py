@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 import metamodal as mm
+from metamodal.adaptation import adapt
 from metamodal.components import component
 from metamodal.data.dataset import read_table
 from metamodal.data.encode import Preprocessor
@@ -26,7 +27,7 @@ from metamodal.mappings.fusion import fusions
 from metamodal.mappings.model import NetworkSpec
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, built, untrained
-from metamodal.predictor import Predictor, adapt
+from metamodal.predictor import Predictor
 from metamodal.pure import Pure
 from metamodal.spec import ModelSpec
 

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from conftest import png
+from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.components import component
 from metamodal.data.dataset import read_table
@@ -31,7 +32,6 @@ from metamodal.mappings.model import Model, NetworkSpec, build_model
 from metamodal.mappings.objectives import reconstruction, translation
 from metamodal.model import MetaModel
 from metamodal.options import parse
-from metamodal.predictor import adapt
 from metamodal.types import Batch, Space
 
 BRIEF = {

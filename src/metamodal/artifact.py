@@ -18,7 +18,7 @@ from metamodal.data.modalities import modalities
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
 from metamodal.errors import ArtifactError, MetamodalError, OptionError, suggestion
-from metamodal.manifest import Manifest, read_folder, unflattened
+from metamodal.manifest import Manifest, PredictorManifest, PredictorPart, read_folder, unflattened
 from metamodal.mappings.decoders import decoders
 from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import fusions
@@ -39,10 +39,13 @@ def save_artifact(item: MetaModel | Predictor, folder: str | Path) -> Path:
     return item.save(folder)
 
 
-def load_artifact(folder: str | Path, encoders: Mapping[str, Any] | None = None) -> MetaModel | Predictor:
+def load_artifact(
+    folder: str | Path, encoders: Mapping[str, Any] | None = None, model: str | Path | None = None
+) -> MetaModel | Predictor:
     """A model or a predictor as it was saved. Loading runs no code that the folder names.
 
     Args:
+        model: the folder of a predictor's model, where it refers to one that has moved.
         encoders: by modality, the encoders that are Python code: as objects, or as `package.module:name`.
             They must be those of training.
 
@@ -57,8 +60,16 @@ def load_artifact(folder: str | Path, encoders: Mapping[str, Any] | None = None)
     manifest, tensors = read_folder(folder)
     given = dict(encoders or {})
     try:
-        model = _model(manifest, tensors, given)
-        return model if manifest.predictor is None else _predictor(model, manifest, tensors)
+        if isinstance(manifest, PredictorManifest):
+            whole = _referred(manifest, folder, given, model)
+            targets = Targets.from_dict(manifest.targets)
+            return _predictor(replace(whole, targets=targets), manifest.predictor, tensors)
+        if model is not None:
+            raise OptionError(f"model={model}: {folder} does not refer to a model. Leave it out.")
+        built_from = _model(manifest, tensors, given)
+        return (
+            built_from if manifest.predictor is None else _predictor(built_from, manifest.predictor, tensors)
+        )
     except OptionError as error:
         if given and any(str(error).startswith(f"--encoder {name}") for name in given):
             raise
@@ -101,9 +112,27 @@ def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, A
     return replace(model, params=params, seen=seen, record=manifest.training)
 
 
-def _predictor(model: MetaModel, manifest: Manifest, tensors: Mapping[str, Tensor]) -> Predictor:
-    part = manifest.predictor
-    assert part is not None
+def _referred(
+    manifest: PredictorManifest, folder: Path, given: dict[str, Any], model: str | Path | None
+) -> MetaModel:
+    """The model that a predictor refers to.
+
+    Raises:
+        ArtifactError: it is not where it was, or not as it was.
+    """
+    at = folder / manifest.model.folder if model is None else Path(model)
+    remedy = "Restore it, or name the folder that it is in now: --model DIR, or mm.load(folder, model=DIR)"
+    if not at.is_dir():
+        raise ArtifactError(f"its model is not in {at}. {remedy}.")
+    found, tensors = read_folder(at)
+    if not isinstance(found, Manifest) or found.digest != manifest.model.digest:
+        raise ArtifactError(
+            f"{at} holds another model than the one it was adapted from (its digest differs). {remedy}."
+        )
+    return _model(found, tensors, given)
+
+
+def _predictor(model: MetaModel, part: PredictorPart, tensors: Mapping[str, Tensor]) -> Predictor:
     state = unflattened(part.state, tensors)
     predictor = Predictor(model, state, tuple(part.labels), tuple(part.shift), tuple(part.thresholds))
     if not model.targets.has_classes and predictor.labels != model.targets.names:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact
 from metamodal.components import kind_of
 from metamodal.data.dataset import Dataset
@@ -20,6 +21,7 @@ from metamodal.data.extractors import is_weights
 from metamodal.data.options import DataOptions, roles_of
 from metamodal.data.rows import Rows, dataset_of
 from metamodal.data.tasks import tasks_in
+from metamodal.device import Precision
 from metamodal.errors import ArtifactError, OptionError, suggestion
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.held_out import widest_way
@@ -31,7 +33,7 @@ from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, untrained
 from metamodal.nesting import flat, merged, nested
 from metamodal.options import parse
-from metamodal.predictor import Predictor, adapt
+from metamodal.predictor import Predictor
 from metamodal.summary import Summary, listed
 from metamodal.training.loop.bar import Bar
 from metamodal.training.loop.progress import Progress
@@ -266,17 +268,26 @@ class MetaLearner:
         return replace(dataset_of(support, roles_of(options)), plan=options.plan)
 
 
-def load(folder: str | Path, encoders: Mapping[str, Any] | None = None) -> MetaLearner | Predictor:
+def load(
+    folder: str | Path,
+    encoders: Mapping[str, Any] | None = None,
+    *,
+    model: str | Path | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+) -> MetaLearner | Predictor:
     """A saved model as a `MetaLearner`, or a saved predictor. Nothing that the folder names is run.
 
     Args:
         encoders: by modality, the encoders that are Python code: as objects, or as `package.module:name`.
             They must be those of training.
+        model: the folder of a predictor's model, where the predictor refers to one that has moved.
+        device, precision: where it computes and in which precision; see `MetaModel.on`.
 
     Raises:
         ArtifactError: no artifact, or anything in it that is not as it was saved.
     """
-    item = load_artifact(folder, encoders)
+    item = load_artifact(folder, encoders, model).on(device, precision)
     if isinstance(item, Predictor):
         return item
     try:

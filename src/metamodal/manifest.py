@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from importlib.metadata import version
@@ -21,16 +22,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from metamodal.errors import ArtifactError, OutputError
+from metamodal.errors import ArtifactError, OptionError, OutputError
 from metamodal.storage import check_folder, payload_of, replace_folder
 
 __all__ = [
     "FORMAT",
     "Manifest",
+    "PredictorManifest",
+    "PredictorPart",
     "check_artifact_folder",
     "flattened",
     "is_artifact",
     "read_folder",
+    "referring",
     "unflattened",
     "write_folder",
 ]
@@ -91,6 +95,42 @@ class PredictorPart(_Part):
     shift: list[pydantic.FiniteFloat] = []
     thresholds: list[pydantic.FiniteFloat] = []
 
+    def check(self) -> None:
+        """ValueError unless each label stands once and has its numbers."""
+        count = len(self.labels)
+        if len(set(self.labels)) < count:
+            raise ValueError("predictor.labels: a label stands twice")
+        for name in ("shift", "thresholds"):
+            if len(getattr(self, name)) not in (0, count):
+                raise ValueError(f"predictor.{name}: not one for each of {count} labels")
+
+
+class ModelReference(_Part):
+    """Where the model of a predictor is that does not embed it, and the digest of that folder's configuration.
+
+    A relative `folder` starts from the predictor's own.
+    """
+
+    digest: str
+    folder: str
+
+
+class PredictorManifest(_Part):
+    """The content of `config.json` of a predictor that refers to its model."""
+
+    format: Literal[3]
+    version: str
+    digest: str
+    sha256: str
+    model: ModelReference
+    targets: dict[str, Any]
+    predictor: PredictorPart
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> PredictorManifest:
+        self.predictor.check()
+        return self
+
 
 class Manifest(_Part):
     """The content of `config.json`, parsed: every field is there and of its type."""
@@ -112,12 +152,7 @@ class Manifest(_Part):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Manifest:
         if self.predictor:
-            count = len(self.predictor.labels)
-            if len(set(self.predictor.labels)) < count:
-                raise ValueError("predictor.labels: a label stands twice")
-            for name in ("shift", "thresholds"):
-                if len(getattr(self.predictor, name)) not in (0, count):
-                    raise ValueError(f"predictor.{name}: not one for each of {count} labels")
+            self.predictor.check()
         for part in ("modalities", "descriptors", "targets"):
             for number in _numbers(self.model_dump()[part]):
                 if not math.isfinite(number):
@@ -133,14 +168,42 @@ def write_folder(folder: str | Path, record: Mapping[str, Any], tensors: Mapping
     """
     folder = Path(folder)
     check_artifact_folder(folder)
-    data = save({k: v.detach().contiguous().clone() for k, v in tensors.items()})
+    data = _bytes_of(tensors)
     whole = {"format": FORMAT, "version": version("metamodal"), **record, "sha256": sha256(data).hexdigest()}
     whole["digest"] = _digest(whole)
     config = _encoded(json.dumps(whole, indent=1, ensure_ascii=False))
     return replace_folder(folder, (_CONFIG, config), (_TENSORS, data), {_CARD: _encoded(_card(whole))})
 
 
-def read_folder(folder: str | Path) -> tuple[Manifest, dict[str, Tensor]]:
+def referring(
+    folder: str | Path, model: str | Path, record: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> dict[str, str]:
+    """What a predictor's folder says of its model's, which must hold this model.
+
+    Raises:
+        ArtifactError: `model` is no artifact.
+        OptionError: it is the folder of another model, or of a predictor.
+    """
+    manifest, _ = read_folder(model)
+    same = isinstance(manifest, Manifest) and manifest.predictor is None
+    same = same and manifest.sha256 == sha256(_bytes_of(tensors)).hexdigest()
+    if not same or manifest.spec.model_dump() != record["spec"]:  # type: ignore[union-attr]
+        raise OptionError(
+            f"model={model}: not the folder of this predictor's model. Name the one it was adapted from."
+        )
+    own, other = Path(folder).resolve(), Path(model).resolve()
+    try:
+        path = os.path.relpath(other, own)
+    except ValueError:  # another drive
+        path = str(other)
+    return {"digest": manifest.digest, "folder": Path(path).as_posix()}
+
+
+def _bytes_of(tensors: Mapping[str, Tensor]) -> bytes:
+    return save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()})
+
+
+def read_folder(folder: str | Path) -> tuple[Manifest | PredictorManifest, dict[str, Tensor]]:
     """An artifact's manifest and tensors, as they were written.
 
     Raises:
@@ -226,7 +289,7 @@ def _format(folder: Path) -> int | None:
         return None
 
 
-def _parsed(text: bytes, folder: Path) -> Manifest:
+def _parsed(text: bytes, folder: Path) -> Manifest | PredictorManifest:
     config = folder / _CONFIG
     try:
         record = json.loads(text.decode("utf-8"))
@@ -249,7 +312,8 @@ def _parsed(text: bytes, folder: Path) -> Manifest:
     try:
         if record.get("digest") != _digest(record):
             raise ArtifactError(f"{config}: damaged (its digest is not that of its content). {_AGAIN}.")
-        return Manifest.model_validate(record)
+        refers = "model" in record and "spec" not in record
+        return (PredictorManifest if refers else Manifest).model_validate(record)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         path = ".".join(map(str, first["loc"]))
@@ -295,6 +359,8 @@ def _numbers(value: Any) -> Iterator[float]:
 
 def _card(record: Mapping[str, Any]) -> str:
     predictor = record.get("predictor")
+    if "spec" not in record:
+        return _reference_card(record)
     names = ", ".join(f"{n} ({e['kind']})" for n, e in record["modalities"].items())
     target = record["roles"]["target"]
     target = ", ".join(target) if isinstance(target, (list, tuple)) else target
@@ -324,3 +390,19 @@ def _card(record: Mapping[str, Any]) -> str:
         lines.append(f"* classes seen in training or validation: {len(seen)}")
     use = "predict <this folder> TABLE" if predictor else "adapt <this folder> SUPPORT --out PREDICTOR"
     return "\n".join([*lines, "", f"Use it: `metamodal {use}`", ""])
+
+
+def _reference_card(record: Mapping[str, Any]) -> str:
+    labels = record["predictor"]["labels"]
+    return "\n".join(
+        [
+            "# A metamodal predictor",
+            "",
+            f"* model: {record['model']['folder']} (digest {record['model']['digest'][:12]}), which must stay as it is",
+            f"* labels: {', '.join(labels[:50])}{' …' if len(labels) > 50 else ''}",
+            f"* made by metamodal {record['version']}, artifact format {record['format']}",
+            "",
+            "Use it: `metamodal predict <this folder> TABLE`",
+            "",
+        ]
+    )

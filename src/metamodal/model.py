@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders
 from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
-from metamodal.data.rows import Rows, dataset_of
+from metamodal.data.rows import Rows, dataset_of, rows_of_kinds
 from metamodal.data.targets import Targets
 from metamodal.device import Precision, device_of, numpy_of, opened_device
 from metamodal.errors import MetamodalWarning, OptionError
@@ -123,6 +123,13 @@ class MetaModel:
         ):
             warnings.warn(message, MetamodalWarning, stacklevel=2)
         batch = self.preprocessor.encode(cells)
+        return self.preprocessor.features(batch) if self.generic else batch
+
+    def batch(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        """Records as this model reads them; nothing is inferred. See `Predictor.batch`."""
+        wanted = self.preprocessor.wanted
+        dataset = dataset_of(rows, self.roles) if self.roles.triples else rows_of_kinds(rows, wanted)
+        batch = self.preprocessor.encode(self.preprocessor.read(dataset))
         return self.preprocessor.features(batch) if self.generic else batch
 
     def tokens(self, inputs: Batch) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,127 +13,23 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
+from metamodal.answers import Answers
 from metamodal.components import kind_of
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
-from metamodal.data.identity import name_of
 from metamodal.data.label_type import LabelType
 from metamodal.data.rows import Rows, dataset_of
-from metamodal.decision import log_prior, thresholds
-from metamodal.errors import DataError, MetamodalWarning, OptionError
-from metamodal.manifest import flattened, write_folder
+from metamodal.device import Precision, device_of
+from metamodal.errors import DataError, OptionError
+from metamodal.manifest import flattened, referring, write_folder
 from metamodal.meta.learners import learners
-from metamodal.meta.learners.protocol import SelfTesting
+from metamodal.meta.learners.protocol import Fusing
 from metamodal.model import MetaModel
 from metamodal.summary import Summary, listed
-from metamodal.types import Batch, one_hot
+from metamodal.types import Batch
 
-__all__ = ["Answers", "Predictor", "adapt"]
-
-
-def adapt(
-    model: MetaModel,
-    support: Rows | None,
-    unreadable: str = "error",
-    describe: Mapping[str, Any] | None = None,
-    prior: str = "auto",
-    *,
-    empty: str = "error",
-) -> Predictor:
-    """A predictor from a handful of labelled rows; `unreadable` as in `read_cells`.
-
-    A row whose class has a description may have no modality; without any such row, or without a
-    support at all, classes are told apart by their descriptions (zero-shot). Of labels and numbers
-    there may be no rows either: the predictor then gives the population's answer.
-
-    Args:
-        describe: descriptions by label, besides those in the support and before them.
-        prior: how frequent classes are taken to be, `auto`, `balanced` or `support`; see `log_prior`.
-        empty: `error`, or `absent` to leave out rows without any modality, with a warning that counts them.
-
-    Raises:
-        DataError: no target column, fewer than two classes, a row without any modality or target.
-        OptionError: descriptions, and the model was trained without any.
-    """
-    if not model.targets.has_classes and (support is None or not len(support)):
-        return _adapted(model, model.blank(), model.targets.names)
-    if support is None or (describe and not len(support)):
-        return _of_classes(model, model.blank(), [None], "the support", _by_name(describe))
-    dataset = dataset_of(support, model.roles)
-    if dataset.schema.target is None and model.roles.target:
-        wanted = " or ".join(map(repr, model.roles.columns("target")))
-        raise DataError(
-            f"{dataset.name}: the label column {wanted} is missing. Add it, or name the one that holds it."
-        )
-    inputs = model.inputs(dataset, unreadable)
-    if empty == "absent":
-        dataset, inputs = _with_cells(dataset, inputs)
-    named = replace(model, targets=model.targets.labelled(dataset))
-    if not model.targets.has_classes:
-        targets = model.targets.encode(dataset)
-        _check_known(~model.targets.output.known(targets).any(-1), dataset)
-        _check_seen(inputs, dataset, "learn from")
-        adapted = replace(_adapted(model, inputs.labelled(targets), model.targets.names), rows=len(dataset))
-        return _with_thresholds(model, adapted, inputs.labelled(targets))
-    labels = _labels(dataset)
-    told = model.descriptors.described(dataset) | _by_name(describe)
-    _check_seen(inputs, dataset, "learn from", [is_absent(told.get(label)) for label in labels])
-    predictor = _of_classes(named, inputs, labels, dataset.name, told, dataset.schema.target)
-    counts = [labels.count(name) for name in predictor.labels]
-    return replace(predictor, shift=log_prior(counts, prior), rows=len(dataset))
-
-
-def _with_cells(dataset: Dataset, inputs: Batch) -> tuple[Dataset, Batch]:
-    """The rows that have a modality; all of them where none has, so that the error names one."""
-    seen = torch.stack(list(inputs.present.values())).any(0)
-    if seen.all() or not seen.any():
-        return dataset, inputs
-    empty, columns = int((~seen).sum()), ", ".join(dict.fromkeys(inputs.present))
-    warnings.warn(
-        f"{dataset.name}: rows in which every modality is empty ({columns}) are left out: {empty} of {len(dataset)}.",
-        MetamodalWarning,
-        stacklevel=2,
-    )
-    return dataset.rows(seen.numpy()), inputs.take(seen)
-
-
-def _of_classes(
-    model: MetaModel,
-    inputs: Batch,
-    labels: Sequence[str | None],
-    name: str,
-    told: Mapping[str, Any],
-    target: str | None = None,
-) -> Predictor:
-    """A predictor of the classes that rows show or descriptions tell of."""
-    names = sorted({*told, *(label for label in labels if label is not None)})
-    if len(names) < 2:
-        said = f"one class only ({names[0]!r})" if names else "no class"
-        raise DataError(f"{name}: the support has {said}. Give rows of at least two.")
-    known = target is None or target == model.roles.target
-    about = model.descriptors.about(names, told, named=known)
-    codes = torch.tensor([-1 if label is None else names.index(label) for label in labels])
-    return _adapted(model, inputs.labelled(one_hot(codes, len(names)))._replace(about=about), tuple(names))
-
-
-def _adapted(model: MetaModel, support: Batch, names: tuple[str, ...]) -> Predictor:
-    tokens = model.tokens(support)
-    with torch.no_grad():
-        return Predictor(model, model.engine.adapt(model.params, tokens), names)
-
-
-def _with_thresholds(model: MetaModel, predictor: Predictor, support: Batch) -> Predictor:
-    """A predictor of labels that gives each from the probability on that leave-one-out answers choose."""
-    learner, output = model.engine.learner, model.targets.output
-    if model.targets.kind != "multilabel" or not isinstance(learner, SelfTesting):
-        return predictor
-    with torch.no_grad():
-        tokens = model.tokens(support)
-        logits = learner.leave_one_out(model.engine.fn, model.params, predictor.state, tokens).cpu()
-    known = ~support.targets.isnan().any(-1)
-    chances = output.link(logits[known]).double().numpy()
-    return replace(predictor, thresholds=thresholds(chances, support.targets[known].numpy() > 0.5))
+__all__ = ["Predictor", "check_seen"]
 
 
 @dataclass(frozen=True)
@@ -154,7 +50,9 @@ class Predictor:
     rows: int | None = None
 
     def _summary(self) -> Summary:
-        facts = [("labels", listed(self.labels)), ("modalities", listed(self.model.modalities))]
+        weights = self.weights
+        shares = [f"{m} {share:.2f}" for m, share in weights.items()] or self.model.modalities
+        facts = [("labels", listed(self.labels)), ("weights" if weights else "modalities", listed(shares))]
         if self.rows is not None:
             facts.insert(1, ("rows", f"{self.rows:,}"))
         facts.append(("learner", kind_of(learners, self.model.engine.learner)))
@@ -166,6 +64,13 @@ class Predictor:
 
     def _repr_html_(self) -> str:
         return self._summary().html()
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How much each modality counts in the answers, as shares that sum to one; `joint` is the classifier of all
+        of them together. Empty where the learner fuses modalities before it classifies."""
+        learner = self.model.engine.learner
+        return learner.fusion_weights(self.state) if isinstance(learner, Fusing) else {}
 
     @property
     def rates(self) -> Float[np.ndarray, "k"]:
@@ -198,23 +103,43 @@ class Predictor:
             raise ValueError(f"the state answers two rows with {tuple(logits.shape)} numbers")
         return logits.shape[1]
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the predictor, its model included, as a folder that `metamodal.load` reads.
+    def __deepcopy__(self, memo: dict[int, Any]) -> Predictor:
+        """A copy of what was adapted; the model is a value that copies share."""
+        return replace(self, state=copy.deepcopy(self.state, memo))
+
+    def on(self, device: str = "auto", precision: Precision = "float32") -> Predictor:
+        """The same predictor, computing on another device or in another precision; see `MetaModel.on`."""
+        model = self.model.on(device, precision)
+        where = device_of(model.params)
+        return replace(self, model=model, state=tree_map(lambda tensor: tensor.to(where), self.state))
+
+    def save(self, folder: str | Path, model: str | Path | None = None) -> Path:
+        """Write the predictor as a folder that `metamodal.load` reads.
 
         An artifact that is there already is replaced, whole or not at all.
 
+        Args:
+            model: the folder of its model, to refer to by digest instead of embedding the model. The predictor is
+                then a few kilobytes, and can be read as long as that folder stays as it is.
+
         Raises:
             OutputError: the folder holds files of others, or cannot be written.
-            OptionError: an encoder that is an object of this process alone.
+            OptionError: an encoder that is an object of this process alone, or `model` is another model's folder.
         """
-        tensors = dict(self.model.params)
+        tensors = {} if model is not None else dict(self.model.params)
         state = {
             "labels": list(self.labels),
             "state": flattened(self.state, "state", tensors),
             "shift": list(self.shift),
             "thresholds": list(self.thresholds),
         }
-        return write_folder(folder, {**self.model.to_record(), "predictor": state}, tensors)
+        if model is None:
+            return write_folder(folder, {**self.model.to_record(), "predictor": state}, tensors)
+        record = {
+            "model": referring(folder, model, self.model.to_record(), self.model.params),
+            "predictor": state,
+        }
+        return write_folder(folder, {**record, "targets": self.model.targets.to_dict()}, tensors)
 
     def of_labels(self, labels: LabelType) -> Predictor:
         """The same with the classes in the dtype of other labels that have the same names."""
@@ -254,6 +179,31 @@ class Predictor:
             )
         return self.answers(query, unreadable, empty=unreadable).probabilities()
 
+    def batch(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        """Records as the model reads them: cells are taken to be of the kinds that training had, nothing is inferred.
+
+        >>> import pandas as pd, metamodal as mm
+        >>> support = pd.DataFrame({"height": [20, 24, 60, 63], "pet": ["cat", "cat", "dog", "dog"]})
+        >>> predictor = mm.MetaLearner(data__target="pet").adapt(support)
+        >>> logits = predictor.logits(predictor.batch([{"height": 22}, {"height": 61}]))
+        >>> [predictor.labels[k] for k in logits.argmax(1)]
+        ['cat', 'dog']
+
+        Args:
+            rows: one mapping from columns to cells a row; a column that is not named is absent.
+
+        Raises:
+            DataError: a cell that cannot be read, or a name that is no column of the model.
+        """
+        return self.model.batch(rows)
+
+    def logits(self, batch: Batch) -> Float[Tensor, "n k"]:
+        """The logits of rows that `batch` made, one column a label, on the CPU; of numbers, standardised numbers."""
+        tokens = self.model.tokens(batch)
+        with torch.no_grad():
+            found = self.model.engine.predict(self.model.params, self.state, tokens).cpu()
+        return found + torch.tensor(self.shift) if self.shift else found
+
     def answers(self, query: Rows, unreadable: str = "error", *, empty: str = "absent") -> Answers:
         """What is predicted of each row, and why a row has no answer.
 
@@ -265,103 +215,16 @@ class Predictor:
         faults: dict[int, str] = {}
         inputs = self.model.inputs(dataset, unreadable, faults)
         if empty == "error":
-            _check_seen(inputs, dataset, "predict")
-        tokens = self.model.tokens(inputs)
-        with torch.no_grad():
-            logits = self.model.engine.predict(self.model.params, self.state, tokens).cpu()
-        if self.shift:
-            logits = logits + torch.tensor(self.shift)
+            check_seen(inputs, dataset, "predict")
+        logits = self.logits(inputs)
         there = torch.stack(list(inputs.present.values())).any(0).tolist()
         nothing = f"every modality is empty ({', '.join(self.model.modalities)})"
         reasons = tuple(None if ok else faults.get(row, nothing) for row, ok in enumerate(there))
         index = query.index if isinstance(query, pd.DataFrame) else None
-        return Answers(self, logits, reasons, index)
+        return Answers(self.model.targets, self.labels, self.thresholds, logits, reasons, index)
 
 
-@dataclass(frozen=True)
-class Answers:
-    """The logits `(n, k)` of a predictor's rows; a row that has a reason has no answer."""
-
-    predictor: Predictor
-    logits: Tensor
-    reasons: tuple[str | None, ...]
-    index: pd.Index | None = None
-
-    @property
-    def lacking(self) -> np.ndarray:
-        """Which rows have no answer."""
-        return np.array([reason is not None for reason in self.reasons], dtype=bool)
-
-    def probabilities(self) -> pd.DataFrame:
-        """Of classes or labels, one column each; missing values where there is no answer."""
-        p = self.predictor
-        classes = p.kind == "classification"
-        logits = self.logits.double()
-        values = torch.softmax(logits, -1).numpy() if classes else p.model.targets.decode(logits)
-        values[self.lacking] = np.nan
-        names = _index_of(p.classes) if classes else list(p.labels)
-        return pd.DataFrame(values, columns=names, index=self.index)
-
-    def labels(self) -> Any:
-        """What `Predictor.predict` returns."""
-        p, lacking = self.predictor, self.lacking
-        if p.kind == "classification":
-            return self.likeliest(p.classes)
-        values = p.model.targets.decode(self.logits.double())
-        if p.kind == "multilabel":
-            return _with_gaps(values > (np.array(p.thresholds) if p.thresholds else 0.5), lacking)
-        values[lacking] = np.nan
-        return values[:, 0] if values.shape[1] == 1 else values
-
-    def likeliest(self, classes: Any) -> Any:
-        """The likeliest class of each row, of the predictor's classes in any spelling."""
-        return _with_gaps(classes[self.logits.argmax(1).numpy()], self.lacking)
-
-
-def _index_of(classes: Any) -> pd.Index:
-    """Classes as names of columns; pandas has no index of half floats."""
-    return pd.Index(classes.astype(np.float32) if classes.dtype == np.float16 else classes)
-
-
-def _with_gaps(values: Any, lacking: np.ndarray) -> Any:
-    """Values with missing ones in some rows; without such rows in their own dtype."""
-    if not lacking.any():
-        return values
-    if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
-        return np.where(lacking, np.array("NaT", values.dtype), values)
-    if isinstance(values, np.ndarray):
-        values = values.astype(object)
-        values[lacking] = None
-        return values
-    at = np.where(lacking, -1, np.arange(len(values)))
-    return pd.api.extensions.take(values, at, allow_fill=True)
-
-
-def _by_name(describe: Mapping[Any, Any] | None) -> dict[str, Any]:
-    """Descriptions by the canonical names of their labels."""
-    return {name_of(label): told for label, told in (describe or {}).items()}
-
-
-def _labels(dataset: Dataset) -> list[str]:
-    labels = dataset.labels()
-    for number, label in zip(dataset.numbers, labels):
-        if label is None:
-            raise DataError(
-                f"{dataset.name} row {number}, column {dataset.schema.target}: the label is empty. Fill it or drop the row."
-            )
-    return list(labels)
-
-
-def _check_known(unknown: Tensor, dataset: Dataset) -> None:
-    if unknown.any():
-        row = int(unknown.nonzero()[0])
-        columns = ", ".join(dataset.schema.targets)
-        raise DataError(
-            f"{dataset.name} row {dataset.numbers[row]}, column {columns}: every target is empty. Fill one or drop the row."
-        )
-
-
-def _check_seen(batch: Batch, dataset: Dataset, purpose: str, needed: Sequence[bool] | None = None) -> None:
+def check_seen(batch: Batch, dataset: Dataset, purpose: str, needed: Sequence[bool] | None = None) -> None:
     """DataError if a row that is needed has no modality; by default all are."""
     there = torch.stack(list(batch.present.values())).any(0)
     if needed is not None:

@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact
 from metamodal.components import component, component_record
 from metamodal.data.cells import has_lone_surrogate
@@ -35,7 +36,7 @@ from metamodal.estimator import MetaLearner
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, untrained
 from metamodal.nesting import flat, merged, nested
-from metamodal.predictor import Predictor, adapt
+from metamodal.predictor import Predictor
 
 __all__ = ["Classifier", "Regressor"]
 

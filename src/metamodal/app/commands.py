@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from metamodal.adaptation import adapt as adapted
 from metamodal.app.arguments import (
     said_classes,
     said_encoders,
@@ -46,7 +47,6 @@ from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, untrained
 from metamodal.options import parse
 from metamodal.predictor import Predictor
-from metamodal.predictor import adapt as adapted
 from metamodal.storage import check_file, explained, write_text
 from metamodal.training.loop.bar import Bar
 from metamodal.training.loop.meta_train import DIED

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from metamodal.answers import Answers
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.formats import Chunk
 from metamodal.data.identity import free_name
@@ -18,7 +19,7 @@ from metamodal.data.roles import Roles
 from metamodal.data.source import Source
 from metamodal.data.target_kinds import SEPARATOR
 from metamodal.data.writing import write_frames
-from metamodal.predictor import Answers, Predictor
+from metamodal.predictor import Predictor
 
 __all__ = ["Predicting", "names_in_json"]
 
@@ -94,25 +95,24 @@ def _classes(predictor: Predictor, suffix: str) -> Any:
 def _each_class(predictor: Predictor) -> Answers:
     """Answers of which each class is one: no rows', but of the types that all rows' have."""
     count = len(predictor.labels)
-    return Answers(predictor, torch.eye(count), (None,) * count)
+    return Answers(predictor.model.targets, predictor.labels, (), torch.eye(count), (None,) * count)
 
 
 def _frame(answers: Answers, classes: Any) -> pd.DataFrame:
-    frame = _FRAMES[answers.predictor.kind](answers, classes)
+    frame = _FRAMES[answers.targets.kind](answers, classes)
     return frame.assign(**{free_name(REASON, frame): pd.array(answers.reasons, dtype="string")})
 
 
 def _class_frame(answers: Answers, classes: Any) -> pd.DataFrame:
     """The likeliest class with its probability, and that of each."""
-    p = answers.predictor
     probabilities = answers.probabilities()
     frame = pd.DataFrame({"label": answers.likeliest(classes)})
     frame["probability"] = probabilities.to_numpy().max(1)
-    return pd.concat([frame, _named(probabilities, p.model.targets.labels.text(p.labels))], axis=1)
+    return pd.concat([frame, _named(probabilities, answers.targets.labels.text(answers.names))], axis=1)
 
 
 def _class_rows(answers: Answers) -> Iterator[dict[str, Any]]:
-    names = names_in_json(answers.predictor)
+    names = answers.targets.labels.python(answers.names)
     for row in answers.probabilities().to_numpy():
         best = 0 if np.isnan(row).any() else int(row.argmax())
         yield {"label": names[best], "probabilities": dict(zip(names, map(float, row)))}
@@ -124,23 +124,23 @@ def _label_frame(answers: Answers, classes: Any) -> pd.DataFrame:
         None if lacks else f"{SEPARATOR} ".join(row) for row, lacks in zip(_given(answers), answers.lacking)
     ]
     frame = pd.DataFrame({"labels": pd.array(names, dtype="string")})
-    return pd.concat([frame, _named(answers.probabilities(), answers.predictor.labels)], axis=1)
+    return pd.concat([frame, _named(answers.probabilities(), answers.names)], axis=1)
 
 
 def _label_rows(answers: Answers) -> Iterator[dict[str, Any]]:
-    labels = answers.predictor.labels
+    labels = answers.names
     for names, row in zip(_given(answers), answers.probabilities().to_numpy()):
         yield {"labels": names, "probabilities": dict(zip(labels, map(float, row)))}
 
 
 def _given(answers: Answers) -> list[list[str]]:
-    labels = answers.predictor.labels
+    labels = answers.names
     return [[name for name, given in zip(labels, row) if given] for row in answers.labels()]
 
 
 def _number_frame(answers: Answers, classes: Any = None) -> pd.DataFrame:
     """One column a number."""
-    labels = list(answers.predictor.labels)
+    labels = list(answers.names)
     return pd.DataFrame(np.asarray(answers.labels()).reshape(-1, len(labels)), columns=labels)
 
 

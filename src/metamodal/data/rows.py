@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,10 +11,11 @@ import pandas as pd
 
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.roles import Roles
+from metamodal.data.schema import Column, Schema
 from metamodal.data.table import check_names, frame_of_cells
-from metamodal.errors import DataError, OptionError
+from metamodal.errors import DataError, OptionError, suggestion
 
-__all__ = ["Rows", "dataset_of"]
+__all__ = ["Rows", "dataset_of", "rows_of_kinds"]
 
 Rows: TypeAlias = pd.DataFrame | Dataset | Mapping[Any, Any] | Sequence[Any] | pd.Series
 """What may be given as rows: a table, a list of records, or one row as a record or a Series."""
@@ -33,6 +35,27 @@ def dataset_of(rows: Rows, roles: Roles) -> Dataset:
             "Give pd.DataFrame(columns), or [row]."
         )
     return open_table(_frame_of_rows(rows), Roles(), roles)
+
+
+def rows_of_kinds(
+    records: Sequence[Mapping[str, Any]], wanted: Mapping[str, tuple[str, tuple[str, ...]]]
+) -> Dataset:
+    """Records as rows whose columns have the kinds of a model: nothing is inferred.
+
+    Args:
+        wanted: kind and columns of each modality.
+
+    Raises:
+        DataError: a record has a name that is no column.
+    """
+    kinds = {column: kind for kind, columns in wanted.values() for column in columns}
+    for number, record in enumerate(records, start=1):
+        if unknown := record.keys() - kinds.keys():
+            name = min(map(str, unknown))
+            raise DataError(f"row {number}: {name!r} is no column of the model. {suggestion(name, kinds)}")
+    frame = frame_of_cells({column: [record.get(column) for record in records] for column in kinds})
+    columns = tuple(Column(name, "modality", kind, "kind of the model") for name, kind in kinds.items())
+    return Dataset(frame, Schema(columns), "rows", Path("."), np.arange(1, len(records) + 1))
 
 
 def _is_columns(record: Mapping[Any, Any], target: Sequence[str]) -> bool:

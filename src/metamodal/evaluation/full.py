@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from metamodal.adaptation import adapt
 from metamodal.components import kind_of
 from metamodal.data.dataset import Dataset
 from metamodal.errors import DataError
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel
-from metamodal.predictor import adapt
 
 __all__ = ["FullEvaluation", "FullResult", "evaluate_full", "full_table", "is_one_task"]
 

@@ -129,6 +129,12 @@ class PerModality:
             stacked = torch.cat([stacked * _others(support.targets)[..., None], prior_logits], -1)
         return (stacked * weights[..., None, None, :]).sum(-1)
 
+    def fusion_weights(self, adapted: tuple[Any, ...]) -> dict[str, float]:
+        """The share of each classifier, with that of its class prior where there is one."""
+        states, weights, *_ = adapted
+        values = weights.detach().reshape(-1, len(states)).sum(0)
+        return dict(zip(states, (values / values.sum().clamp(min=1e-12)).tolist()))
+
     def votes(
         self, fn: Embed, params: Params, states: dict[str, Any], query: Batch
     ) -> Float[Tensor, "*t q k v"]:

@@ -16,6 +16,7 @@ from metamodal.types import Batch, Embed, Learner, Params, Setting
 
 __all__ = [
     "QUICK",
+    "Fusing",
     "SelfTesting",
     "Shown",
     "evenly",
@@ -52,6 +53,15 @@ class SelfTesting(Learner, Protocol):
         self, fn: Embed, params: Params, adapted: Any, support: Batch
     ) -> Float[Tensor, "*t s k"]:
         """Logits of each support row from the other support rows."""
+        ...
+
+
+@runtime_checkable
+class Fusing(Learner, Protocol):
+    """A learner that fuses the answers of several classifiers, by weights that the support decides."""
+
+    def fusion_weights(self, adapted: Any) -> dict[str, float]:
+        """The share of each classifier in the answers of one task, by its name."""
         ...
 
 

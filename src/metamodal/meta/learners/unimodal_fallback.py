@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metamodal.components import OneOf
 from metamodal.meta.learners.per_modality import PerModality
-from metamodal.meta.learners.protocol import learners, seen
+from metamodal.meta.learners.protocol import Fusing, learners, seen
 from metamodal.types import Batch, Embed, Learner, Params, Setting
 
 __all__ = ["UnimodalFallback"]
@@ -52,6 +52,12 @@ class UnimodalFallback:
             )
             able = ((shown == 0) | (able_classes > 0)).all(-1)
         return state | {"one": self.base.adapt(fn, params, support.only([self.modality])), "able": able}
+
+    def fusion_weights(self, adapted: dict[str, Any]) -> dict[str, float]:
+        """The modality alone where the support lets it answer, else the weights of the base learner."""
+        if "one" in adapted and bool(adapted["able"]):
+            return {self.modality: 1.0}
+        return self.base.fusion_weights(adapted["all"]) if isinstance(self.base, Fusing) else {}
 
     def predict(
         self, fn: Embed, params: Params, adapted: dict[str, Any], query: Batch
