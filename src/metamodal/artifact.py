@@ -18,7 +18,7 @@ from metamodal.data.modalities import modalities
 from metamodal.data.roles import Roles
 from metamodal.data.targets import Targets
 from metamodal.errors import ArtifactError, MetamodalError, OptionError, suggestion
-from metamodal.manifest import Manifest, PredictorManifest, PredictorPart, read_folder, unflattened
+from metamodal.manifest import Manifest, PredictorManifest, PredictorPart, read_folder
 from metamodal.mappings.decoders import decoders
 from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import fusions
@@ -28,6 +28,7 @@ from metamodal.model import MetaModel, Seen, built
 from metamodal.options import typed
 from metamodal.predictor import Predictor
 from metamodal.spec import ModelSpec
+from metamodal.tensor_tree import unflattened
 
 __all__ = ["load_artifact", "save_artifact"]
 

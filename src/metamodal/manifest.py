@@ -23,6 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from metamodal.errors import ArtifactError, OptionError, OutputError
+from metamodal.model_card import model_card
 from metamodal.storage import check_folder, payload_of, replace_folder
 
 __all__ = [
@@ -31,11 +32,9 @@ __all__ = [
     "PredictorManifest",
     "PredictorPart",
     "check_artifact_folder",
-    "flattened",
     "is_artifact",
     "read_folder",
     "referring",
-    "unflattened",
     "write_folder",
 ]
 
@@ -172,7 +171,7 @@ def write_folder(folder: str | Path, record: Mapping[str, Any], tensors: Mapping
     whole = {"format": FORMAT, "version": version("metamodal"), **record, "sha256": sha256(data).hexdigest()}
     whole["digest"] = _digest(whole)
     config = _encoded(json.dumps(whole, indent=1, ensure_ascii=False))
-    return replace_folder(folder, (_CONFIG, config), (_TENSORS, data), {_CARD: _encoded(_card(whole))})
+    return replace_folder(folder, (_CONFIG, config), (_TENSORS, data), {_CARD: _encoded(model_card(whole))})
 
 
 def referring(
@@ -246,25 +245,6 @@ def check_artifact_folder(folder: str | Path) -> None:
             f"{folder}: holds an artifact of format {found}, and this version writes {FORMAT}. Name another folder."
         )
     check_folder(folder, ours=is_artifact(folder))
-
-
-def flattened(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """The shape of a tree of tensors as JSON, its leaves added to `tensors` by name."""
-    if isinstance(tree, Tensor):
-        tensors[name] = tree
-        return name
-    if isinstance(tree, dict):
-        return {"dict": {k: flattened(v, f"{name}/{k}", tensors) for k, v in tree.items()}}
-    return {"tuple": [flattened(v, f"{name}/{i}", tensors) for i, v in enumerate(tree)]}
-
-
-def unflattened(shape: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The inverse of `flattened`."""
-    if isinstance(shape, str):
-        return tensors[shape]
-    if "dict" in shape:
-        return {k: unflattened(v, tensors) for k, v in shape["dict"].items()}
-    return tuple(unflattened(v, tensors) for v in shape["tuple"])
 
 
 def _config(folder: Path) -> bytes:
@@ -355,54 +335,3 @@ def _numbers(value: Any) -> Iterator[float]:
     elif isinstance(value, (dict, list)):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _numbers(part)
-
-
-def _card(record: Mapping[str, Any]) -> str:
-    predictor = record.get("predictor")
-    if "spec" not in record:
-        return _reference_card(record)
-    names = ", ".join(f"{n} ({e['kind']})" for n, e in record["modalities"].items())
-    target = record["roles"]["target"]
-    target = ", ".join(target) if isinstance(target, (list, tuple)) else target
-    lines = [
-        f"# A metamodal {'predictor' if predictor else 'model'}",
-        "",
-        f"* modalities: {names}",
-        f"* learner: {record['spec']['learner']['kind']}",
-        f"* target: {target} ({record['targets']['kind']})",
-        f"* made by metamodal {record['version']}, artifact format {record['format']}",
-    ]
-    if predictor:
-        labels = predictor["labels"]
-        lines.append(f"* labels: {', '.join(labels[:50])}{' …' if len(labels) > 50 else ''}")
-    outcome = record["training"].get("outcome", {})
-    score = outcome.get("score", "accuracy")
-    if f"valid_{score}" in outcome:
-        lines.append(
-            f"* validation {score.replace('_', ' ')}: {outcome[f'valid_{score}']:.3f} ± {outcome['valid_ci95']:.3f} "
-            f"({outcome['valid_episodes']} episodes)"
-        )
-    if outcome:
-        lines.append(
-            f"* training: {outcome['steps']} steps in {outcome['seconds']:.0f} s, ended by {outcome['ended']}"
-        )
-    if seen := record["seen"]["classes"]:
-        lines.append(f"* classes seen in training or validation: {len(seen)}")
-    use = "predict <this folder> TABLE" if predictor else "adapt <this folder> SUPPORT --out PREDICTOR"
-    return "\n".join([*lines, "", f"Use it: `metamodal {use}`", ""])
-
-
-def _reference_card(record: Mapping[str, Any]) -> str:
-    labels = record["predictor"]["labels"]
-    return "\n".join(
-        [
-            "# A metamodal predictor",
-            "",
-            f"* model: {record['model']['folder']} (digest {record['model']['digest'][:12]}), which must stay as it is",
-            f"* labels: {', '.join(labels[:50])}{' …' if len(labels) > 50 else ''}",
-            f"* made by metamodal {record['version']}, artifact format {record['format']}",
-            "",
-            "Use it: `metamodal predict <this folder> TABLE`",
-            "",
-        ]
-    )

@@ -22,11 +22,12 @@ from metamodal.data.label_type import LabelType
 from metamodal.data.rows import Rows, dataset_of
 from metamodal.device import Precision, device_of
 from metamodal.errors import DataError, OptionError
-from metamodal.manifest import flattened, referring, write_folder
+from metamodal.manifest import referring, write_folder
 from metamodal.meta.learners import learners
 from metamodal.meta.learners.protocol import Fusing
 from metamodal.model import MetaModel
 from metamodal.summary import Summary, listed
+from metamodal.tensor_tree import flattened
 from metamodal.types import Batch
 
 __all__ = ["Predictor", "check_seen"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from decimal import Decimal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +10,39 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    assert_all_finite,
     check_consistent_length,
     check_is_fitted,
-    column_or_1d,
     validate_data,
 )
 
 from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact
 from metamodal.components import component, component_record
-from metamodal.data.cells import has_lone_surrogate
 from metamodal.data.dataset import read_table
 from metamodal.data.identity import free_name, name_of
 from metamodal.data.label_type import LabelType
-from metamodal.data.roles import Roles
 from metamodal.data.rows import dataset_of
-from metamodal.data.unreadable import HALF_CHARACTER
 from metamodal.errors import DataError, InputError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, untrained
 from metamodal.nesting import flat, merged, nested
 from metamodal.predictor import Predictor
+from metamodal.sklearn_input import (
+    as_input_error,
+    checked_target,
+    distinct_names,
+    frame_of_rows,
+    has_cells,
+    numbers_of,
+    of_one_type,
+)
 
 __all__ = ["Classifier", "Regressor"]
 
 _UNTRAINED = "per_modality"
 _NESTED = "learner__"
-_LABELS: dict[str, Any] = {
-    "bool": (bool, np.bool_),
-    "int": (int, np.integer),
-    "float": (float, np.floating),
-    "str": str,
-}
-"""Types of labels that differ from one another; more than one class of Python's and numpy's is each."""
 
 
 class _Supervised(BaseEstimator):
@@ -100,7 +94,7 @@ class _Supervised(BaseEstimator):
             raise OptionError(f"unreadable={self.unreadable!r}: no such choice. Set 'error' or 'absent'.")
         if self.kinds is not None and not isinstance(self.kinds, Mapping):
             raise OptionError(f"kinds={self.kinds!r}: no mapping. Give kinds by column: {{'price': 'text'}}.")
-        with _as_input_error():
+        with as_input_error():
             model = self._trained_model()
             target = _target_name(model, y, frame)
             labelled = frame.assign(**{target: pd.Series(y, index=frame.index)})
@@ -142,7 +136,7 @@ class _Supervised(BaseEstimator):
     def _fitted_frame(self, X: Any, y: Any) -> pd.DataFrame:
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
-        with _as_input_error():
+        with as_input_error():
             return self._frame(X, reset=True)
 
     def _frame(self, X: Any, *, reset: bool) -> pd.DataFrame:
@@ -150,8 +144,8 @@ class _Supervised(BaseEstimator):
             raise InputError("sparse input is not supported. Pass X.toarray(), or a DataFrame.")
         if isinstance(X, pd.DataFrame) and X.columns.nlevels > 1:
             raise InputError("X: its columns have names of several levels. Give each one name.")
-        if _has_cells(X):
-            frame = X if isinstance(X, pd.DataFrame) else _cells(X)
+        if has_cells(X):
+            frame = X if isinstance(X, pd.DataFrame) else frame_of_rows(X)
             frame = frame.reset_index(drop=True)
             if not len(frame):
                 raise DataError("X has 0 samples (rows). A minimum of 1 is required.")
@@ -226,11 +220,11 @@ class Classifier(ClassifierMixin, _Supervised):
             InputError: rows or labels that cannot be learned from; it is a ValueError.
         """
         frame = self._fitted_frame(X, y)
-        labels = _checked_target(frame, y)
-        self.classes_, codes = np.unique(_of_one_type(labels), return_inverse=True)
+        labels = checked_target(frame, y)
+        self.classes_, codes = np.unique(of_one_type(labels), return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(f"y: one class only ({str(self.classes_[0])!r}). Give rows of at least two.")
-        self._class_names = _distinct_names(self.classes_)
+        self._class_names = distinct_names(self.classes_)
         column = pd.Series(np.array(self._class_names, dtype=object)[codes], name=getattr(y, "name", None))
         predictor = self._adapted(frame, column, self.prior)
         if self._class_names == [name_of(label) for label in self.classes_]:
@@ -246,7 +240,7 @@ class Classifier(ClassifierMixin, _Supervised):
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, `(n, classes)`, in the order of `classes_`."""
         check_is_fitted(self, "predictor_")
-        with _as_input_error():
+        with as_input_error():
             answers = self.predictor_.answers(self._frame(X, reset=False), self.unreadable)
         known = np.where(
             answers.lacking[:, None], self.predictor_.rates, answers.probabilities().to_numpy(float)
@@ -259,7 +253,7 @@ class Classifier(ClassifierMixin, _Supervised):
         """The share of rows whose label is predicted; of labels of any type, also those that scikit-learn has no score of."""
         found = self.predict(X)
         check_consistent_length(found, y, sample_weight)
-        return float(np.average(found == _of_one_type(y), weights=sample_weight))
+        return float(np.average(found == of_one_type(y), weights=sample_weight))
 
 
 class Regressor(RegressorMixin, _Supervised):
@@ -284,7 +278,7 @@ class Regressor(RegressorMixin, _Supervised):
     def fit(self, X: Any, y: Any) -> Regressor:
         """Adapt to rows with their numbers; arguments as of `Classifier.fit`."""
         frame = self._fitted_frame(X, y)
-        numbers = _numbers(_checked_target(frame, y))
+        numbers = numbers_of(checked_target(frame, y))
         self.predictor_ = self._adapted(frame, pd.Series(numbers, name=getattr(y, "name", None)), "balanced")
         self._mean = float(numbers.mean())
         return self
@@ -292,90 +286,9 @@ class Regressor(RegressorMixin, _Supervised):
     def predict(self, X: Any) -> np.ndarray:
         """The number of each row, `(n,)`; the mean of `fit` where a row has no cell."""
         check_is_fitted(self, "predictor_")
-        with _as_input_error():
+        with as_input_error():
             answers = self.predictor_.answers(self._frame(X, reset=False), self.unreadable)
         return np.where(answers.lacking, self._mean, np.asarray(answers.labels(), float))
-
-
-def _checked_target(X: Any, y: Any) -> Any:
-    """The labels or numbers as one column without gaps, in their own dtype."""
-    check_consistent_length(X, y)
-    if np.ma.is_masked(y):
-        raise InputError("Input y has masked entries. Leave rows without a label out.")
-    if not isinstance(y, pd.Series):
-        y = column_or_1d(y, warn=True)
-    elif y.isna().any():
-        raise InputError("Input y contains NaN. Leave rows without a label out.")
-    values = np.asarray(y)
-    if values.dtype.kind in "fc":
-        assert_all_finite(values, input_name="y")
-    elif pd.isna(values).any():
-        raise InputError("Input y contains NaN. Leave rows without a label out.")
-    return y.reset_index(drop=True) if isinstance(y, pd.Series) else y
-
-
-def _of_one_type(y: Any) -> Any:
-    """Labels that have an order: Python's booleans and whole numbers in a dtype of numpy, others as they are.
-
-    Raises:
-        InputError: objects of several types, or of one that has no order.
-        ValueError: numbers with fractions, which are no labels.
-    """
-    values = np.asarray(y)
-    if values.dtype == object:
-        types = {
-            next((t for t in _LABELS if isinstance(v, _LABELS[t])), type(v).__name__) for v in values.flat
-        }
-        if len(types) > 1:
-            raise InputError(f"y: labels of several types ({', '.join(sorted(types))}). Give labels of one.")
-        if types <= {"bool", "int", "float"}:
-            values = np.array(values.tolist())
-        try:
-            np.sort(values, axis=None)
-        except TypeError:
-            raise InputError(
-                f"y: labels of type {types.pop()}, which have no order. Give strings or numbers."
-            ) from None
-    if values.dtype.kind in "fc":
-        check_classification_targets(values)
-    return values
-
-
-def _distinct_names(classes: np.ndarray) -> list[str]:
-    """A name for each class, its canonical one where no other has it: `"1"` and `"1.0"` are two labels here."""
-    names: list[str] = []
-    for label in classes:
-        name = name_of(label)
-        if has_lone_surrogate(name):
-            raise InputError(f"y: the label {str(name)!r} {HALF_CHARACTER}.")
-        names.append(free_name(name if name.strip() else "empty", names))
-    return names
-
-
-def _numbers(y: Any) -> np.ndarray:
-    values = np.asarray(y)
-    odd = values.dtype.kind in "mM"
-    for cell in values.flat if values.dtype.kind in "OUT" else ():
-        odd = odd or not isinstance(cell, (str, int, float, Decimal, np.number))
-    try:
-        if not odd:
-            return values.astype(float)
-    except ValueError:
-        pass
-    raise InputError(
-        "y: its cells are no numbers. Give numbers, with a decimal point; of dates, days since one."
-    )
-
-
-def _has_cells(X: Any) -> bool:
-    """Whether rows have named columns: a frame, what Arrow can read, or records."""
-    if isinstance(X, (list, tuple)):
-        return bool(X) and isinstance(X[0], (Mapping, pd.Series))
-    return isinstance(X, (pd.DataFrame, Mapping)) or hasattr(X, "__arrow_c_stream__")
-
-
-def _cells(X: Any) -> pd.DataFrame:
-    return (read_table(X) if hasattr(X, "__arrow_c_stream__") else dataset_of(X, Roles())).frame
 
 
 def _target_name(model: MetaModel | None, y: Any, frame: pd.DataFrame) -> str:
@@ -383,14 +296,3 @@ def _target_name(model: MetaModel | None, y: Any, frame: pd.DataFrame) -> str:
     if model is not None and (columns := model.roles.columns("target")):
         return columns[0]
     return free_name(str(getattr(y, "name", None) or "target"), {str(column) for column in frame.columns})
-
-
-@contextmanager
-def _as_input_error() -> Iterator[None]:
-    """What is wrong with rows or labels, as the ValueError that scikit-learn's tools expect."""
-    try:
-        yield
-    except InputError:
-        raise
-    except DataError as error:
-        raise InputError(str(error)) from None
