@@ -35,7 +35,7 @@ __all__ = [
     "write_folder",
 ]
 
-FORMAT = 3
+FORMAT = 4
 """The number of the folder's layout; a change that older readers cannot read raises it."""
 _CONFIG, _TENSORS, _CARD = "config.json", "model.safetensors", "README.md"
 _ATTEMPTS = 5  # of a reader while a writer is at work
@@ -95,7 +95,7 @@ class PredictorPart(_Part):
 class Manifest(_Part):
     """The content of `config.json`, parsed: every field is there and of its type."""
 
-    format: Literal[3]
+    format: Literal[4]
     version: str
     digest: str
     sha256: str
@@ -103,7 +103,7 @@ class Manifest(_Part):
     packages: dict[str, str]
     modalities: dict[str, ModalityPart] = Field(min_length=1)
     roles: dict[str, Any]
-    descriptors: dict[str, Any]
+    class_info: dict[str, Any]
     targets: dict[str, Any]
     seen: _Seen
     training: dict[str, Any]
@@ -118,7 +118,7 @@ class Manifest(_Part):
             for name in ("shift", "thresholds"):
                 if len(getattr(self.predictor, name)) not in (0, count):
                     raise ValueError(f"predictor.{name}: not one for each of {count} labels")
-        for part in ("modalities", "descriptors", "targets"):
+        for part in ("modalities", "class_info", "targets"):
             for number in _numbers(self.model_dump()[part]):
                 if not math.isfinite(number):
                     raise ValueError(f"{part}: holds {number}, which is no finite number")

@@ -229,18 +229,18 @@ def draw_episodes(
     )
 
 
-def episodes_of(batch: Batch, draw: Draw, way: int, about: dict[str, Tensor] | None = None) -> Episode:
+def episodes_of(batch: Batch, draw: Draw, way: int, class_info: dict[str, Tensor] | None = None) -> Episode:
     """The drawn rows of an encoded table as a stack of episodes.
 
     Rows that have labels or numbers keep them; where the class code is -1 they are unknown, and such
     a row of the support is absent.
 
     Args:
-        about: what is known of the drawn classes, `(t, way)`.
+        class_info: what is known of the drawn classes, `(t, way)`.
     """
     support, query = hidden(batch.take(draw.support), draw.support_codes < 0), batch.take(draw.query)
     if not batch.targets.shape[-1]:
-        support = support.labelled(one_hot(draw.support_codes, way))._replace(about=about or {})
+        support = support.labelled(one_hot(draw.support_codes, way))._replace(class_info=class_info or {})
         return Episode(support, query.labelled(one_hot(draw.query_codes, way)))
     return Episode(_known(support, draw.support_codes), _known(query, draw.query_codes))
 

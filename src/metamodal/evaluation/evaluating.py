@@ -12,11 +12,12 @@ from functools import cache, cached_property
 import numpy as np
 
 from metamodal.components import kind_of
+from metamodal.data.class_info import ClassTable
 from metamodal.data.dataset import Dataset
-from metamodal.data.descriptors import ClassTable
 from metamodal.data.reading import Cells
 from metamodal.data.tasks import Task, draw_episodes, tasks_in
 from metamodal.errors import DataError, OptionError
+from metamodal.evaluation.class_info import class_table, tasks_of_known_classes
 from metamodal.evaluation.conditions import occurring
 from metamodal.evaluation.examples import answers, confusions, showcase
 from metamodal.evaluation.held_out import held_out, unseen_in
@@ -26,7 +27,6 @@ from metamodal.evaluation.results import Result
 from metamodal.evaluation.retrieval import Gallery, Recall, recalls
 from metamodal.evaluation.rivals import class_rivals, pooled_rivals, population_rivals
 from metamodal.evaluation.spaces import Encoding, training_rows
-from metamodal.evaluation.told import class_table, told_tasks
 from metamodal.evaluation.trial import Trial, population_result, results
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel
@@ -80,9 +80,9 @@ def evaluate(
     wanted = not dataset.has_classes or any(p.retrieval for p in protocols)
     if wanted and spaces and len(members := np.setdiff1d(training_rows(model, dataset), rows)):
         crowd = encoding.of(encoding.raw(members))[1]
-    told, part = class_table(model, dataset).take(rows), dataset.rows(rows)
+    classes, part = class_table(model, dataset).take(rows), dataset.rows(rows)
     known = cache(lambda: known_rows(model, dataset, unreadable, cells))
-    ground = _Ground(model, dataset, part, rows, raw, tokens, spaces, crowd, told, unseen, notes, known)
+    ground = _Ground(model, dataset, part, rows, raw, tokens, spaces, crowd, classes, unseen, notes, known)
     for protocol in protocols:
         yield _evaluated(ground, protocol, seconds, watch)
 
@@ -102,7 +102,7 @@ class _Ground:
     tokens: Batch
     spaces: dict[str, Batch]
     crowd: dict[str, Batch]
-    told: ClassTable
+    classes: ClassTable
     unseen: bool
     notes: tuple[str, ...]
     populations: Callable[[], dict[str, Population]]
@@ -141,7 +141,7 @@ def _evaluated(
         tuple(showcase(trial, e, ground.part, ground.rows) for e in range(min(3, protocol.episodes))),
         kind_of(learners, model.engine.learner),
         bool(model.record) or not model.generic,
-        (*notes, *ground.told.notes, *_said_of_retrieval(ground, protocol)),
+        (*notes, *ground.classes.notes, *_said_of_retrieval(ground, protocol)),
         model.targets,
         population_result(trial) if pooled else None,
         answers(trial) if pooled else None,
@@ -172,15 +172,15 @@ def _trial(ground: _Ground, protocol: Protocol) -> Trial:
     shape = protocol.shape if ground.part.has_classes else protocol.classless_shape
     name = f"{ground.part.name}, {len(ground.part):,} test rows"
     draw = draw_episodes(_offered(ground, protocol), shape, protocol.episodes, rng, name)
-    about = {} if ground.told.empty else ground.told.of(draw.examples)
-    return Trial(ground.model, ground.tokens, draw, protocol, about)
+    class_info = {} if ground.classes.empty else ground.classes.of(draw.examples)
+    return Trial(ground.model, ground.tokens, draw, protocol, class_info)
 
 
 def _offered(ground: _Ground, protocol: Protocol) -> list[Task]:
-    """The tasks to draw from: at shot 0 with those classes alone that something is known of."""
+    """The tasks to draw from: at shot 0 only those classes that have class information."""
     if not ground.part.has_classes or protocol.shot:
         return ground.tasks
-    return told_tasks(ground.tasks, ground.told, ground.part.name)
+    return tasks_of_known_classes(ground.tasks, ground.classes, ground.part.name)
 
 
 def _rivals(ground: _Ground, trial: Trial) -> Iterator[Result]:

@@ -27,7 +27,7 @@ class Protocol:
 
     Args:
         way, shot, query: the episodes' shape; a class with fewer rows gives fewer queries. At shot 0 the
-            model knows of a class what it is told alone: a description, or a name it has learned. Of
+            model predicts from class information alone: a description, or a name that it learned. Of
             labels and numbers `shot` are all support rows, maybe none, and `way` says nothing.
         subsets: measure every subset of the modalities, not only all and each.
         cross: measure also query rows of other modalities than the support's: each single one where the

@@ -34,8 +34,7 @@ class Result:
     """Scores of one learner or baseline on one subset of the modalities, over all episodes.
 
     Of labels and numbers, `outputs` holds the scores of each of several by name, and `population` the
-    scores of the same model without support rows. `ece` is NaN where there is no confidence. `told` says
-    that the model knew descriptions or names of classes besides their rows; `queried` are the query rows'
+    scores of the same model without support rows. `ece` is NaN where there is no confidence. X    that the model knew descriptions or names of classes besides their rows; `queried` are the query rows'
     modalities where they are others than the support's.
     """
 
@@ -49,7 +48,7 @@ class Result:
     primary: str = "accuracy"
     outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
     population: Tensor | None = field(default=None, repr=False)
-    told: bool = False
+    class_info: bool = False
     queried: tuple[str, ...] | None = None
 
     @property
@@ -80,7 +79,9 @@ class Result:
         record: dict[str, Any] = {"modalities": list(self.modalities), "missing": self.missing}
         if self.queried is not None:
             record["query_modalities"] = list(self.queried)
-        record |= {"told": self.told} | {k: named(interval(v)) for k, v in self.scores.items()}
+        record |= {"class_information": self.class_info} | {
+            k: named(interval(v)) for k, v in self.scores.items()
+        }
         if not math.isnan(self.ece):
             record["ece"] = self.ece
         if self.population is not None and self.gain is not None:
@@ -102,7 +103,7 @@ def scored(
     targets: Targets,
     features: str,
     fusion: str | None = None,
-    told: bool = False,
+    class_info: bool = False,
 ) -> Result:
     """The result of logits beside the known targets.
 
@@ -120,7 +121,7 @@ def scored(
             each[column] = _in_unit(own, float(targets.deviation[k])) if kind == "regression" else own
     ece = _error(kind, logits, known)
     what = (name, shown.modalities, shown.missing, scores, ece, features, fusion, SCORES[kind], each)
-    return Result(*what, told=told, queried=shown.queried)
+    return Result(*what, class_info=class_info, queried=shown.queried)
 
 
 def named(pair: tuple[float, float]) -> dict[str, float | None]:

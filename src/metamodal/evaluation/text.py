@@ -164,7 +164,7 @@ def label(evaluation: Evaluation, result: Result) -> str:
     if result.name == "support_mean":
         return "mean of the support"
     if not result.name:
-        blind = evaluation.whole.told and not result.told
+        blind = evaluation.whole.class_info and not result.class_info
         return f"{evaluation.learner}: {what}{', without class information' if blind else ''}"
     how = f", {result.fusion}" if result.fusion else ""
     return f"{result.name.replace('_', ' ')} on {result.features}: {what}{how}"

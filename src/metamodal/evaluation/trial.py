@@ -23,14 +23,14 @@ __all__ = ["Trial", "population_result", "results"]
 class Trial:
     """The drawn episodes of encoded rows, as the model sees them and answers.
 
-    `about` is what the model is told of the drawn classes.
+    `class_info` is the class information of the drawn classes.
     """
 
     model: MetaModel
     tokens: Batch
     draw: Draw
     protocol: Protocol
-    about: dict[str, Tensor]
+    class_info: dict[str, Tensor]
 
     @property
     def whole(self) -> Condition:
@@ -39,8 +39,8 @@ class Trial:
 
     @cached_property
     def episodes(self) -> Episode:
-        """The episodes with all that the rows have and all that is told."""
-        return episodes_under(self.tokens, self.draw, self.whole, self.about)
+        """The episodes with all that the rows have and all class information."""
+        return episodes_under(self.tokens, self.draw, self.whole, self.class_info)
 
     @cached_property
     def logits(self) -> Tensor:
@@ -53,20 +53,20 @@ class Trial:
 
 
 def results(trial: Trial) -> Iterator[Result]:
-    """Every condition's result; where the model is told of classes, what it answers without comes last."""
-    told, targets = bool(trial.about), trial.model.targets
+    """Every condition's result; where the model has class information, its answers without it come last."""
+    known, targets = bool(trial.class_info), trial.model.targets
     for condition in conditions(trial.whole.modalities, trial.protocol):
         if condition == trial.whole:
             episodes, logits = trial.episodes, trial.logits
         else:
-            episodes = episodes_under(trial.tokens, trial.draw, condition, trial.about)
+            episodes = episodes_under(trial.tokens, trial.draw, condition, trial.class_info)
             logits = trial.answered(episodes)
-        found = _result(trial, condition, logits, episodes, told=told)
+        found = _result(trial, condition, logits, episodes, class_info=known)
         if not targets.has_classes:
             blind = episodes_under(trial.tokens, trial.draw.knowing(0), condition)
             found = found.beside(_result(trial, condition, trial.answered(blind), episodes))
         yield found
-    if told and trial.protocol.shot:
+    if known and trial.protocol.shot:
         episodes = episodes_under(trial.tokens, trial.draw, trial.whole)
         yield _result(trial, trial.whole, trial.answered(episodes), episodes)
 
@@ -78,7 +78,13 @@ def population_result(trial: Trial) -> Result:
 
 
 def _result(
-    trial: Trial, shown: Condition, logits: Tensor, episodes: Episode, name: str = "", *, told: bool = False
+    trial: Trial,
+    shown: Condition,
+    logits: Tensor,
+    episodes: Episode,
+    name: str = "",
+    *,
+    class_info: bool = False,
 ) -> Result:
     return scored(
         name,
@@ -87,5 +93,5 @@ def _result(
         episodes.query.targets,
         trial.model.targets,
         "untrained" if trial.model.generic else "learned",
-        told=told,
+        class_info=class_info,
     )

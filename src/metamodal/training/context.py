@@ -8,7 +8,7 @@ from functools import cached_property
 from metamodal.data.encode import Preprocessor
 from metamodal.meta.engine import Engine
 from metamodal.model import MetaModel
-from metamodal.training.episodes.class_info import ClassInfo
+from metamodal.training.episodes.class_info import EpisodeClassInfo
 from metamodal.training.episodes.options import EpisodeOptions
 from metamodal.training.episodes.pools import TaskPools
 from metamodal.types import Batch
@@ -35,7 +35,7 @@ class Context:
     outer: str = "query"
     valid_episodes: int = 300
     seed: int = 0
-    classes: ClassInfo | None = None
+    class_info: EpisodeClassInfo | None = None
 
     def validated_on(self, episodes: int) -> Context:
         """The same, with at most so many validation episodes."""
@@ -49,7 +49,7 @@ class EncodedTable:
     preprocessor: Preprocessor
     rows: Batch
     pools: TaskPools
-    classes: ClassInfo | None
+    class_info: EpisodeClassInfo | None
     seed: int
 
     @cached_property
@@ -77,7 +77,7 @@ class EncodedTable:
                 outer,
                 valid_episodes,
                 seed,
-                self.classes,
+                self.class_info,
             )
         plain = episodes.model_copy(update={"class_symmetries": False, "augment": False})
         labelled = self.pools.labelled

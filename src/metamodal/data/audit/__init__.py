@@ -160,7 +160,7 @@ def _opened(
         bad_cell(replace(problem, row=int(numbers[position])))
 
     roles = said.over(source.roles) if source.roles else said
-    schema = infer(frame, roles, source.name, note, index=source.about.index)
+    schema = infer(frame, roles, source.name, note, index=source.stored.index)
     triples = read_triples(roles.triples, source.base) if roles.triples else None
     return Dataset(frame, schema, source.name, source.base, numbers, triples), odd
 

@@ -172,7 +172,7 @@ def _gradients(loss: Callable[[Params], Tensor], at: Params, *, constant: bool) 
 
 
 def _moves(name: str) -> bool:
-    return name.startswith("model.") and not name.startswith(("model.describer.", "model.decoders."))
+    return name.startswith("model.") and not name.startswith(("model.class_encoder.", "model.decoders."))
 
 
 def _hidden(width: int, units: int) -> Params:

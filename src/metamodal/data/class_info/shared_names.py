@@ -1,4 +1,5 @@
-"""Whether tasks' equal class names mean the same class: a diagnosis in every ward, or the first letter of every alphabet."""
+"""Whether equal class names of several tasks mean the same class: a diagnosis in every ward does, `letter 1` of every
+alphabet does not."""
 
 from __future__ import annotations
 
@@ -13,17 +14,17 @@ from torch import Tensor
 from metamodal.data.dataset import Dataset
 from metamodal.types import Batch
 
-__all__ = ["Names", "found_names"]
+__all__ = ["SharedNames", "shared_names"]
 
-_UNITS = 40  # tasks that are asked whether the others know their classes
+_UNITS = 40  # tasks whose classes are predicted from other tasks
 _SURE = 3.0  # standard errors above chance
 
 
 @dataclass(frozen=True)
-class Names:
-    """Class names that tasks share, and how well rows of other tasks told a task's classes apart.
+class SharedNames:
+    """Class names that tasks share, and how well rows of other tasks predict the classes of a task.
 
-    `recall` and `chance` are means over tasks of the mean recall of classes; NaN where nobody asked.
+    `recall` and `chance` are means over tasks of the mean recall of classes; NaN where they were not measured.
     """
 
     names: tuple[str, ...] = ()
@@ -37,27 +38,26 @@ class Names:
         if not self.names:
             return ""
         how = (
-            f" (by rows of others alone {self.recall:.2f}, chance {self.chance:.2f})"
+            f" (from rows of other tasks {self.recall:.2f}, chance {self.chance:.2f})"
             if self.recall == self.recall
             else ""
         )
         return f"{len(self.names)} class names mean the same in every {self.unit}{how}: the model knows them by name"
 
 
-def found_names(part: Dataset, features: Batch, said: str = "auto") -> Names:
-    """The class names that recur in two tasks or more of the rows to train on.
+def shared_names(part: Dataset, features: Batch, option: str = "auto") -> SharedNames:
+    """The class names that recur in two tasks or more of the training rows.
 
-    A table without a task column is asked for its groups. With `auto` names count only if the nearest
-    class mean of the other tasks' rows tells a task's classes apart better than chance, by three
-    standard errors over tasks: else equal names say nothing.
+    Without a task column, groups take the place of tasks. With `auto`, names count only if the nearest class mean
+    of the other tasks' rows predicts a task's classes better than chance, by three standard errors over tasks.
 
     Args:
         features: generic features of the same rows, one vector a modality.
-        said: `auto`, `shared`, or `own` for no names at all.
+        option: `auto`, `shared`, or `own` for no names at all.
     """
     unit = next((role for role in ("task", "group") if part.schema.role(role)), None)
-    if said == "own" or unit is None:
-        return Names()
+    if option == "own" or unit is None:
+        return SharedNames()
     units = part.tasks() if unit == "task" else part.groups()
     labels = part.labels()
     where: dict[str, set[str]] = {}
@@ -66,14 +66,14 @@ def found_names(part: Dataset, features: Batch, said: str = "auto") -> Names:
             where.setdefault(label, set()).add(name)
     names = tuple(sorted(label for label, units_ in where.items() if len(units_) > 1))
     if len(names) < 2:
-        return Names()
-    if said == "shared":
-        return Names(names, unit)
-    told = np.array([label in names and name is not None for label, name in zip(labels, units)])
-    gains, recalls = _gains(_joined(features)[torch.from_numpy(told)], labels[told], units[told], names)
+        return SharedNames()
+    if option == "shared":
+        return SharedNames(names, unit)
+    named = np.array([label in names and name is not None for label, name in zip(labels, units)])
+    gains, recalls = _gains(_joined(features)[torch.from_numpy(named)], labels[named], units[named], names)
     if len(gains) < 2 or gains.mean() <= _SURE * gains.std(ddof=1) / len(gains) ** 0.5:
-        return Names()
-    return Names(names, unit, float(recalls.mean()), float((recalls - gains).mean()))
+        return SharedNames()
+    return SharedNames(names, unit, float(recalls.mean()), float((recalls - gains).mean()))
 
 
 def _gains(

@@ -12,22 +12,21 @@ from sklearn.linear_model import LogisticRegression
 
 import metamodal as mm
 from metamodal.artifact import load_artifact, save_artifact
+from metamodal.data.class_info import ClassInfo, DescriptionReader, shared_names
 from metamodal.data.dataset import read_table
-from metamodal.data.descriptors import Descriptors, Reader
-from metamodal.data.names import found_names
 from metamodal.data.tasks import Draw
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.population import Population
 from metamodal.evaluation.protocol import Protocol
-from metamodal.mappings.describer import Describer
+from metamodal.mappings.class_encoder import ClassEncoder
 from metamodal.meta.learners.per_modality import PerModality
 from metamodal.meta.learners.prototypes import Prototypes
 from metamodal.meta.learners.ridge import Ridge
 from metamodal.nesting import nested
 from metamodal.outputs import CLASSIFICATION
 from metamodal.predictor import adapt
-from metamodal.training.episodes.class_info import forgotten, without_rows
+from metamodal.training.episodes.class_info import with_dropout, without_rows
 from metamodal.types import Batch, Setting, Space
 
 WORDS = ("striped", "hoofed", "winged", "furry", "marine", "nocturnal")
@@ -47,13 +46,13 @@ def animals(classes: int = 48, rows: int = 6) -> pd.DataFrame:
     found = []
     for k in range(classes):
         bits = [(k + 5) * 37 % 64 >> i & 1 for i in range(len(WORDS))]
-        told = " and ".join(w for w, bit in zip(WORDS, bits) if bit) or "plain"
+        traits = " and ".join(w for w, bit in zip(WORDS, bits) if bit) or "plain"
         u, v = ((np.array(bits) - 0.5) @ m for m in mixing)
         found += [
             {
                 "u": (u + rng.normal(0, 1.2, 12)).tolist(),
                 "v": (v + rng.normal(0, 1.8, 12)).tolist(),
-                "told": told,
+                "traits": traits,
                 "animal": f"animal{k:02}",
             }
             for _ in range(rows)
@@ -78,7 +77,7 @@ def wards(tasks: int = 40, rows: int = 8, *, shared: bool = True) -> pd.DataFram
 @pytest.fixture(scope="module")
 def zoo():
     """A model that was trained on described classes, its table, and the rows of five unseen classes."""
-    data = read_table(animals(), target="animal", describe="told")
+    data = read_table(animals(), target="animal", describe="traits")
     learner = mm.MetaLearner(learner="ridge", model__dim=16, train=nested(BRIEF)).fit(data)
     test = data.frame.iloc[data.split().test]
     return learner, data, test[test["animal"].isin(sorted(test["animal"].unique())[:5])]
@@ -97,7 +96,7 @@ def right(predictor, rows: pd.DataFrame, label: str) -> float:
 
 
 def descriptions(rows: pd.DataFrame) -> dict[str, str]:
-    return rows.groupby("animal")["told"].first().to_dict()
+    return rows.groupby("animal")["traits"].first().to_dict()
 
 
 class Rows:
@@ -114,26 +113,26 @@ def test_a_described_class_is_the_adaptive_mixture_of_am3(shot: int):
     g = torch.Generator().manual_seed(0)
     z, e = torch.randn(3 * shot, 5, generator=g), torch.randn(3, 5, generator=g)
     weight, bias = torch.randn(5, generator=g), torch.tensor(0.3)
-    told = torch.tensor([True, True, False])
+    known = torch.tensor([True, True, False])
     params = {"learner.gate.weight": weight, "learner.gate.bias": bias}
     support = Batch(
         {"x": z},
         {"x": torch.ones(3 * shot).bool()},
         torch.eye(3).repeat_interleave(shot, 0),
-        {"descriptor": e, "told": told},
+        {"embedding": e, "known": known},
     )
     means, _ = Prototypes().adapt(Rows(), params, support)
     for k in range(3):
         mean = z[k * shot : (k + 1) * shot].mean(0)
-        mixed = torch.sigmoid(np.log(shot) - (weight @ e[k] + bias)) if told[k] else 1.0
+        mixed = torch.sigmoid(np.log(shot) - (weight @ e[k] + bias)) if known[k] else 1.0
         torch.testing.assert_close(means[k], mixed * mean + (1 - mixed) * e[k])
 
 
 def test_a_class_without_rows_is_its_descriptor():
     e = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
     params = {"learner.gate.weight": torch.zeros(5), "learner.gate.bias": torch.tensor(0.0)}
-    about = {"descriptor": e, "told": torch.ones(2).bool()}
-    nothing = Batch({"x": torch.zeros(1, 5)}, {"x": torch.zeros(1).bool()}, torch.zeros(1, 2), about)
+    class_info = {"embedding": e, "known": torch.ones(2).bool()}
+    nothing = Batch({"x": torch.zeros(1, 5)}, {"x": torch.zeros(1).bool()}, torch.zeros(1, 2), class_info)
     means, _ = Prototypes().adapt(Rows(), params, nothing)
     torch.testing.assert_close(means, e)
 
@@ -155,7 +154,9 @@ def test_a_description_speaks_for_a_class_without_rows_and_not_for_one_that_a_mo
     z, e = {m: torch.randn(2, 5, generator=g) for m in "ab"}, torch.randn(4, 5, generator=g)
     present = {"a": torch.tensor([True, False]), "b": torch.tensor([False, True])}
     learner = PerModality(Ridge())
-    params = dict(learner.parameters(Setting(("a", "b"), 5, model={"model.describer.text.weight": e})))
+    params = dict(
+        learner.parameters(Setting(("a", "b"), 5, model={"model.class_encoder.description.weight": e}))
+    )
     params = {f"learner.{k}": v for k, v in params.items()}
     query = Batch(
         {m: torch.randn(3, 5, generator=g) for m in "ab"},
@@ -164,8 +165,8 @@ def test_a_description_speaks_for_a_class_without_rows_and_not_for_one_that_a_mo
     )
 
     def votes(**name: torch.Tensor) -> torch.Tensor:
-        about = {"descriptor": e, "told": torch.ones(4).bool()} | name
-        state, *_ = learner.adapt(Mean(), params, Batch(z, present, torch.eye(4)[:2], about))
+        class_info = {"embedding": e, "known": torch.ones(4).bool()} | name
+        state, *_ = learner.adapt(Mean(), params, Batch(z, present, torch.eye(4)[:2], class_info))
         return learner.votes(Mean(), params, state, query)
 
     spoken = votes().abs().amax(0) > 0
@@ -175,35 +176,39 @@ def test_a_description_speaks_for_a_class_without_rows_and_not_for_one_that_a_mo
 
 
 def test_what_is_not_told_has_no_influence_on_a_descriptor():
-    describer = Describer(Space("description", (7,)), 3, 4)
+    class_encoder = ClassEncoder(Space("description", (7,)), 3, 4)
     text, texts = torch.randn(2, 3, 7), torch.tensor([[True, False, True], [False, False, True]])
     name = torch.tensor([[0, -1, -1], [2, -1, 1]])
-    found = describer({"text": text, "texts": texts, "name": name})
-    other = describer({"text": torch.where(texts[..., None], text, 9.0), "texts": texts, "name": name})
-    assert torch.equal(found["descriptor"], other["descriptor"])
-    assert found["told"].tolist() == [[True, False, True], [True, False, True]]
-    assert not found["descriptor"][:, 1].any()
-    torch.testing.assert_close(found["descriptor"][1, 2], describer.text(text[1, 2:])[0] + describer.names[1])
+    found = class_encoder({"description": text, "described": texts, "name": name})
+    other = class_encoder(
+        {"description": torch.where(texts[..., None], text, 9.0), "described": texts, "name": name}
+    )
+    assert torch.equal(found["embedding"], other["embedding"])
+    assert found["known"].tolist() == [[True, False, True], [True, False, True]]
+    assert not found["embedding"][:, 1].any()
+    torch.testing.assert_close(
+        found["embedding"][1, 2], class_encoder.description(text[1, 2:])[0] + class_encoder.names[1]
+    )
 
 
 def test_only_a_model_that_knows_descriptions_has_a_gate():
     assert "gate.weight" not in Prototypes().parameters(Setting(("x",), 4))
-    told = Setting(("x",), 4, model={"model.describer.names": torch.zeros(2, 4)})
-    assert Prototypes().parameters(told)["gate.weight"].shape == (4,)
+    setting = Setting(("x",), 4, model={"model.class_encoder.names": torch.zeros(2, 4)})
+    assert Prototypes().parameters(setting)["gate.weight"].shape == (4,)
 
 
 def test_unseen_classes_are_told_apart_by_their_descriptions_alone(zoo):
     learner, _, rows = zoo
     predictor = learner.adapt(describe=descriptions(rows))
     assert predictor.labels == tuple(sorted(descriptions(rows)))
-    assert right(predictor, rows.drop(columns="told"), "animal") > 0.2 + 0.3
+    assert right(predictor, rows.drop(columns="traits"), "animal") > 0.2 + 0.3
 
 
 def test_rows_that_only_describe_are_descriptions(zoo):
     learner, _, rows = zoo
     said = descriptions(rows)
-    only = pd.DataFrame({"animal": list(said), "told": list(said.values())})
-    query = rows.drop(columns=["animal", "told"])
+    only = pd.DataFrame({"animal": list(said), "traits": list(said.values())})
+    query = rows.drop(columns=["animal", "traits"])
     expected = learner.adapt(describe=said).predict_proba(query)
     found = learner.adapt(only).predict_proba(query)
     pd.testing.assert_frame_equal(found, expected, atol=1e-4)
@@ -214,7 +219,7 @@ def test_rows_that_only_describe_are_descriptions(zoo):
 def test_a_described_class_joins_those_that_have_rows(zoo):
     learner, _, rows = zoo
     said = descriptions(rows)
-    rest = rows[rows.groupby("animal").cumcount() >= 2].drop(columns="told")
+    rest = rows[rows.groupby("animal").cumcount() >= 2].drop(columns="traits")
     found = []
     for new in said:
         shown = rows[(rows["animal"] != new) & (rows.groupby("animal").cumcount() < 2)]
@@ -232,9 +237,9 @@ def test_a_saved_model_is_told_the_same(zoo, tmp_path):
     learner, _, rows = zoo
     learner.save(tmp_path / "model")
     said = descriptions(rows)
-    query = rows.drop(columns=["animal", "told"])
+    query = rows.drop(columns=["animal", "traits"])
     again = load_artifact(tmp_path / "model")
-    assert again.descriptors == learner.model.descriptors
+    assert again.class_info == learner.model.class_info
     predictor = learner.adapt(describe=said)
     expected = predictor.predict_proba(query)
     pd.testing.assert_frame_equal(
@@ -248,7 +253,7 @@ def test_a_saved_model_is_told_the_same(zoo, tmp_path):
 def test_evaluation_at_shot_0_beats_chance_and_says_so(zoo):
     learner, data, _ = zoo
     (found,) = evaluate(learner.model, data, [Protocol(5, 0, episodes=60, baselines=True)])
-    assert found.whole.told
+    assert found.whole.class_info
     assert found.whole.accuracy[0] - found.whole.accuracy[1] > 0.2 + 0.2
     assert found.to_dict()["protocol"]["shot"] == 0
     assert found.baselines == ()
@@ -258,13 +263,13 @@ def test_evaluation_shows_the_same_episodes_without_descriptions(zoo):
     learner, data, _ = zoo
     (found,) = evaluate(learner.model, data, [Protocol(5, 1, episodes=60)])
     blind = found.results[-1]
-    assert (blind.modalities, blind.told) == (found.whole.modalities, False)
+    assert (blind.modalities, blind.class_info) == (found.whole.modalities, False)
     assert found.whole.accuracy[0] > blind.accuracy[0] > 0.4
 
 
 def test_shot_0_without_descriptions_is_an_error(trained):
     learner, data = trained
-    with pytest.raises(OptionError, match="told nothing of these. Train it with --describe C"):
+    with pytest.raises(OptionError, match="has none of these classes. Train it with --describe C"):
         list(evaluate(learner.model, data, [Protocol(4, 0, episodes=5)]))
     with pytest.raises(OptionError, match="trained without descriptions"):
         learner.adapt(describe={"a": "one", "b": "two"})
@@ -275,7 +280,7 @@ def test_shot_0_without_descriptions_is_an_error(trained):
 def test_a_row_without_modality_and_without_description_is_an_error(zoo):
     learner, _, rows = zoo
     few = rows.groupby("animal").head(1).reset_index(drop=True)
-    few.loc[1, ["u", "v", "told"]] = None
+    few.loc[1, ["u", "v", "traits"]] = None
     with pytest.raises(DataError, match="row 2: every modality is empty"):
         learner.adapt(few)
 
@@ -285,65 +290,67 @@ def test_rows_of_a_class_that_disagree_go_by_the_most_common_description():
         {
             "x": range(5),
             "label": ["a", "a", "a", "b", "b"],
-            "about": ["round", "square", "square", None, "thin"],
+            "description": ["round", "square", "square", None, "thin"],
         }
     )
-    data = read_table(frame, target="label", describe="about")
-    table = Descriptors(Reader.fit(data, {}, None)).table(data)
+    data = read_table(frame, target="label", describe="description")
+    table = ClassInfo(DescriptionReader.fit(data, {}, None)).table(data)
     assert table.notes == ("1 classes have rows whose descriptions differ: the most common is used",)
-    same = frame.assign(about=["square", "square", "square", "thin", "thin"])
-    expected = Descriptors(Reader.fit(data, {}, None)).table(
-        read_table(same, target="label", describe="about")
+    same = frame.assign(description=["square", "square", "square", "thin", "thin"])
+    expected = ClassInfo(DescriptionReader.fit(data, {}, None)).table(
+        read_table(same, target="label", describe="description")
     )
-    torch.testing.assert_close(table.of(torch.arange(5))["text"], expected.of(torch.arange(5))["text"])
+    torch.testing.assert_close(
+        table.of(torch.arange(5))["description"], expected.of(torch.arange(5))["description"]
+    )
 
 
 @pytest.mark.parametrize("kind", ["text", "tabular", "embedding"])
 def test_words_values_and_vectors_describe_classes(kind: str):
-    told = {
+    cells = {
         "text": ["red", "blue"],
         "tabular": [{"legs": 4}, {"legs": 2}],
         "embedding": [[1.0, 0.0], [0.0, 2.0]],
     }
-    frame = pd.DataFrame({"x": [1.0, 2.0], "label": ["a", "b"], "about": told[kind]})
-    data = read_table(frame, target="label", describe="about")
-    reader = Reader.fit(data, {}, None)
+    frame = pd.DataFrame({"x": [1.0, 2.0], "label": ["a", "b"], "description": cells[kind]})
+    data = read_table(frame, target="label", describe="description")
+    reader = DescriptionReader.fit(data, {}, None)
     assert reader.kind == kind
-    again = Descriptors.from_dict(json.loads(json.dumps(Descriptors(reader).to_dict())))
+    again = ClassInfo.from_dict(json.loads(json.dumps(ClassInfo(reader).to_dict())))
     assert again.reader == reader
-    about = Descriptors(reader).about(["b", "c"], {"b": told[kind][1]})
-    assert about["texts"].tolist() == [True, False]
-    assert about["text"].shape[0] == 2
+    class_info = ClassInfo(reader).of(["b", "c"], {"b": cells[kind][1]})
+    assert class_info["described"].tolist() == [True, False]
+    assert class_info["description"].shape[0] == 2
 
 
 def test_a_class_is_not_described_by_a_sound():
-    frame = pd.DataFrame({"x": [1.0, 2.0], "label": ["a", "b"], "about": [[[1.0, 2.0]], [[3.0, 4.0]]]})
-    with pytest.raises(OptionError, match="--describe about: its cells are series"):
-        read_table(frame, target="label", describe="about")
+    frame = pd.DataFrame({"x": [1.0, 2.0], "label": ["a", "b"], "description": [[[1.0, 2.0]], [[3.0, 4.0]]]})
+    with pytest.raises(OptionError, match="--describe description: its cells are series"):
+        read_table(frame, target="label", describe="description")
 
 
 def test_training_forgets_as_much_as_it_is_told():
     g = torch.Generator().manual_seed(0)
-    about = {"texts": torch.ones(4000, 6).bool(), "name": torch.arange(6).expand(4000, 6)}
-    less = forgotten(about, 0.5, g)
-    for known in (less["texts"], less["name"] >= 0):
+    class_info = {"described": torch.ones(4000, 6).bool(), "name": torch.arange(6).expand(4000, 6)}
+    less = with_dropout(class_info, 0.5, g)
+    for known in (less["described"], less["name"] >= 0):
         assert known.all(1).float().mean() == pytest.approx(0.5 + 0.5 * 0.1, abs=0.04)
         assert (~known).all(1).float().mean() == pytest.approx(0.5 / 3, abs=0.06)
-    assert torch.equal(forgotten(about, 0.0, g)["texts"], about["texts"])
-    told = torch.rand(4000, 6, generator=g) < 0.5
-    lost = without_rows(told, 0.3, g)
-    assert not (lost & ~told).any()
+    assert torch.equal(with_dropout(class_info, 0.0, g)["described"], class_info["described"])
+    known = torch.rand(4000, 6, generator=g) < 0.5
+    lost = without_rows(known, 0.3, g)
+    assert not (lost & ~known).any()
     assert 0.15 < lost.any(1).float().mean() < 0.3
-    assert not without_rows(told, 0.0, g).any()
+    assert not without_rows(known, 0.0, g).any()
 
 
 def test_names_that_tasks_share_give_the_population_s_answer(clinic):
     learner, data = clinic
-    assert len(learner.model.descriptors.names) == 4
+    assert len(learner.model.class_info.names) == 4
     assert "know" in learner.model.record["outcome"]["notes"][0]
     protocols = [Protocol(4, shot, episodes=150, baselines=shot == 1) for shot in (1, 0)]
     one, none = evaluate(learner.model, data, protocols)
-    blind = next(r for r in one.results if not r.told)
+    blind = next(r for r in one.results if not r.class_info)
     population = next(b for b in one.baselines if b.name == "population" and b.features == "untrained")
     assert one.whole.accuracy[0] > blind.accuracy[0] + 0.05
     assert one.whole.accuracy[0] > population.accuracy[0] - 0.08
@@ -353,7 +360,7 @@ def test_names_that_tasks_share_give_the_population_s_answer(clinic):
 def test_no_name_stands_in_the_artifact(clinic, tmp_path):
     clinic[0].save(tmp_path / "model")
     record = json.loads((tmp_path / "model" / "config.json").read_text())
-    assert len(record["descriptors"]["names"]) == 4
+    assert len(record["class_info"]["names"]) == 4
     assert "case1" not in json.dumps(record)
 
 
@@ -378,7 +385,7 @@ def test_equal_names_count_where_rows_of_other_tasks_agree(shared: bool, said: s
     data = read_table(wards(shared=shared), target="case", task="ward")
     x = torch.tensor(np.stack(data.frame["x"]), dtype=torch.float32)
     features = Batch({"x": x}, {"x": torch.ones(len(x)).bool()}, torch.zeros(len(x), 0))
-    assert len(found_names(data, features, said).names) == names
+    assert len(shared_names(data, features, said).names) == names
 
 
 def test_the_population_is_sklearn_s_regression_on_all_known_rows():
@@ -427,8 +434,8 @@ def test_the_command_line_adapts_to_descriptions(zoo, cli, tmp_path):
     learner.save(tmp_path / "model")
     data.frame.to_parquet(tmp_path / "all.parquet")
     said = descriptions(rows)
-    pd.DataFrame({"animal": list(said), "told": list(said.values())}).to_csv(tmp_path / "classes.csv")
-    rows.drop(columns=["animal", "told"]).to_parquet(tmp_path / "query.parquet")
+    pd.DataFrame({"animal": list(said), "traits": list(said.values())}).to_csv(tmp_path / "classes.csv")
+    rows.drop(columns=["animal", "traits"]).to_parquet(tmp_path / "query.parquet")
     two = tmp_path / "one", tmp_path / "two"
     assert cli("adapt", tmp_path / "model", "--classes", tmp_path / "classes.csv", "--out", two[0]).code == 0
     assert cli("adapt", tmp_path / "model", tmp_path / "classes.csv", "--out", two[1]).code == 0
@@ -440,7 +447,7 @@ def test_the_command_line_adapts_to_descriptions(zoo, cli, tmp_path):
     )
     document = json.loads(found.out)
     assert document["protocol"]["shot"] == 0
-    assert document["results"][0]["told"]
+    assert document["results"][0]["class_information"]
 
 
 def test_the_command_line_names_what_is_wrong_with_descriptions(zoo, cli, tmp_path):
@@ -448,12 +455,12 @@ def test_the_command_line_names_what_is_wrong_with_descriptions(zoo, cli, tmp_pa
     out = ("--out", tmp_path / "predictor")
     assert "Give a table of labelled rows, or --classes FILE" in cli("adapt", tmp_path / "model", *out).err
     twice = tmp_path / "twice.csv"
-    twice.write_text("animal,told\na,round\na,square\n")
+    twice.write_text("animal,traits\na,round\na,square\n")
     found = cli("adapt", tmp_path / "model", "--classes", twice, *out)
-    assert (found.code, "twice.csv row 2, column told: 'a' is described twice" in found.err) == (3, True)
+    assert (found.code, "twice.csv row 2, column traits: 'a' is described twice" in found.err) == (3, True)
     twice.write_text("animal,said\na,round\n")
     assert (
-        "no column 'told'. Name the describe column"
+        "no column 'traits'. Name the describe column"
         in cli("adapt", tmp_path / "model", "--classes", twice, *out).err
     )
     assert cli("adapt", "none", "--classes", twice, *out).code == 2

@@ -1,4 +1,4 @@
-"""What is known of a table's columns besides their cells: pandas' dtypes, and the index that it saved."""
+"""The stored types of a table: the pandas dtypes of its columns, and which of them are a saved index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metamodal.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["About", "of_arrow_table", "of_dataframe", "of_file"]
+__all__ = ["StoredTypes", "of_arrow_table", "of_dataframe", "of_file"]
 
 _TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
@@ -25,7 +25,7 @@ def _unknown(column: str) -> Any:
 
 
 @dataclass(frozen=True)
-class About:
+class StoredTypes:
     """`dtype` gives pandas' dtype of a column, `None` where its cells alone decide. `typed` says that
     strings are meant as strings, as nowhere in CSV. `index` are the columns that are pandas' index.
     """
@@ -35,37 +35,37 @@ class About:
     index: frozenset[str] = frozenset()
 
 
-def of_dataframe(frame: pd.DataFrame) -> About:
-    """What a DataFrame says of its columns."""
+def of_dataframe(frame: pd.DataFrame) -> StoredTypes:
+    """The stored types of a DataFrame."""
     dtypes = {str(column): dtype for column, dtype in zip(frame.columns, frame.dtypes)}
-    return About(dtypes.get)
+    return StoredTypes(dtypes.get)
 
 
-def of_arrow_table(table: pa.Table) -> About:
-    """What an Arrow table says of its columns."""
-    return About(lambda column: _dtype(table.select([column])), index=_index(table.schema))
+def of_arrow_table(table: pa.Table) -> StoredTypes:
+    """The stored types of an Arrow table."""
+    return StoredTypes(lambda column: _dtype(table.select([column])), index=_index(table.schema))
 
 
-def of_file(path: Path) -> About:
-    """What a file says of its columns; a file that cannot be read is left to the reader to refuse."""
+def of_file(path: Path) -> StoredTypes:
+    """The stored types of a file; a file that cannot be read is left to the reader to refuse."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     suffix = path.suffix.lower()
     if path.name.lower().endswith(_TEXT):
-        return About(typed=False)
+        return StoredTypes(typed=False)
     try:
         if suffix == ".parquet":
-            return About(
+            return StoredTypes(
                 lambda column: _dtype(pq.read_table(path, columns=[column], partitioning=None)),
                 index=_index(pq.read_schema(path)),
             )
         if suffix in (".arrow", ".feather"):
             schema, _ = arrow_batches(pa.memory_map(str(path)), path.name)
-            return About(lambda column: _dtype(_arrow_column(path, column)), index=_index(schema))
+            return StoredTypes(lambda column: _dtype(_arrow_column(path, column)), index=_index(schema))
     except (pa.ArrowException, OSError, UnicodeDecodeError, DataError):
         pass
-    return About()
+    return StoredTypes()
 
 
 def _arrow_column(path: Path, column: str) -> pa.Table:
