@@ -16,8 +16,8 @@ from metamodal.data.class_info import ClassInfo, DescriptionReader, shared_names
 from metamodal.data.dataset import read_table
 from metamodal.data.tasks import Draw
 from metamodal.errors import DataError, OptionError
+from metamodal.evaluation.baselines.training_rows import TrainingRows
 from metamodal.evaluation.evaluating import evaluate
-from metamodal.evaluation.population import Population
 from metamodal.evaluation.protocol import Protocol
 from metamodal.mappings.class_encoder import ClassEncoder
 from metamodal.meta.learners.per_modality import PerModality
@@ -344,17 +344,18 @@ def test_training_forgets_as_much_as_it_is_told():
     assert not without_rows(known, 0.0, g).any()
 
 
-def test_names_that_tasks_share_give_the_population_s_answer(clinic):
+def test_names_that_tasks_share_predict_like_a_fit_to_all_training_rows(clinic):
     learner, data = clinic
     assert len(learner.model.class_info.names) == 4
     assert "know" in learner.model.record["outcome"]["notes"][0]
     protocols = [Protocol(4, shot, episodes=150, baselines=shot == 1) for shot in (1, 0)]
     one, none = evaluate(learner.model, data, protocols)
     blind = next(r for r in one.results if not r.class_info)
-    population = next(b for b in one.baselines if b.name == "population" and b.features == "untrained")
+    of_all = [b for b in one.baselines if b.trained_on == "training rows"]
+    baseline = next(b for b in of_all if b.features == "untrained")
     assert one.whole.accuracy[0] > blind.accuracy[0] + 0.05
-    assert one.whole.accuracy[0] > population.accuracy[0] - 0.08
-    assert none.whole.accuracy[0] > population.accuracy[0] - 0.08
+    assert one.whole.accuracy[0] > baseline.accuracy[0] - 0.08
+    assert none.whole.accuracy[0] > baseline.accuracy[0] - 0.08
 
 
 def test_no_name_stands_in_the_artifact(clinic, tmp_path):
@@ -388,7 +389,7 @@ def test_equal_names_count_where_rows_of_other_tasks_agree(shared: bool, said: s
     assert len(shared_names(data, features, said).names) == names
 
 
-def test_the_population_is_sklearn_s_regression_on_all_known_rows():
+def test_the_baseline_of_training_rows_is_sklearn_s_regression_on_all_of_them():
     rng = np.random.default_rng(0)
     labels = np.array(["a", "b", "c"] * 20, dtype=object)
     x = rng.normal(size=(60, 4)) + np.eye(4)[np.arange(60) % 3]
@@ -402,13 +403,15 @@ def test_the_population_is_sklearn_s_regression_on_all_known_rows():
     draw = Draw(
         *[torch.zeros(1, 1).long()] * 4, (("c", "new", "a"),), ("t",), *[torch.zeros(1, 3).long()] * 2
     )
-    found = Population(batch(x), labels, np.zeros(60, dtype=bool)).logits(batch(query), draw)[0]
+    found = TrainingRows({"untrained": batch(x)}, labels, np.zeros(60, dtype=bool)).class_logits(
+        "logistic_regression", "untrained", batch(query), draw
+    )[0]
     peer = LogisticRegression(C=10.0, max_iter=300).fit(x, labels).predict_log_proba(query[0])
     np.testing.assert_allclose(found[:, [0, 2]], peer[:, [2, 0]], atol=1e-3)
     assert (found[:, 1] == -50).all()
 
 
-def test_the_population_of_hundreds_of_classes_is_solved_at_once(monkeypatch):
+def test_the_baseline_of_hundreds_of_classes_is_solved_at_once(monkeypatch):
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(600, 200))
     labels = np.array([f"c{k:03d}" for k in range(600)] * 5, dtype=object)
@@ -425,7 +428,9 @@ def test_the_population_of_hundreds_of_classes_is_solved_at_once(monkeypatch):
         raise AssertionError("a fit of 600 classes by iteration takes minutes")
 
     monkeypatch.setattr("sklearn.linear_model.LogisticRegression.fit", iterates)
-    found = Population(rows, labels, np.arange(3000) >= 2400).logits(query, draw)[0]
+    found = TrainingRows({"untrained": rows}, labels, np.arange(3000) >= 2400).class_logits(
+        "logistic_regression", "untrained", query, draw
+    )[0]
     assert found.argmax(-1).tolist() == [1, 2, 0]
 
 

@@ -16,7 +16,7 @@ from metamodal.evaluation.results import Condition, Result, scored
 from metamodal.model import MetaModel
 from metamodal.types import Batch, Episode
 
-__all__ = ["Trial", "population_result", "results"]
+__all__ = ["Trial", "results", "without_support"]
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,18 @@ def results(trial: Trial) -> Iterator[Result]:
             logits = trial.answered(episodes)
         found = _result(trial, condition, logits, episodes, class_info=known)
         if not targets.has_classes:
-            blind = episodes_under(trial.tokens, trial.draw.knowing(0), condition)
-            found = found.beside(_result(trial, condition, trial.answered(blind), episodes))
+            empty = episodes_under(trial.tokens, trial.draw.knowing(0), condition)
+            found = found.compared_with(_result(trial, condition, trial.answered(empty), episodes))
         yield found
     if known and trial.protocol.shot:
         episodes = episodes_under(trial.tokens, trial.draw, trial.whole)
         yield _result(trial, trial.whole, trial.answered(episodes), episodes)
 
 
-def population_result(trial: Trial) -> Result:
-    """The answer without support rows, to the same queries."""
+def without_support(trial: Trial) -> Result:
+    """The result of the model without support rows, on the same queries."""
     episodes = episodes_under(trial.tokens, trial.draw.knowing(0), trial.whole)
-    return _result(trial, trial.whole, trial.answered(episodes), episodes, "population")
+    return _result(trial, trial.whole, trial.answered(episodes), episodes, "without_support")
 
 
 def _result(

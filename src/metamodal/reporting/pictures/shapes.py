@@ -10,8 +10,8 @@ import numpy as np
 from markupsafe import Markup
 
 from metamodal.data.modalities.graph import Network
-from metamodal.evaluation.pictures.layout import laid_out
-from metamodal.evaluation.pictures.svg import dots, path, svg, thinned
+from metamodal.reporting.pictures.layout import laid_out
+from metamodal.reporting.pictures.svg import dots, path, svg, thinned
 
 __all__ = ["cloud", "graph_brush"]
 

@@ -1,4 +1,4 @@
-"""What a report shows, as plain values: the data, the scores on one axis, the confusion, whole episodes."""
+"""The data and the tests of classes in a report, as plain values: scores on one axis, confusions, whole episodes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import numpy as np
 from metamodal.data.cells import is_absent, number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.splits import PARTS, Split
-from metamodal.evaluation.pictures import Picture, painter
 from metamodal.evaluation.protocol import Evaluation, Showcase
 from metamodal.evaluation.results import Result
-from metamodal.evaluation.text import label
+from metamodal.reporting.pictures import Picture, painter
+from metamodal.reporting.text import label
 
 __all__ = ["DataView", "episode_views", "score_views"]
 
@@ -103,8 +103,8 @@ class DataView:
         """A row of each of a few classes or targets, spread evenly over their names in order."""
         names = sorted(self.row_of, key=_magnitude if not self.table.has_classes else None)
         at = np.linspace(0, len(names) - 1, min(_EXAMPLES, len(names))).round().astype(int)
-        told = [_rounded(names[i]) if not self.table.has_classes else names[i] for i in at]
-        return [(name, self.draw(self.row_of[names[i]])) for name, i in zip(told, at)]
+        shown = [_rounded(names[i]) if not self.table.has_classes else names[i] for i in at]
+        return [(name, self.draw(self.row_of[names[i]])) for name, i in zip(shown, at)]
 
 
 def _magnitude(name: str) -> tuple[float, str]:
@@ -320,7 +320,7 @@ def _line(showcase: Showcase, data: DataView, name: str, most: tuple[int, int], 
 
 
 def _shared_start(names: list[str]) -> str:
-    """The words and signs that all names begin with; on a small tile only the rest tells them apart."""
+    """The words and signs that all names begin with; on a small tile only the rest differs."""
     parts = [re.findall(r"\d+|[^\W\d]+|\W", name) for name in names]
     same = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*parts))
     shared = "".join(tokens[0] for tokens in same)

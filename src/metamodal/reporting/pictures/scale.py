@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from metamodal.evaluation.pictures.pixels import shaded, shrunk
+from metamodal.reporting.pictures.pixels import shaded, shrunk
 
 __all__ = ["heat", "scaled", "usual_range"]
 

@@ -1,4 +1,4 @@
-"""What a report shows of the losses of a training: how far each moves the weights, and which are at odds."""
+"""The losses of a training in a report: how far each moves the weights, and which conflict."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from metamodal.evaluation.pictures import lines
+from metamodal.reporting.pictures import lines
 
-__all__ = ["JointView", "joint_view"]
+__all__ = ["LossView", "loss_view"]
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,20 @@ class _Loss:
 
 
 @dataclass(frozen=True)
-class JointView:
+class LossView:
     """The losses of a training over time, and the mean share of each modality's encoder in the gradient."""
 
     charts: tuple[Markup, ...]
-    losses: tuple[_Loss, ...]
+    each: tuple[_Loss, ...]
     modalities: Mapping[str, float]
     validations: int
 
 
-def joint_view(points: Sequence[Mapping[str, Any]]) -> JointView | None:
+def loss_view(points: Sequence[Mapping[str, Any]]) -> LossView | None:
     """The view of what the validations of a training found of its losses; nothing of a single loss.
 
     Args:
-        points: the record `joint` of a training's outcome.
+        points: the record `losses` of a training's outcome.
     """
     if not points or len(points[-1]["losses"]) < 2:
         return None
@@ -66,7 +66,7 @@ def joint_view(points: Sequence[Mapping[str, Any]]) -> JointView | None:
         for loss, now in last["losses"].items()
     )
     pulls = {name: fmean(p["modalities"][name]["share"] for p in points) for name in last["modalities"]}
-    return JointView(tuple(charts), found, pulls, len(points))
+    return LossView(tuple(charts), found, pulls, len(points))
 
 
 def _mean(points: Sequence[Mapping[str, Any]], loss: str, key: str) -> float:

@@ -1,4 +1,4 @@
-"""What a report shows of labels and numbers: scores beside the population's answer, each output, episodes."""
+"""Labels and numbers in a report: scores with and without support rows, each output, episodes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from metamodal.evaluation.pictures import Picture, scatter
 from metamodal.evaluation.protocol import Evaluation, Showcase
 from metamodal.evaluation.results import Result
-from metamodal.evaluation.text import SHOWN, label
+from metamodal.reporting.pictures import Picture, scatter
+from metamodal.reporting.text import SHOWN, label
 
-__all__ = ["PooledTest", "pooled_episodes", "pooled_tests"]
+__all__ = ["ClasslessTest", "classless_episodes", "classless_tests"]
 
 _EPISODES = 3
 _SUPPORT, _QUERY = 20, 30  # rows of an episode, so that the file stays small
 _DRAWINGS = 6  # outputs that are drawn
 _LOWEST = -0.4  # of the axis; what is worse stands at its edge
-_TOLD = {
-    "r2": "r2 is one less the mean squared error over the variance of the training rows: 0 for who always answers their mean.",
-    "average precision": "Average precision is the mean over labels that some query row has and some has not; F1 and exact matches take a label as said where its probability is above one half.",
+_SCORE_NOTES = {
+    "r2": "r2 is one less the mean squared error over the variance of the training rows: 0 for a constant prediction of their mean.",
+    "average precision": "Average precision is the mean over labels that some query row has and some has not; F1 and exact matches take a label as predicted where its probability is above one half.",
 }
 
 
@@ -42,15 +42,15 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class PooledTest:
-    """An evaluation as the page shows it; `population` is a place on the axis, as `ticks` are."""
+class ClasslessTest:
+    """An evaluation as the page shows it; `without_support` is a place on the axis, as `ticks` are."""
 
     evaluation: Evaluation
     score: str
-    told: str
+    score_note: str
     shown: dict[str, str]
     rows: list[_Row]
-    population: float
+    without_support: float
     ticks: list[tuple[float, str]]
     outputs: list[tuple[str, list[str]]]
     scatters: list[Markup]
@@ -62,7 +62,7 @@ class PooledTest:
         return max(able, key=lambda b: b.score[0], default=None)
 
 
-def pooled_tests(evaluations: Sequence[Evaluation]) -> list[PooledTest]:
+def classless_tests(evaluations: Sequence[Evaluation]) -> list[ClasslessTest]:
     """All evaluations of labels and numbers on one axis, so that they compare at a glance."""
     found = [e for e in evaluations if not e.targets.has_classes]
     edges = [mean - ci95 for e in found for mean, ci95 in (r.score for r in _all(e))]
@@ -78,19 +78,19 @@ def pooled_tests(evaluations: Sequence[Evaluation]) -> list[PooledTest]:
 
 
 def _all(e: Evaluation) -> tuple[Result, ...]:
-    return (*e.results, *((e.population,) if e.population else ()), *e.baselines)
+    return (*e.results, *((e.without_support,) if e.without_support else ()), *e.baselines)
 
 
-def _test(e: Evaluation, place: Callable[[float], float], ticks: list[tuple[float, str]]) -> PooledTest:
+def _test(e: Evaluation, place: Callable[[float], float], ticks: list[tuple[float, str]]) -> ClasslessTest:
     shown, score = SHOWN[e.targets.kind], e.score.replace("_", " ")
     rows = [_row(e, r, shown, place) for r in _all(e)]
-    return PooledTest(
+    return ClasslessTest(
         e,
         score,
-        _TOLD[score],
+        _SCORE_NOTES[score],
         shown,
         rows,
-        place(e.population.score[0]) if e.population else 0.0,
+        place(e.without_support.score[0]) if e.without_support else 0.0,
         ticks,
         _outputs(e, shown),
         _scatters(e),
@@ -102,20 +102,21 @@ def _row(e: Evaluation, result: Result, shown: dict[str, str], place: Callable[[
     record = result.to_dict()
     figures = [(name, _figure(record[key]["mean"], e.targets.kind)) for key, name in shown.items()]
     gain = f"{100 * result.gain[0]:+.2f} ± {100 * result.gain[1]:.2f}" if result.gain else ""
-    own = any(result is r for r in e.results) or result is e.population
+    own = any(result is r for r in e.results) or result is e.without_support
     name = label(e, result).replace(" %", "\u00a0%")
     places = place(mean - ci95), place(mean), place(mean + ci95)
     return _Row(name, own, result is e.whole, _percent(mean), _percent(ci95), figures, gain, *places)
 
 
 def _outputs(e: Evaluation, shown: dict[str, str]) -> list[tuple[str, list[str]]]:
-    """The scores of each of several outputs, the best first; of labels the micro mean says nothing new."""
+    """The scores of each of several outputs, the best first; of labels the micro mean adds nothing."""
     names = [e.score, *(key for key in shown if key != "f1_micro")]
-    told = e.whole.to_dict().get("outputs", {})
-    order = sorted(told, key=lambda name: -(told[name][e.score]["mean"] or 0.0))
+    scores = e.whole.to_dict().get("outputs", {})
+    order = sorted(scores, key=lambda name: -(scores[name][e.score]["mean"] or 0.0))
     kinds = ["multilabel", *[e.targets.kind] * (len(names) - 1)]
     return [
-        (name, [_figure(told[name][key]["mean"], kind) for key, kind in zip(names, kinds)]) for name in order
+        (name, [_figure(scores[name][key]["mean"], kind) for key, kind in zip(names, kinds)])
+        for name in order
     ]
 
 
@@ -148,7 +149,7 @@ class _Shown:
 
     pictures: tuple[Picture, ...]
     true: str
-    said: str = ""
+    predicted: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class _Episode:
     more: int
 
 
-def pooled_episodes(
+def classless_episodes(
     evaluations: Sequence[Evaluation], draw: Callable[[int], tuple[Picture, ...]]
 ) -> list[_Episode]:
     """The first episodes of the first evaluation of labels or numbers."""

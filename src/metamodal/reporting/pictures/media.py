@@ -13,9 +13,9 @@ from markupsafe import Markup
 
 from metamodal.data.modalities.mel import mel_power
 from metamodal.data.modalities.sound import Sound
-from metamodal.evaluation.pictures.pixels import embedded, shaded, shrunk
-from metamodal.evaluation.pictures.scale import heat, usual_range
-from metamodal.evaluation.pictures.svg import coordinate, svg
+from metamodal.reporting.pictures.pixels import embedded, shaded, shrunk
+from metamodal.reporting.pictures.scale import heat, usual_range
+from metamodal.reporting.pictures.svg import coordinate, svg
 
 __all__ = ["clip_brush", "image", "sound"]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from metamodal.evaluation.pictures.scale import heat, scaled, usual_range
-from metamodal.evaluation.pictures.svg import path, svg, thinned
-from metamodal.evaluation.pictures.words import symbols, words
+from metamodal.reporting.pictures.scale import heat, scaled, usual_range
+from metamodal.reporting.pictures.svg import path, svg, thinned
+from metamodal.reporting.pictures.words import symbols, words
 
 __all__ = ["series_brush"]
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from markupsafe import Markup
 
-from metamodal.evaluation.pictures.svg import coordinate, svg
+from metamodal.reporting.pictures.svg import coordinate, svg
 
 __all__ = ["embedding_brush"]
 

@@ -11,7 +11,7 @@
 | `bars` | embeddings |
 """
 
-from metamodal.evaluation.pictures.curve import curve, lines, scatter
-from metamodal.evaluation.pictures.painter import Picture, painter
+from metamodal.reporting.pictures.curve import curve, lines, scatter
+from metamodal.reporting.pictures.painter import Picture, painter
 
 __all__ = ["Picture", "curve", "lines", "painter", "scatter"]

@@ -20,9 +20,9 @@ from metamodal.data.modalities import modalities
 from metamodal.data.problems import Problem
 from metamodal.data.schema import Column, Schema
 from metamodal.errors import DataError
-from metamodal.evaluation.audit_text import heading
-from metamodal.evaluation.pictures import Picture, painter
-from metamodal.evaluation.pictures.words import breakable
+from metamodal.reporting.audit_text import heading
+from metamodal.reporting.pictures import Picture, painter
+from metamodal.reporting.templates import template
 from metamodal.storage import write_text
 
 __all__ = ["write_audit"]
@@ -31,7 +31,7 @@ _FAULTS = 50  # bad cells shown of a column
 _SETS, _ROWS = 12, 4  # sets of rows shown of a finding, and rows of a set
 _CELLS = 3  # pictures of a row
 _CLASSES = 40  # of the coverage table, and bars of a balance
-_SEEN = ("image", "audio", "series", "text", "embedding", "tabular")  # the more telling, the earlier
+_SEEN = ("image", "audio", "series", "text", "embedding", "tabular")  # the more informative, the earlier
 _POINTS = 72  # of a waveform
 
 
@@ -47,23 +47,8 @@ def write_audit(path: Path, audit: Audit) -> Path:
     'audit.html'
     """
     view = _View(audit)
-    text = _template().render(version=version("metamodal"), audit=audit, view=view)
+    text = template("audit.html").render(version=version("metamodal"), audit=audit, view=view)
     return write_text(path, text)
-
-
-def _template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("metamodal", "evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda number: f"{number:,}".replace(",", "\u202f")
-    environment.filters["breakable"] = breakable
-    return environment.get_template("audit.html")
 
 
 @dataclass(frozen=True)
@@ -76,7 +61,7 @@ class _Bad:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Shown:
     """A finding with pictures: sets of rows, each row with its number, what it is called, and its cells."""
 
     finding: Finding
@@ -111,7 +96,7 @@ class _View:
         return found
 
     def _beside(self, fault: Fault) -> list[Picture]:
-        """The other cells of a bad cell's row; for an id or a label they are what tells."""
+        """The other cells of a bad cell's row; for an id or a label they identify the row."""
         position = self.positions.get(fault.problem.row or 0)
         if position is None or fault.what == "row":
             return []
@@ -119,17 +104,17 @@ class _View:
         return [self.draw(c, position) for c in others[:_CELLS]]
 
     @property
-    def told(self) -> list[_Told]:
-        return [self._told(finding) for finding in self.audit.findings]
+    def findings(self) -> list[_Shown]:
+        return [self._shown(finding) for finding in self.audit.findings]
 
-    def _told(self, finding: Finding) -> _Told:
+    def _shown(self, finding: Finding) -> _Shown:
         columns = self.columns[:_CELLS]
         if finding.column in self.columns and finding.what != "duplicate_rows":
             columns = [str(finding.column)]
         if finding.what == "beyond_limits" or not columns:
-            return _Told(finding, [], 0)
+            return _Shown(finding, [], 0)
         sets = [[self._row(finding, row, columns) for row in group[:_ROWS]] for group in finding.rows[:_SETS]]
-        return _Told(finding, sets, len(finding.rows) - len(sets))
+        return _Shown(finding, sets, len(finding.rows) - len(sets))
 
     def _row(self, finding: Finding, row: int, columns: list[str]) -> tuple[int, str, list[Picture]]:
         position = self.positions[row]

@@ -15,11 +15,11 @@ from metamodal.data.modalities import modalities
 from metamodal.data.opening import opener
 from metamodal.data.reading import raw_cells
 from metamodal.errors import DataError, MetamodalError
-from metamodal.evaluation.pictures.bars import embedding_brush
-from metamodal.evaluation.pictures.media import clip_brush, image, sound
-from metamodal.evaluation.pictures.series import series_brush
-from metamodal.evaluation.pictures.shapes import cloud, graph_brush
-from metamodal.evaluation.pictures.words import captioned, pairs, words
+from metamodal.reporting.pictures.bars import embedding_brush
+from metamodal.reporting.pictures.media import clip_brush, image, sound
+from metamodal.reporting.pictures.series import series_brush
+from metamodal.reporting.pictures.shapes import cloud, graph_brush
+from metamodal.reporting.pictures.words import captioned, pairs, words
 
 __all__ = ["Picture", "painter"]
 

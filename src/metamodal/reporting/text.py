@@ -19,20 +19,20 @@ def evaluation_table(evaluation: Evaluation, *, brief: bool = False) -> str:
     Args:
         brief: of the baselines only those on all modalities, and the best one on a single modality.
     """
-    shown = replace(evaluation, baselines=tuple(_telling(evaluation))) if brief else evaluation
-    table = _pooled_table if not evaluation.targets.has_classes else _class_table
+    shown = replace(evaluation, baselines=tuple(_brief(evaluation))) if brief else evaluation
+    table = _classless_table if not evaluation.targets.has_classes else _class_table
     lines = [table(shown), *_retrieval(evaluation)]
     if shown.baselines:
         lines.append(
-            "  baselines are scikit-learn on the same episodes: features untrained (generic) or learned (of this model); "
-            "modalities concatenated, or fused late (mean of log-probabilities)"
+            "  baselines are scikit-learn on the same episodes, fitted to the support or to all training rows: features untrained (generic) "
+            "or learned (of this model); modalities concatenated, or fused late (mean of log-probabilities)"
         )
     if left := len(evaluation.baselines) - len(shown.baselines):
         lines.append(f"  {left} more baselines are in the report")
     return "\n".join(lines)
 
 
-def _telling(evaluation: Evaluation) -> Iterator[Result]:
+def _brief(evaluation: Evaluation) -> Iterator[Result]:
     single = [b for b in evaluation.baselines if len(b.modalities) == 1 and b.queried is None]
     best = max(single, key=lambda b: b.score[0], default=None)
     for baseline in evaluation.baselines:
@@ -67,13 +67,13 @@ SHOWN = {
 """The scores of labels and numbers that stand beside the one they compare by, and what they are called."""
 
 
-def _pooled_table(evaluation: Evaluation) -> str:
+def _classless_table(evaluation: Evaluation) -> str:
     p, targets, score = evaluation.protocol, evaluation.targets, evaluation.score.replace("_", " ")
     kind = "tasks that training did not see" if evaluation.unseen_classes else "no unseen tasks"
     kind = kind if evaluation.trained else "no training"
     several = f" of {targets.outputs} {targets.output.plural}" if targets.outputs > 1 else ""
     shown = SHOWN[targets.kind]
-    results = [*evaluation.results, *filter(None, [evaluation.population]), *evaluation.baselines]
+    results = [*evaluation.results, *filter(None, [evaluation.without_support]), *evaluation.baselines]
     width = max(56, *(len(label(evaluation, result)) for result in results))
     lines = [
         f"{p.shot} support {'row' if p.shot == 1 else 'rows'}, {p.episodes} episodes, {kind} ({score}{several} ± 95 % interval, %)",
@@ -150,21 +150,20 @@ def leaderboard_lines(board: Sequence[Mapping[str, Any]], score: str = "accuracy
 
 
 def label(evaluation: Evaluation, result: Result) -> str:
-    """What a result is of, in words."""
+    """The name of a result in words: its method, features and modalities."""
     everything = len(result.modalities) == len(evaluation.whole.modalities) > 1
     what = "all" if everything else " + ".join(result.modalities)
     if result.queried is not None:
         what = f"support {what}, query {' + '.join(result.queried)}"
     if result.missing:
         what += f", {100 * result.missing:.0f} % of cells missing"
-    if result.name == "population" and not evaluation.targets.has_classes:
+    if result.name == "without_support":
         return f"{evaluation.learner}: no support rows"
-    if result.name == "population":
-        return f"logistic regression on all training rows, {result.features}: {what}"
     if result.name == "support_mean":
         return "mean of the support"
     if not result.name:
-        blind = evaluation.whole.class_info and not result.class_info
-        return f"{evaluation.learner}: {what}{', without class information' if blind else ''}"
+        without = evaluation.whole.class_info and not result.class_info
+        return f"{evaluation.learner}: {what}{', without class information' if without else ''}"
     how = f", {result.fusion}" if result.fusion else ""
-    return f"{result.name.replace('_', ' ')} on {result.features}: {what}{how}"
+    rows = "all training rows, " if result.trained_on == "training rows" else ""
+    return f"{result.name.replace('_', ' ')} on {rows}{result.features}: {what}{how}"
