@@ -551,7 +551,7 @@ class TestDiagnosis:
         record = json.loads((tmp_path / "run/model/config.json").read_text())["training"]["outcome"]["losses"]
         assert [point["losses"] for point in record] == [line["losses"] for line in lines]
         page = (tmp_path / "run/report.html").read_text()
-        assert page.count('class="joint') == 2
+        assert page.count('class="losses') == 2
         assert "λ in effect" in page
 
     def test_names_with_signs_of_formulas_and_tags_are_drawn_as_they_are(self):

@@ -45,7 +45,7 @@ def adapt(
 
     A row whose class has a description may have no modality; without any such row, or without a
     support at all, classes are told apart by their descriptions (zero-shot). Of labels and numbers
-    there may be no rows either: the predictor then gives the population's answer.
+    there may be no rows either: the predictor then predicts from the regression prior.
 
     Args:
         describe: descriptions by label, besides those in the support and before them.

@@ -51,20 +51,20 @@ class Source:
             DataError: no rows, or a file that cannot be read at all.
         """
         empty = True
-        told = False
+        warned = False
 
         def raised(problem: Problem) -> None:
             raise DataError(f"{self.name} {problem}")
 
         def noted(problem: Problem) -> None:
-            nonlocal told
-            told = True
+            nonlocal warned
+            warned = True
             (report or raised)(problem)
 
         for chunk in self.read(rows, noted):
             empty = False
             yield chunk
-        if empty and not told:
+        if empty and not warned:
             raise DataError(
                 f"{self.name}: the table has no rows. Give a table with at least one labelled row."
             )
@@ -95,7 +95,7 @@ def open_source(source: Any, root: str | Path | None = None, text: TextFormat | 
 
     Args:
         source: a file by its ending; a folder of such files, of a data set saved by `datasets`, or of
-            files sorted by class; `-` for standard input, whose format is told from its first bytes;
+            files sorted by class; `-` for standard input, whose format is recognised by its first bytes;
             `glyphs`; a DataFrame; an Arrow table, or whatever holds one (a `datasets.Dataset`, a
             polars frame).
         root: the folder that paths in the table start from; by default the table's own.

@@ -115,7 +115,7 @@ class _Ground:
 def _evaluated(
     ground: _Ground, protocol: Protocol, seconds: float, watch: Callable[[int], None]
 ) -> Evaluation:
-    model, pooled = ground.model, not ground.part.has_classes
+    model, classless = ground.model, not ground.part.has_classes
     trial = _trial(ground, protocol)
     found: list[Result] = []
     for result in results(trial):
@@ -133,14 +133,14 @@ def _evaluated(
         ground.unseen,
         tuple(found),
         tuple(baselines),
-        Counter() if pooled else confusions(trial),
+        Counter() if classless else confusions(trial),
         tuple(showcase(trial, e, ground.part, ground.rows) for e in range(min(3, protocol.episodes))),
         kind_of(learners, model.engine.learner),
         bool(model.record) or not model.generic,
         (*notes, *ground.classes.notes, *_retrieval_notes(ground, protocol)),
         model.targets,
-        without_support(trial) if pooled else None,
-        answers(trial) if pooled else None,
+        without_support(trial) if classless else None,
+        answers(trial) if classless else None,
         tuple(_recalls(ground, protocol)) if protocol.retrieval else (),
         table=ground.table,
     )

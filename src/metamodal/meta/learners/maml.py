@@ -34,7 +34,7 @@ class MAML:
     """`θ' = θ − η ∇ L_support(θ)`, repeated, differentiated through (Finn, Abbeel and Levine, 2017).
 
     The head's last layer starts in every task anew, so that any number of classes will do and their
-    order does not matter; that of labels and numbers starts at the population's answer.
+    order does not matter; that of labels and numbers starts at the regression prior.
 
     Args:
         steps: inner gradient steps.
@@ -103,7 +103,10 @@ class MAML:
         as the support has it."""
         z, targets, weights = self._shown(fn, params, support)
         fast = self._moved(fn, params, rows, self._start(fn, params, z, targets, weights))
-        names = {"head.weight": "learner.population.weight", "head.bias": "learner.population.bias"}
+        names = {
+            "head.weight": "learner.regression_prior.weight",
+            "head.bias": "learner.regression_prior.bias",
+        }
         names |= {"hidden.weight": "learner.hidden.weight", "hidden.bias": "learner.hidden.bias"}
         return {names.get(k, k): v for k, v in fast.items()}
 
@@ -119,9 +122,9 @@ class MAML:
         axes = z.shape[:-2]
         weight, bias = z.new_zeros(*axes, classes, width), z.new_zeros(*axes, classes)
         if not fn.output.has_classes:
-            if not self.hidden and "learner.population.weight" in params:
-                weight = weight + own(params, "population.weight")
-                bias = bias + own(params, "population.bias")
+            if not self.hidden and "learner.regression_prior.weight" in params:
+                weight = weight + own(params, "regression_prior.weight")
+                bias = bias + own(params, "regression_prior.bias")
         elif self.start == "prototypes":
             units = torch.relu(z @ hidden.mT + hidden_bias) if self.hidden else z
             weight, bias = self._by_distance(params, units, targets * weights[..., None])

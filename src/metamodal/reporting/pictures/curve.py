@@ -21,7 +21,7 @@ _INKS = {
     "#050505": "var(--bad)",
     "#060606": "var(--good)",
     "#070707": "var(--warn)",
-    "#080808": "var(--peer)",
+    "#080808": "var(--baseline)",
 }
 _INK, _MUTED, _FAINT, _OWN, *_OTHERS = _INKS
 

@@ -23,7 +23,7 @@ from metamodal.reporting.pictures.words import captioned, pairs, words
 
 __all__ = ["Picture", "painter"]
 
-_JUDGED = 64  # cells from which a column's scale and look are told
+_SAMPLE = 64  # cells that decide a column's scale and look
 
 _Brush = Callable[[Any], Markup]
 
@@ -99,7 +99,7 @@ class _Column:
 
     def some(self) -> Iterator[Any]:
         """Readable values, spread over the table."""
-        for row in range(0, len(self), max(1, len(self) // (2 * _JUDGED))):
+        for row in range(0, len(self), max(1, len(self) // (2 * _SAMPLE))):
             try:
                 value = self.value(row)
             except MetamodalError:
@@ -111,7 +111,7 @@ class _Column:
 def _brush(column: _Column) -> _Brush:
     """How the cells of a modality are drawn; the scale is that of the column, not of a cell."""
     if column.kind in _BY_COLUMN:
-        return _BY_COLUMN[column.kind](islice(column.some(), _JUDGED))
+        return _BY_COLUMN[column.kind](islice(column.some(), _SAMPLE))
     return _PLAIN.get(column.kind, words)
 
 
@@ -119,8 +119,8 @@ def _picture(column: _Column, brush: _Brush, row: int) -> Picture:
     try:
         value = column.value(row)
     except MetamodalError as error:  # also of a decoder that is not installed
-        told = Markup('<span title="{}">unreadable</span>').format(error)
-        return Picture(column.name, column.kind, "unreadable", told)
+        html = Markup('<span title="{}">unreadable</span>').format(error)
+        return Picture(column.name, column.kind, "unreadable", html)
     if value is None:
         return Picture(column.name, column.kind, "absent", Markup())
     html, entity = brush(value), column.entity(row)

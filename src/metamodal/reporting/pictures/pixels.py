@@ -23,9 +23,9 @@ def embedded(picture: PIL.Image.Image, look: str, title: str = "") -> Markup:
     if len(data) > _HEAVY and picture.mode != "P":
         other = _encoded(picture, "JPEG", quality=82)
         form, data = ("jpeg", other) if len(other) < len(data) else (form, data)
-    told = Markup(' title="{}"').format(title) if title else Markup()
+    shown = Markup(' title="{}"').format(title) if title else Markup()
     return Markup('<img class="{}" src="data:image/{};base64,{}" alt=""{}>').format(
-        look, form, base64.b64encode(data).decode(), told
+        look, form, base64.b64encode(data).decode(), shown
     )
 
 

@@ -106,5 +106,5 @@ def _times(value: np.ndarray) -> np.ndarray:
 
 def _length(value: np.ndarray) -> str:
     times = getattr(value, "times", None)
-    told = "1 step" if len(value) == 1 else f"{len(value)} steps"
-    return told if times is None else f"{told} over {times[-1] - times[0]:.4g}"
+    length = "1 step" if len(value) == 1 else f"{len(value)} steps"
+    return length if times is None else f"{length} over {times[-1] - times[0]:.4g}"

@@ -33,7 +33,7 @@ def coordinate(number: float) -> str:
 
 def svg(width: int, height: int, content: Markup, title: str = "") -> Markup:
     """A drawing; the title is what pointing at it tells."""
-    told = Markup("<title>{}</title>").format(title) if title else Markup()
+    shown = Markup("<title>{}</title>").format(title) if title else Markup()
     return Markup('<svg viewBox="0 0 {} {}" width="{}" height="{}" aria-hidden="true">{}{}</svg>').format(
-        width, height, width, height, told, content
+        width, height, width, height, shown, content
     )
