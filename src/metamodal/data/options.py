@@ -60,7 +60,7 @@ class DataOptions(Options):
     root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
     triples: str | None = Field(None, description="a table of head, relation, tail for entities in graphs")
     sep: str | None = Field(
-        None, description="what stands between the cells of a CSV file; by default told from it"
+        None, description="what stands between the cells of a CSV file; by default recognised from the file"
     )
     decimal: Literal[".", ","] | None = Field(
         None, description="the decimal mark of numbers that are strings"
