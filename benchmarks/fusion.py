@@ -62,7 +62,7 @@ def case(data: Dataset, fusion: str, balance: str, seconds: float, episodes: int
     learner = "per_modality" if fusion == LATE else "ridge"
     model = {"fusion": "mean" if fusion == LATE else fusion}
     train = {"budget": seconds, "fallback": False} | BALANCE[balance]
-    record = {"learner": learner, "model": model, "train": train, "data": {"names": "own"}}
+    record = {"learner": learner, "model": model, "train": train, "data": {"class_names": "own"}}
     done = run(Experiment.model_validate(record), data)
     protocols = [Protocol(5, 1, episodes=episodes, missing=rate) for rate in MISSING]
     found = list(evaluate(done.model, data, protocols, cells=done.cells))

@@ -110,7 +110,7 @@ def test_a_missing_artifact_says_where_one_comes_from(tmp_path: Path):
 def test_a_newer_artifact_names_the_version_that_reads_it(saved: Path):
     change(saved, format=99, version="7.0.0")
     with pytest.raises(
-        ArtifactError, match="artifact format 99, this version reads 3. Use metamodal 7.0.0 or newer"
+        ArtifactError, match="artifact format 99, this version reads 4. Use metamodal 7.0.0 or newer"
     ):
         load_artifact(saved)
 
@@ -118,7 +118,7 @@ def test_a_newer_artifact_names_the_version_that_reads_it(saved: Path):
 def test_an_artifact_of_another_format_is_not_replaced_and_called_what_it_is(trained, saved: Path):
     change(saved, format=2)
     before = (saved / "config.json").read_bytes()
-    with pytest.raises(OutputError, match="holds an artifact of format 2, and this version writes 3"):
+    with pytest.raises(OutputError, match="holds an artifact of format 2, and this version writes 4"):
         save_artifact(trained[0].model, saved)
     assert (saved / "config.json").read_bytes() == before
 

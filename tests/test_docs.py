@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from metamodal import extend
 from metamodal.components import Auto, EachOf, OneOf, in_words, kind_of, options_of
 from metamodal.experiment import Experiment
 from metamodal.mappings.encoders import encoders
@@ -54,6 +55,8 @@ def run_line(line: str) -> None:
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_block_of_a_page_runs_in_order(page: Path, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for registry in (item for item in vars(extend).values() if isinstance(item, Registry)):
+        monkeypatch.setattr(registry, "_items", dict(registry._items))  # a page's components stay its own
     names: dict[str, object] = {}
     for language, text in blocks(page):
         if language == "python":

@@ -14,7 +14,8 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from metamodal.data.dataset import read_table
 from metamodal.data.digests import fingerprint
 from metamodal.errors import DataError, OptionError
-from metamodal.evaluation.baselines import BASELINES, baseline_logits
+from metamodal.evaluation.baselines import baselines, baselines_for, logistic_regression
+from metamodal.evaluation.baselines.fitting import support_logits
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.held_out import held_out
 from metamodal.evaluation.metrics import calibration_error, episode_scores, interval
@@ -76,17 +77,18 @@ def test_logistic_regression_is_sklearn_s_on_the_plain_vectors():
     ep = episodes()
     x, q = (torch.cat([b.inputs["a"][0], b.inputs["b"][0]], 1).numpy() for b in ep)
     peer = LogisticRegression(C=10.0, max_iter=200).fit(x, ep.support.targets[0].argmax(1).numpy())
-    found = torch.softmax(baseline_logits(BASELINES[0], ep)[0], -1).numpy()
+    found = torch.softmax(support_logits(logistic_regression, "classification", ep)[0], -1).numpy()
     np.testing.assert_allclose(found, peer.predict_proba(q), atol=2e-3)
 
 
-@pytest.mark.parametrize("baseline", BASELINES, ids=lambda b: f"{b.name} {b.fusion}")
-def test_a_baseline_can_meet_any_absence(baseline):
+@pytest.mark.parametrize("fusion", ["concatenated", "late"])
+@pytest.mark.parametrize("name", list(baselines_for("classification", "support")))
+def test_a_baseline_can_meet_any_absence(name: str, fusion: str):
     ep = episodes()
     support = ep.support._replace(
         present={"a": ep.support.targets[..., 2] == 0, "b": torch.zeros(1, 9).bool()}
     )
-    out = baseline_logits(baseline, Episode(support, ep.query))
+    out = support_logits(baselines[name], "classification", Episode(support, ep.query), fusion)
     assert out.isfinite().all()
     assert (out.exp().sum(-1) - 1).abs().max() < 1e-4
 

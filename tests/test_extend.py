@@ -17,7 +17,7 @@ from metamodal.errors import MetamodalWarning
 from metamodal.registry import Registry
 
 SOURCE = '''
-"""A kind, an encoder, a learner, a fusion and a loss of another package."""
+"""A kind, an encoder, a learner, a fusion, a loss and a baseline of another package."""
 
 from dataclasses import dataclass
 
@@ -126,6 +126,19 @@ class Small:
 
     def losses(self, step):
         return {"small": torch.stack([z.abs().pow(self.power).mean() for z in step.tokens.inputs.values()]).mean()}
+
+
+def nearest_row(rows: mx.FitRows):
+    """The class of the nearest support row."""
+
+    def scores(query):
+        distances = np.square(query[:, None] - rows.x).sum(-1)
+        return -np.stack([distances[:, rows.y == k].min(1) for k in range(rows.y.max() + 1)], 1)
+
+    return scores
+
+
+NEAREST_ROW = mx.Baseline(nearest_row)
 '''
 ENTRY_POINTS = """
 [metamodal.modality]
@@ -138,6 +151,8 @@ soft_nearest = outside:SoftNearest
 strongest = outside:Strongest
 [metamodal.objective]
 small = outside:Small
+[metamodal.baseline]
+nearest_row = outside:NEAREST_ROW
 """
 
 
@@ -195,6 +210,12 @@ def test_a_package_brings_every_sort_of_component_and_the_artifact_says_so(site:
     found = metamodal("evaluate", model, tmp_path / "t.csv", "--episodes", 10, "--json", site=site)
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["results"][0]["learner"] == "soft_nearest"
+    arguments = ("--episodes", 10, "--baselines", "--json")
+    compared = metamodal("evaluate", model, tmp_path / "t.csv", *arguments, site=site)
+    assert compared.returncode == 0, compared.stderr
+    outside = [b for b in json.loads(compared.stdout)["baselines"] if b["name"] == "nearest_row"]
+    assert {b["trained_on"] for b in outside} == {"support"}
+    assert outside[0]["accuracy"]["mean"] > 0.5
     without = metamodal("evaluate", model, tmp_path / "t.csv", "--episodes", 10)
     assert without.returncode == 3
     assert "of the package metamodal-outside 1.2. Install it: pip install metamodal-outside" in without.stderr

@@ -23,7 +23,6 @@ from metamodal.data.encode import Preprocessor
 from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
 from metamodal.errors import OptionError
-from metamodal.evaluation.joint_views import joint_view
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.alignment import contrast
 from metamodal.mappings.fusion import fusions
@@ -34,6 +33,7 @@ from metamodal.meta.outer import outer_rules
 from metamodal.model import built
 from metamodal.nesting import merged, nested
 from metamodal.options import parse
+from metamodal.reporting.loss_views import loss_view
 from metamodal.spec import ModelSpec
 from metamodal.training.context import Context, EncodedTable
 from metamodal.training.episodes.pools import labelled_pools
@@ -551,16 +551,16 @@ class TestDiagnosis:
         record = json.loads((tmp_path / "run/model/config.json").read_text())["training"]["outcome"]["losses"]
         assert [point["losses"] for point in record] == [line["losses"] for line in lines]
         page = (tmp_path / "run/report.html").read_text()
-        assert page.count('class="joint') == 2
+        assert page.count('class="losses') == 2
         assert "λ in effect" in page
 
     def test_names_with_signs_of_formulas_and_tags_are_drawn_as_they_are(self):
         push = {"loss": 1.0, "weight": 1.0, "norm": 1.0, "share": 0.5, "cosine": -0.5}
         point = {"elapsed": 1.0, "losses": {"episodic": push, "unimodal.$x$<b>": push}, "modalities": {}}
-        (chart,) = joint_view([point, point | {"elapsed": 2.0}]).charts
+        (chart,) = loss_view([point, point | {"elapsed": 2.0}]).charts
         assert "unimodal.$x$&lt;b&gt;" in chart
-        assert joint_view([]) is None
-        assert joint_view([point | {"losses": {"episodic": push}}]) is None
+        assert loss_view([]) is None
+        assert loss_view([point | {"losses": {"episodic": push}}]) is None
 
 
 @pytest.mark.parametrize(

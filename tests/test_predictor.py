@@ -262,7 +262,7 @@ def test_a_predictor_that_refers_to_its_model_is_small_and_answers_the_same(trai
 
 
 def test_a_predictor_refers_to_its_own_model_alone(trained, shapes, tmp_path):
-    support, query = support_and_query(shapes)
+    support, _ = support_and_query(shapes)
     trained[0].save(tmp_path / "model")
     other = mm.MetaLearner(data__target="label", train={"steps": 1}, learner="ridge").fit(shapes)
     other.save(tmp_path / "other")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,14 +13,17 @@ import pytest
 
 from metamodal import storage
 from metamodal.data.dataset import Dataset, read_table
+from metamodal.data.reading import read_cells
 from metamodal.errors import OutputError
-from metamodal.evaluation import views
 from metamodal.evaluation.evaluating import evaluate
-from metamodal.evaluation.pictures import curve, painter
 from metamodal.evaluation.protocol import Evaluation, Protocol
-from metamodal.evaluation.report import write_report
 from metamodal.experiment import untrained_for
+from metamodal.experiment.runs import Run
 from metamodal.model import MetaModel
+from metamodal.reporting import class_views
+from metamodal.reporting.pictures import curve, painter
+from metamodal.reporting.report import write_report
+from metamodal.training.loop.progress import Progress, Trained
 
 NASTY = '<b>&"'
 CLASSES = ["oak", "ash", "fir", "elm", "yew", "bay", "fig", NASTY]
@@ -70,17 +72,18 @@ def evaluations(table: Dataset, model: MetaModel) -> list[Evaluation]:
 
 
 @pytest.fixture
-def run(model: MetaModel, table: Dataset) -> SimpleNamespace:
+def run(model: MetaModel, table: Dataset) -> Run:
     history = tuple(
-        SimpleNamespace(step=10 * i, elapsed=float(i), loss=2.0 / i, accuracy=a, ci95=0.01)
+        Progress(10 * i, float(i), left=0.0, loss=2.0 / i, episodes_per_second=1.0, accuracy=a, ci95=0.01)
         for i, a in enumerate((0.5, 0.75, 0.625), start=1)
     )
-    trained = SimpleNamespace(history=history, ended="budget", steps=30)
-    return SimpleNamespace(model=model, split=table.split(), trained=trained)
+    return Run(
+        model, read_cells(table, unreadable="absent"), table.split(), Trained({}, history, "budget", 30)
+    )
 
 
 @pytest.fixture
-def page(tmp_path: Path, table: Dataset, evaluations: list[Evaluation], run: SimpleNamespace) -> Page:
+def page(tmp_path: Path, table: Dataset, evaluations: list[Evaluation], run: Run) -> Page:
     return Page(write_report(tmp_path / "new" / "report.html", table, evaluations, run).read_text("utf-8"))
 
 
@@ -152,7 +155,7 @@ def test_labels_texts_and_column_names_are_escaped(page):
 
 
 def test_the_numbers_are_those_of_the_json_document(page, evaluations):
-    told = [float(a["value"]) for tag, a, _ in page.elements if tag == "data"]
+    values = [float(a["value"]) for tag, a, _ in page.elements if tag == "data"]
     shown = page.texts("data")
     names = ("accuracy", "recall_macro", "f1_macro")
     wanted, as_read = [], []
@@ -163,13 +166,13 @@ def test_the_numbers_are_those_of_the_json_document(page, evaluations):
             scores = [accuracy["mean"], accuracy["ci95"], recall["mean"], f1["mean"], result["ece"]]
             wanted += [*scores, document["protocol"]["episodes"]]
             as_read += [*(f"{100 * s:.2f}" for s in scores), str(document["protocol"]["episodes"])]
-    assert told == wanted
+    assert values == wanted
     assert shown == as_read
 
 
 def test_every_result_is_named_once(page, evaluations):
     results = sum(len(e.results) + len(e.baselines) for e in evaluations)
-    assert len(page.with_class("own")) + len(page.with_class("peer")) == results
+    assert len(page.with_class("own")) + len(page.with_class("baseline")) == results
     assert len(page.with_class("whole")) == len(evaluations)
 
 
@@ -217,15 +220,15 @@ def test_an_answer_says_how_sure_it_was_and_if_wrong_what_it_was(page, evaluatio
 
 
 def test_names_of_one_beginning_are_told_apart_by_their_ends():
-    assert views._shared_start(["Korean/letter03", "Korean/letter11"]) == "Korean/letter"
-    assert views._shared_start(["grey heron", "grey goose"]) == "grey "
-    assert views._shared_start(["oak", "oaf"]) == ""
-    assert views._shared_start(["fruit", "fruit fly"]) == ""
+    assert class_views._shared_start(["Korean/letter03", "Korean/letter11"]) == "Korean/letter"
+    assert class_views._shared_start(["grey heron", "grey goose"]) == "grey "
+    assert class_views._shared_start(["oak", "oaf"]) == ""
+    assert class_views._shared_start(["fruit", "fruit fly"]) == ""
 
 
 def test_rows_beyond_the_cap_are_counted(tmp_path, table, evaluations, monkeypatch):
-    monkeypatch.setattr(views, "_QUERY", 8)
-    monkeypatch.setattr(views, "_CLASSES", 3)
+    monkeypatch.setattr(class_views, "_QUERY", 8)
+    monkeypatch.setattr(class_views, "_CLASSES", 3)
     page = written(tmp_path, table, evaluations, None)
     counted = [text for text in page.with_class("more") if text.startswith("and")]
     assert len(counted) == 9
@@ -258,7 +261,7 @@ def test_a_page_without_a_run_has_everything_but_the_curve(tmp_path, table, eval
     assert len(page.with_class("episode")) == 3
 
 
-def test_the_run_is_told(page):
+def test_the_run_is_described(page):
     facts = dict(zip(page.texts("dt"), page.texts("dd")))
     assert facts["Training"] == "30 steps"
     assert facts["Ended by"] == "budget"
@@ -267,14 +270,14 @@ def test_the_run_is_told(page):
 
 
 def test_a_run_that_never_validated_has_no_curve(tmp_path, table, run):
-    run.trained.history = ()
+    run = replace(run, trained=replace(run.trained, history=()))
     page = written(tmp_path, table, [], run)
     assert "Training ended before its first validation" in page.raw
 
 
 def test_the_split_is_counted(page):
-    told = page.with_class("parts")[0].replace("\u202f", "")
-    assert told == "train 24 rows, 3 classes valid 8 rows, 1 class test 32 rows, 4 classes"
+    parts = page.with_class("parts")[0].replace("\u202f", "")
+    assert parts == "train 24 rows, 3 classes valid 8 rows, 1 class test 32 rows, 4 classes"
 
 
 def test_few_classes_make_a_matrix_whose_rows_are_counted(page, evaluations):
@@ -285,7 +288,7 @@ def test_few_classes_make_a_matrix_whose_rows_are_counted(page, evaluations):
 
 
 def test_many_classes_make_a_list_of_pairs_worst_first(tmp_path, table, evaluations, monkeypatch):
-    monkeypatch.setattr(views, "_MATRIX", 3)
+    monkeypatch.setattr(class_views, "_MATRIX", 3)
     page = written(tmp_path, table, evaluations[:1], None)
     wrong = [n for (true, called), n in evaluations[0].confusions.items() if true != called]
     cells = [t for t in page.with_class("number") if " of " in t and t[0].isdigit()]

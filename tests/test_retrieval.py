@@ -14,8 +14,8 @@ from sklearn.cross_decomposition import CCA
 
 from metamodal.artifact import save_artifact
 from metamodal.errors import DataError, OptionError
+from metamodal.evaluation.baselines.retrieval import _canonical, retrieval_baselines
 from metamodal.evaluation.evaluating import evaluate
-from metamodal.evaluation.projections import PROJECTIONS, _canonical
 from metamodal.evaluation.protocol import Protocol
 from metamodal.evaluation.retrieval import RANKS, Gallery, recalls, shares_found
 from metamodal.meta.learners import learners
@@ -109,12 +109,12 @@ def related(rows: int, seed: int, noise: float = 0.3) -> Batch:
     return batch(a=a, b=b)
 
 
-@pytest.mark.parametrize("name", list(PROJECTIONS))
+@pytest.mark.parametrize("name", list(retrieval_baselines))
 def test_a_baseline_finds_what_is_linearly_related_and_nothing_else(name: str):
     none = np.array([None] * 100)
     known, new = related(300, 10), related(100, 20)
     found = by_pair(Gallery(new, none, None, new, known))
-    assert set(found) == {(n, *pair) for n in PROJECTIONS for pair in (("a", "b"), ("b", "a"))}
+    assert set(found) == {(n, *pair) for n in retrieval_baselines for pair in (("a", "b"), ("b", "a"))}
     assert found[name, "a", "b"].intervals[0][0] > 0.8
     unrelated = batch(a=known.inputs["a"], b=known.inputs["b"].flip(0))
     chance = by_pair(Gallery(new, none, None, new, unrelated))
@@ -134,7 +134,7 @@ def test_canonical_variates_are_scikit_learn_s():
 
 def test_with_few_training_rows_there_is_no_baseline():
     few = related(12, 10)
-    assert all(fit(few, "a", "b") is None for fit in PROJECTIONS.values())
+    assert all(retrieval_baselines[name](few, "a", "b") is None for name in retrieval_baselines)
 
 
 def test_the_command_measures_a_model_beside_baselines(cli, trained, shapes_file: Path, tmp_path: Path):

@@ -18,9 +18,10 @@ from metamodal.data.targets import Targets
 from metamodal.data.tasks import Shape, draw_episodes, episodes_of, tasks_in
 from metamodal.errors import DataError, OptionError
 from metamodal.estimator import MetaLearner
+from metamodal.evaluation.baselines import ridge_regression, support_mean
+from metamodal.evaluation.baselines.fitting import support_logits
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.metrics import label_scores, number_scores, scores_of
-from metamodal.evaluation.peers import peer_logits
 from metamodal.evaluation.protocol import Protocol
 from metamodal.meta.learners import learners
 from metamodal.model import untrained
@@ -246,12 +247,12 @@ def test_a_baseline_of_numbers_is_ridge_on_the_known_rows():
         return Batch({"x": torch.from_numpy(inputs)}, {"x": there}, torch.from_numpy(targets))
 
     episode = Episode(batch(x, y), batch(asked, np.zeros((1, 5, 2))))
-    found = peer_logits("ridge_on_support", "regression", episode)[0].numpy()
+    found = support_logits(ridge_regression, "regression", episode)[0].numpy()
     known = [0, 1, 2, 3, 5]
     np.testing.assert_allclose(found[:, 0], Ridge().fit(x[0], y[0, :, 0]).predict(asked[0]), rtol=1e-5)
     expected = Ridge().fit(x[0, known], y[0, known, 1]).predict(asked[0])
     np.testing.assert_allclose(found[:, 1], expected, rtol=1e-5)
-    mean = peer_logits("support_mean", "regression", episode)[0].numpy()
+    mean = support_logits(support_mean, "regression", episode)[0].numpy()
     np.testing.assert_allclose(mean[0], np.nanmean(y[0], 0), rtol=1e-5)
 
 
@@ -271,7 +272,7 @@ def blup(frame: pd.DataFrame, support: np.ndarray, query: np.ndarray, slope: flo
     return 10 + 3 * (x[query] @ w + covariance(query, support) @ left)
 
 
-def test_with_few_rows_a_task_is_never_worse_than_the_population_and_near_the_best_predictor(
+def test_with_few_rows_a_task_is_never_worse_than_without_support_and_near_the_best_predictor(
     regressor, numbers
 ):
     frame, rows = numbers.frame.astype(dict.fromkeys("abcy", float)), numbers.split().test
@@ -307,7 +308,7 @@ def test_where_tasks_are_alike_support_rows_do_no_harm():
     assert gain > -0.02
 
 
-def test_caution_leads_to_the_answer_of_the_population(regressor, numbers):
+def test_caution_leads_to_the_prediction_without_support(regressor, numbers):
     model = regressor.model
     tokens = model.tokens(model.inputs(numbers)).labelled(model.targets.encode(numbers))
     tasks = tasks_in(numbers, np.arange(len(numbers)))
@@ -363,8 +364,9 @@ def test_several_numbers_are_predicted_at_once_though_some_are_unknown():
 def test_labels_are_learned_and_predicted_as_booleans(tagger, tags):
     (found,) = evaluate(tagger.model, tags, [Protocol(shot=5, episodes=40, baselines=True)])
     assert found.whole.primary == "average_precision" and found.whole.score[0] > 0.85
-    names = [b.name for b in found.baselines]
-    assert {"support_mean", "logistic_on_support", "logistic_on_training_rows"} == set(names)
+    methods = {(b.name, b.trained_on) for b in found.baselines}
+    logistic = {("logistic_regression", rows) for rows in ("support", "training rows")}
+    assert methods == {("support_mean", "support"), *logistic}
     predictor = tagger.adapt(tags.rows(tags.split().test[:8]))
     query = tags.rows(tags.split().test[8:20])
     said, shares = predictor.predict(query), predictor.predict_proba(query)

@@ -32,6 +32,17 @@ PRIVATE = {
         "bridge",
     ),
     *("bridges", "bridging", "refit", "remembered", "variants", "recombine", "forget", "crossed"),
+    *(
+        "peer",
+        "peers",
+        "population",
+        "projections",
+        "told",
+        "forgotten",
+        "describer",
+        "descriptors",
+        "pooled",
+    ),
 }
 WORD = re.compile(rf"(?<![\w-])({'|'.join(sorted(PRIVATE))})(?![\w-])")
 
@@ -84,3 +95,29 @@ def test_no_flag_or_help_uses_a_private_word(command: str, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         main([*filter(None, [command]), "--help"])
     assert (text := capsys.readouterr().out) and not WORD.search(text)
+
+
+def test_no_module_or_name_uses_a_private_word_for_baselines_or_class_information():
+    word = re.compile(
+        r"(?<![a-z])(rivals?|peers?|population|crowd|projections|describer|descriptors?)(?![a-z])"
+    )
+    found = [
+        f"{path.relative_to(SOURCE)}: {name}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        for name in (path.stem, *names_in(ast.parse(path.read_text())))
+        if word.search(name.lower().replace("_", " "))
+    ]
+    assert not found, "\n".join(found)
+
+
+def names_in(tree: ast.AST) -> Iterator[str]:
+    """The names that a module gives to values, functions, parameters and attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr

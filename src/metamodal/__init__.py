@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from metamodal.estimator import MetaLearner, load
     from metamodal.evaluation.evaluating import evaluate
     from metamodal.evaluation.protocol import Evaluation, Protocol
-    from metamodal.evaluation.report import write_report
     from metamodal.predictor import Predictor
+    from metamodal.reporting.report import write_report
     from metamodal.supervised import Classifier, Regressor
 
 __all__ = [
@@ -75,7 +75,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluating",
     "load": "estimator",
     "read_table": "data.dataset",
-    "write_report": "evaluation.report",
+    "write_report": "reporting.report",
 }
 
 

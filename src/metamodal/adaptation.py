@@ -38,7 +38,7 @@ def adapt(
 
     A row whose class has a description may have no modality; without any such row, or without a
     support at all, classes are told apart by their descriptions (zero-shot). Of labels and numbers
-    there may be no rows either: the predictor then gives the population's answer.
+    there may be no rows either: the predictor then predicts from the regression prior.
 
     Args:
         describe: descriptions by label, besides those in the support and before them.
@@ -70,9 +70,9 @@ def adapt(
         adapted = replace(_adapted(model, inputs.labelled(targets), model.targets.names), rows=len(dataset))
         return _with_thresholds(model, adapted, inputs.labelled(targets))
     labels = _labels(dataset)
-    told = model.descriptors.described(dataset) | _by_name(describe)
-    check_seen(inputs, dataset, "learn from", [is_absent(told.get(label)) for label in labels])
-    predictor = _of_classes(named, inputs, labels, dataset.name, told, dataset.schema.target)
+    descriptions = model.class_info.descriptions(dataset) | _by_name(describe)
+    check_seen(inputs, dataset, "learn from", [is_absent(descriptions.get(label)) for label in labels])
+    predictor = _of_classes(named, inputs, labels, dataset.name, descriptions, dataset.schema.target)
     counts = [labels.count(name) for name in predictor.labels]
     return replace(predictor, shift=log_prior(counts, prior), rows=len(dataset))
 
@@ -96,18 +96,20 @@ def _of_classes(
     inputs: Batch,
     labels: Sequence[str | None],
     name: str,
-    told: Mapping[str, Any],
+    descriptions: Mapping[str, Any],
     target: str | None = None,
 ) -> Predictor:
-    """A predictor of the classes that rows show or descriptions tell of."""
-    names = sorted({*told, *(label for label in labels if label is not None)})
+    """A predictor of the classes that have rows or descriptions."""
+    names = sorted({*descriptions, *(label for label in labels if label is not None)})
     if len(names) < 2:
         said = f"one class only ({names[0]!r})" if names else "no class"
         raise DataError(f"{name}: the support has {said}. Give rows of at least two.")
     known = target is None or target == model.roles.target
-    about = model.descriptors.about(names, told, named=known)
+    class_info = model.class_info.of(names, descriptions, named=known)
     codes = torch.tensor([-1 if label is None else names.index(label) for label in labels])
-    return _adapted(model, inputs.labelled(one_hot(codes, len(names)))._replace(about=about), tuple(names))
+    return _adapted(
+        model, inputs.labelled(one_hot(codes, len(names)))._replace(class_info=class_info), tuple(names)
+    )
 
 
 def _adapted(model: MetaModel, support: Batch, names: tuple[str, ...]) -> Predictor:
@@ -131,7 +133,7 @@ def _with_thresholds(model: MetaModel, predictor: Predictor, support: Batch) -> 
 
 def _by_name(describe: Mapping[Any, Any] | None) -> dict[str, Any]:
     """Descriptions by the canonical names of their labels."""
-    return {name_of(label): told for label, told in (describe or {}).items()}
+    return {name_of(label): cell for label, cell in (describe or {}).items()}
 
 
 def _labels(dataset: Dataset) -> list[str]:

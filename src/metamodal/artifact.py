@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metamodal.data.descriptors import Descriptors
+from metamodal.data.class_info import ClassInfo
 from metamodal.data.encode import Preprocessor
 from metamodal.data.modalities import modalities
 from metamodal.data.roles import Roles
@@ -97,8 +97,8 @@ def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, A
     _check_shapes({name: fitted.shape for name, fitted in preprocessor.fitted.items()})
     targets = Targets.from_dict(manifest.targets)
     typed(Targets, manifest.targets)
-    about = next((given[c] for c in roles.columns("describe") if c in given), None)
-    descriptors = Descriptors.from_dict(manifest.descriptors, about)
+    encoder = next((given[c] for c in roles.columns("describe") if c in given), None)
+    class_info = ClassInfo.from_dict(manifest.class_info, encoder)
     params = {k: v for k, v in tensors.items() if not k.startswith("state")}
     _check_width(spec, params)
     with torch.random.fork_rng([]):
@@ -106,8 +106,8 @@ def _model(manifest: Manifest, tensors: Mapping[str, Tensor], given: dict[str, A
             "encoder" in part for part in parts.values()
         ):  # code of others knows no device without memory
             with torch.device("meta"):  # shapes alone: a size that the tensors have not costs no memory
-                _check_tensors(built(spec, preprocessor, roles, targets, descriptors), params)
-        model = built(spec, preprocessor, roles, targets, descriptors)
+                _check_tensors(built(spec, preprocessor, roles, targets, class_info), params)
+        model = built(spec, preprocessor, roles, targets, class_info)
     _check_tensors(model, params)
     seen = Seen(**{k: frozenset(v) for k, v in manifest.seen.model_dump().items()})
     return replace(model, params=params, seen=seen, record=manifest.training)

@@ -9,6 +9,7 @@ from metamodal.data.extractors.protocol import Extractor, Tunable
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError, Fitted, Invertible, Modality
 from metamodal.errors import DataError, OptionError
+from metamodal.evaluation.baselines import Baseline, FitRows, baselines, retrieval_baselines
 from metamodal.mappings.decoders import decoders
 from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import Presence, fusions
@@ -32,6 +33,7 @@ __all__ = [
     "MULTILABEL",
     "REGRESSION",
     "Backbone",
+    "Baseline",
     "Batch",
     "CellError",
     "Context",
@@ -43,6 +45,7 @@ __all__ = [
     "Episode",
     "EpisodeSampler",
     "Extractor",
+    "FitRows",
     "Fitted",
     "GroupNorm",
     "Invertible",
@@ -66,6 +69,7 @@ __all__ = [
     "Trait",
     "Tunable",
     "Weighing",
+    "baselines",
     "declared",
     "decoders",
     "encoders",
@@ -76,6 +80,7 @@ __all__ = [
     "modality_balances",
     "objectives",
     "own",
+    "retrieval_baselines",
     "seen",
     "surgeries",
     "weighings",

@@ -38,7 +38,7 @@ __all__ = [
     "write_folder",
 ]
 
-FORMAT = 3
+FORMAT = 4
 """The number of the folder's layout; a change that older readers cannot read raises it."""
 _CONFIG, _TENSORS, _CARD = "config.json", "model.safetensors", "README.md"
 _ATTEMPTS = 5  # of a reader while a writer is at work
@@ -134,7 +134,7 @@ class PredictorManifest(_Part):
 class Manifest(_Part):
     """The content of `config.json`, parsed: every field is there and of its type."""
 
-    format: Literal[3]
+    format: Literal[4]
     version: str
     digest: str
     sha256: str
@@ -142,7 +142,7 @@ class Manifest(_Part):
     packages: dict[str, str]
     modalities: dict[str, ModalityPart] = Field(min_length=1)
     roles: dict[str, Any]
-    descriptors: dict[str, Any]
+    class_info: dict[str, Any]
     targets: dict[str, Any]
     seen: _Seen
     training: dict[str, Any]
@@ -152,7 +152,7 @@ class Manifest(_Part):
     def _consistent(self) -> Manifest:
         if self.predictor:
             self.predictor.check()
-        for part in ("modalities", "descriptors", "targets"):
+        for part in ("modalities", "class_info", "targets"):
             for number in _numbers(self.model_dump()[part]):
                 if not math.isfinite(number):
                     raise ValueError(f"{part}: holds {number}, which is no finite number")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from metamodal.data.class_info import ClassInfo
 from metamodal.data.dataset import Dataset
-from metamodal.data.descriptors import Descriptors
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import Encoders
 from metamodal.data.reading import read_cells
@@ -48,7 +48,7 @@ class Seen:
 class MetaModel:
     """Everything that turns a support set into a predictor.
 
-    `spec` is all that the engine is built from, beside what `preprocessor` and `descriptors` were fitted to.
+    `spec` is all that the engine is built from, beside what `preprocessor` and `class_info` were fitted to.
     `record` says where the model comes from, the options and the outcome of training as plain values; nothing
     is built from it.
     """
@@ -61,7 +61,7 @@ class MetaModel:
     seen: Seen = field(default_factory=Seen)
     record: dict[str, Any] = field(default_factory=dict)
     targets: Targets = field(default_factory=Targets)
-    descriptors: Descriptors = field(default_factory=Descriptors)
+    class_info: ClassInfo = field(default_factory=ClassInfo)
 
     @property
     def generic(self) -> bool:
@@ -182,7 +182,7 @@ class MetaModel:
             "packages": self.spec.packages(kind for kind, _ in self.preprocessor.wanted.values()),
             "modalities": self.preprocessor.to_dict(),
             "roles": asdict(self.roles),
-            "descriptors": self.descriptors.to_dict(),
+            "class_info": self.class_info.to_dict(),
             "targets": self.targets.to_dict(),
             "seen": {k: sorted(v) for k, v in asdict(self.seen).items()},
             "training": self.record,
@@ -227,13 +227,13 @@ def built(
     preprocessor: Preprocessor,
     roles: Roles,
     targets: Targets | None = None,
-    descriptors: Descriptors | None = None,
+    class_info: ClassInfo | None = None,
 ) -> MetaModel:
     """A model as `spec` has it, with random weights from torch's generator, ready for meta-training."""
-    targets, descriptors = targets or Targets(), descriptors or Descriptors()
-    engine = spec.engine(preprocessor, targets, descriptors)
+    targets, class_info = targets or Targets(), class_info or ClassInfo()
+    engine = spec.engine(preprocessor, targets, class_info)
     return MetaModel(
-        spec, preprocessor, engine, engine.initial(), roles, targets=targets, descriptors=descriptors
+        spec, preprocessor, engine, engine.initial(), roles, targets=targets, class_info=class_info
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metamodal.components import component, component_record, kind_of, options_of_value
-from metamodal.data.descriptors import Descriptors
+from metamodal.data.class_info import ClassInfo
 from metamodal.data.encode import Preprocessor
 from metamodal.data.modalities import modalities
 from metamodal.data.targets import Targets
@@ -41,7 +41,7 @@ class ModelSpec:
         """The same network under another learner."""
         return replace(self, learner=learner)
 
-    def engine(self, preprocessor: Preprocessor, targets: Targets, descriptors: Descriptors) -> Engine:
+    def engine(self, preprocessor: Preprocessor, targets: Targets, class_info: ClassInfo) -> Engine:
         """Network and learner, with random weights from torch's generator."""
         if self.network is None:
             model = untrained_model(preprocessor.modalities)
@@ -51,8 +51,8 @@ class ModelSpec:
                 preprocessor.spaces,
                 self.network,
                 pretrained=pretrained,
-                text=descriptors.space,
-                names=len(descriptors.names),
+                descriptions=class_info.space,
+                names=len(class_info.names),
             )
         return Engine(model, self.learner, preprocessor.modalities, targets.output, targets.outputs)
 

@@ -32,15 +32,15 @@ class Batch(NamedTuple):
 
     `inputs[m]` has the n rows of modality m, `present[m]` says which of them are there (the others
     hold zeros and are never read), `targets` is `(n, k)`: one-hot classes, or the labels or numbers
-    that `metamodal.outputs` speaks of; k is 0 where they are unknown. `about` holds what is known of
-    the targets themselves, whatever the rows: `descriptor` `(k, e)` and `told` `(k)`, which classes
-    have one. A stack of batches is a batch with one more leading axis.
+    that `metamodal.outputs` speaks of; k is 0 where they are unknown. `class_info` holds class
+    information, which does not depend on rows: `embedding` `(k, e)`, `known` `(k)`, which classes have one, and
+    `name` `(k)`, the number of a shared name or -1. A stack of batches is a batch with one more leading axis.
     """
 
     inputs: dict[str, Tensor]
     present: dict[str, Bool[Tensor, "*n"]]
     targets: Float[Tensor, "*n k"]
-    about: dict[str, Tensor] = {}  # noqa: RUF012 - never changed
+    class_info: dict[str, Tensor] = {}  # noqa: RUF012 - never changed
 
     def take(self, index: Tensor) -> Batch:
         """The rows at `index`; an index of any shape gives those leading axes."""
@@ -48,7 +48,7 @@ class Batch(NamedTuple):
             {m: x[index] for m, x in self.inputs.items()},
             {m: p[index] for m, p in self.present.items()},
             self.targets[index],
-            self.about,
+            self.class_info,
         )
 
     def some(self, tasks: slice | int) -> Batch:
@@ -57,7 +57,7 @@ class Batch(NamedTuple):
             {m: x[tasks] for m, x in self.inputs.items()},
             {m: p[tasks] for m, p in self.present.items()},
             self.targets[tasks],
-            {name: x[tasks] for name, x in self.about.items()},
+            {name: x[tasks] for name, x in self.class_info.items()},
         )
 
     def only(self, modalities: Iterable[str]) -> Batch:
@@ -67,7 +67,7 @@ class Batch(NamedTuple):
             {m: x for m, x in self.inputs.items() if m in keep},
             {m: p for m, p in self.present.items() if m in keep},
             self.targets,
-            self.about,
+            self.class_info,
         )
 
     def without(self, dropped: Dict[str, Bool[Tensor, "*n"]]) -> Batch:
@@ -83,13 +83,13 @@ class Batch(NamedTuple):
             {m: x.to(device) for m, x in self.inputs.items()},
             {m: p.to(device) for m, p in self.present.items()},
             self.targets.to(device),
-            {name: x.to(device) for name, x in self.about.items()},
+            {name: x.to(device) for name, x in self.class_info.items()},
         )
 
     def _tensors(self) -> Iterator[Tensor]:
         yield from self.inputs.values()
         yield from self.present.values()
-        yield from self.about.values()
+        yield from self.class_info.values()
 
     def flat(self) -> Batch:
         """All rows along one axis, whatever the leading axes were."""
@@ -147,9 +147,9 @@ class Setting:
     model: Params = field(default_factory=dict)
 
     @property
-    def described(self) -> bool:
-        """Whether the model knows anything of classes besides their rows."""
-        return any(name.startswith("model.describer.") for name in self.model)
+    def has_class_info(self) -> bool:
+        """Whether the model reads class information."""
+        return any(name.startswith("model.class_encoder.") for name in self.model)
 
 
 @runtime_checkable
@@ -170,7 +170,7 @@ class Backbone(Protocol):
     """A model as learners and training see it: its stages, and what it is able to do.
 
     Called with a batch and the name of a stage: `encode` (rows to tokens), `fuse` (tokens to embeddings), `embed`
-    (both), `decode` (tokens or embeddings to inputs), `impute`, `attend`, `describe` (class information to embeddings).
+    (both), `decode` (tokens or embeddings to inputs), `impute`, `attend`, `embed_classes` (class information to embeddings).
     """
 
     @property

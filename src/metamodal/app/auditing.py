@@ -13,8 +13,8 @@ from metamodal.data.audit import audited
 from metamodal.data.source import open_source
 from metamodal.data.splits import Plan
 from metamodal.errors import DataError
-from metamodal.evaluation.audit_page import write_audit
-from metamodal.evaluation.audit_text import audit_text
+from metamodal.reporting.audit_page import write_audit
+from metamodal.reporting.audit_text import audit_text
 from metamodal.storage import check_file
 
 __all__ = ["audit"]

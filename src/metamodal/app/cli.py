@@ -454,13 +454,13 @@ def _root(options: argparse._ActionsContainer) -> None:
 def _format(command: argparse.ArgumentParser) -> None:
     options = command.add_argument_group("how the table is written")
     options.add_argument(
-        "--sep", metavar="MARK", help="between the cells of CSV, or tab (told from the file)"
+        "--sep", metavar="MARK", help="between the cells of CSV, or tab (recognised from the file)"
     )
     options.add_argument(
         "--decimal",
         metavar="MARK",
         choices=(".", ","),
-        help="the decimal mark of numbers, . or , (told by the column)",
+        help="the decimal mark of numbers, . or , (recognised by column)",
     )
     options.add_argument(
         "--encoding", metavar="NAME", help="of a text file, such as cp1252 (UTF-8 or UTF-16)"

@@ -35,18 +35,19 @@ from metamodal.data.text_files import TextFormat
 from metamodal.data.writing import check_target, write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError, OutputError, one_line
 from metamodal.evaluation.evaluating import evaluate as evaluations
-from metamodal.evaluation.full import evaluate_full, full_table, is_one_task
+from metamodal.evaluation.full import evaluate_full, is_one_task
 from metamodal.evaluation.held_out import widest_way
 from metamodal.evaluation.metrics import SCORES
 from metamodal.evaluation.protocol import Evaluation, Protocol
-from metamodal.evaluation.report import write_report
-from metamodal.evaluation.text import evaluation_table, leaderboard_lines
 from metamodal.experiment import Experiment, Run, run, untrained_for
 from metamodal.manifest import check_artifact_folder, is_artifact
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, untrained
 from metamodal.options import parse
 from metamodal.predictor import Predictor
+from metamodal.reporting.full_text import full_table
+from metamodal.reporting.report import write_report
+from metamodal.reporting.text import evaluation_table, leaderboard_lines
 from metamodal.storage import check_file, explained, write_text
 from metamodal.training.loop.bar import Bar
 from metamodal.training.loop.meta_train import DIED

@@ -21,7 +21,7 @@ def roughness(cells: Sequence[Any]) -> float:
     The ratio of von Neumann (1941), halved: the mean squared difference of neighbours over twice the
     variance. It is the larger of two: of each list about its own mean, and of the lists with every place
     standardised over the rows, so that neither a list's level nor the scales of places pass for an order.
-    1 where it cannot be told: in short lists, a single row, or where a number is missing.
+    1 where it is not known: in short lists, a single row, or where a number is missing.
 
     >>> wave = np.sin(np.linspace(0, 6, 50))
     >>> round(roughness([wave, -wave]), 2)

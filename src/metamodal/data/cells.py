@@ -46,7 +46,7 @@ FORMS = {
     "timed": "series",
     "symbols": "series",
 }
-"""The kind that a column of cells of one form has; strings are told apart by their content."""
+"""The kind that a column of cells of one form has; strings are classified by their content."""
 
 PICTURES = (
     *("PNG", "JPEG", "MPO", "WEBP", "GIF", "TIFF", "BMP", "DIB"),

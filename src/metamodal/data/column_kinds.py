@@ -46,7 +46,7 @@ def kind_of_column(column: RawColumn) -> tuple[str | None, str]:
 
 
 def quiet_kind(column: RawColumn) -> str | None:
-    """The kind of a column if it has one; nobody is told of cells that do not fit."""
+    """The kind of a column if it has one; cells that do not fit are not reported."""
     try:
         return kind_of_column(replace(column, report=None))[0]
     except DataError:

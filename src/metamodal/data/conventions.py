@@ -152,11 +152,11 @@ def _dates(cells: Counter[str], needed: float) -> Finding | None:
     best = max(fits, key=fits.__getitem__)  # of equals the first: days before months
     if fits[best] < needed or all(date_of(c) for c in cells):
         return None
-    rival = min(fits["dmy"], fits["mdy"])
+    runner_up = min(fits["dmy"], fits["mdy"])
     doubtful = (
         best in ("dmy", "mdy")
-        and rival >= needed
-        and (rival == fits[best] or fits[best] < sum(cells.values()))
+        and runner_up >= needed
+        and (runner_up == fits[best] or fits[best] < sum(cells.values()))
     )
     if doubtful and not all("." in c.split(" ")[0] for c in cells):
         other = "mdy" if best == "dmy" else "dmy"

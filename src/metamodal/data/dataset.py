@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.data.about import About
 from metamodal.data.cells import is_absent, moment_of
 from metamodal.data.conventions import Convention
 from metamodal.data.identity import name_of
@@ -22,6 +21,7 @@ from metamodal.data.roles import SINGLE, Roles
 from metamodal.data.schema import Schema, infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Keys, Plan, Split, split_rows
+from metamodal.data.stored_types import StoredTypes
 from metamodal.data.target_kinds import SEPARATOR, is_empty, labels_of
 from metamodal.data.text_files import TextFormat
 from metamodal.data.triples import Triples, read_triples
@@ -278,7 +278,7 @@ def open_table(
     known = known or opened.roles
     told = said.describe is not None
     roles = (said.over(_there(known, frame, opened.name, told=told)) if known else said).settled()
-    schema = infer(frame, roles, opened.name, index=opened.about.index)
+    schema = infer(frame, roles, opened.name, index=opened.stored.index)
     triples = read_triples(roles.triples, opened.base) if roles.triples else None
     return Dataset(
         frame,
@@ -288,16 +288,16 @@ def open_table(
         numbers,
         triples,
         plan or Plan(),
-        _label_type(frame, schema, opened.about),
+        _label_type(frame, schema, opened.stored),
         caps,
     )
 
 
-def _label_type(frame: pd.DataFrame, schema: Schema, about: About) -> LabelType:
+def _label_type(frame: pd.DataFrame, schema: Schema, stored: StoredTypes) -> LabelType:
     if schema.target is None or not outputs[schema.target_kind].has_classes:
         return LabelType()
     cells = [c for c in frame[schema.target] if not is_empty(c)]
-    return LabelType.of(cells, about.dtype(schema.target), typed=about.typed)
+    return LabelType.of(cells, stored.dtype(schema.target), typed=stored.typed)
 
 
 def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles:

@@ -62,7 +62,7 @@ class Features:
     def __call__(
         self, cells: Sequence[Any], base: Path, failed: Callable[[int, CellError], None]
     ) -> list[np.ndarray | None]:
-        """One vector a cell, `None` for an empty cell and for one that `failed` was told of."""
+        """One vector a cell, `None` for an empty cell and for one that `failed` was called with."""
         result: list[np.ndarray | None] = [None] * len(cells)
         with ThreadPoolExecutor(_THREADS) as pool:
             todo = [i for i, cell in enumerate(cells) if cell is not None]
@@ -83,7 +83,7 @@ class Features:
     ) -> dict[int, bytes]:
         """What the cells hold, by position; a file is read here, and again if its vector is not found."""
 
-        def told(rows: list[int]) -> list[bytes | CellError]:
+        def read(rows: list[int]) -> list[bytes | CellError]:
             found: list[bytes | CellError] = []
             for i in rows:
                 try:
@@ -94,7 +94,7 @@ class Features:
 
         digests: dict[int, bytes] = {}
         parts = [todo[at : at + _LOOKED_UP] for at in range(0, len(todo), _LOOKED_UP)]
-        for rows, found in zip(parts, _ahead(pool, told, parts)):
+        for rows, found in zip(parts, _ahead(pool, read, parts)):
             for i, each in zip(rows, found):
                 if isinstance(each, CellError):
                     failed(i, each)

@@ -217,7 +217,7 @@ def _face_glyphs(stem: str) -> Iterator[tuple[str, Glyph]]:
     if not path.is_file():
         raise DataError(f"{path}: does not exist (install matplotlib from PyPI, which brings it)")
     font = FT2Font(str(path))
-    # The outline as designed: matplotlib before 3.11 squeezes x eightfold where not told otherwise.
+    # The outline as designed: matplotlib before 3.11 squeezes x eightfold by default.
     flags = LoadFlags.NO_SCALE | LoadFlags.IGNORE_TRANSFORM
     for code, index in font.get_charmap().items():
         if index == 0 or not _is_wanted(chr(code)):  # 0 is .notdef, the box for what is lacking

@@ -18,13 +18,13 @@ from metamodal.outputs import RENAMED
 __all__ = ["DataOptions", "roles_of"]
 
 _WRITTEN = ("sep", "decimal", "encoding", "na", "limits")
-_PLAN = ("split_by", "shares", "folds", "fold", "inner", "names")
+_PLAN = ("split_by", "shares", "folds", "fold", "inner", "class_names")
 
 
 class DataOptions(Options):
     """The table and the roles of its columns."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"apart": "disjoint_by"}
+    renamed: ClassVar[Mapping[str, str]] = {"apart": "disjoint_by", "names": "class_names"}
 
     table: str | None = Field(None, description="a table file, or glyphs")
     target: str | list[str] | None = Field(
@@ -49,7 +49,7 @@ class DataOptions(Options):
     describe: str | None = Field(
         None, description="a column that describes the class: words, values, a vector"
     )
-    names: Literal["auto", "shared", "own"] = Field(
+    class_names: Literal["auto", "shared", "own"] = Field(
         "auto", description="whether tasks' equal class names mean the same class; auto: if rows agree"
     )
     disjoint_by: str | None = Field(
@@ -60,7 +60,7 @@ class DataOptions(Options):
     root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
     triples: str | None = Field(None, description="a table of head, relation, tail for entities in graphs")
     sep: str | None = Field(
-        None, description="what stands between the cells of a CSV file; by default told from it"
+        None, description="what stands between the cells of a CSV file; by default recognised from the file"
     )
     decimal: Literal[".", ","] | None = Field(
         None, description="the decimal mark of numbers that are strings"

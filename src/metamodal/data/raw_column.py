@@ -1,4 +1,4 @@
-"""A column as it was read: its cells, where they come from, and who is told of those that do not fit."""
+"""A column as it was read: its cells, where they come from, and who receives those that do not fit."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def _sampled(source: Source, said: Roles, options: ShardOptions) -> Dataset:
     kept.sort(key=lambda row: row[0])
     names = dict.fromkeys(c for _, _, cells in kept for c in cells)
     frame = frame_of_cells({c: [cells.get(c) for _, _, cells in kept] for c in names})
-    schema = infer(frame, said, source.name, index=source.about.index)
+    schema = infer(frame, said, source.name, index=source.stored.index)
     dataset = Dataset(
         frame, schema, source.name, source.base, np.array([n for _, n, _ in kept]), _triples(source, said)
     )

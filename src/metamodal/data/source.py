@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.data.about import About, of_arrow_table, of_dataframe, of_file
 from metamodal.data.folders import class_folders, read_shards, roles_beside, saved_splits, shards_of
 from metamodal.data.formats import FORMATS, Chunk, chunked, ending_of, of_arrow, sniffed
 from metamodal.data.limits import limits
 from metamodal.data.problems import Problem, Report
 from metamodal.data.roles import Roles
 from metamodal.data.splits import part_of
+from metamodal.data.stored_types import StoredTypes, of_arrow_table, of_dataframe, of_file
 from metamodal.data.table import frame_of_cells, from_dataframe
 from metamodal.data.text_files import TextFormat
 from metamodal.errors import DataError, OptionError, suggestion
@@ -32,14 +32,14 @@ class Source:
     """A table that can be read from the start as often as one likes.
 
     `name` is for messages, `base` the folder that its paths start from, `roles` what is known of its
-    columns beforehand (in folders sorted by class). `about` is what is known of them besides their cells.
+    columns beforehand (in folders sorted by class). `stored` is what is known of them besides their cells.
     """
 
     name: str
     base: Path
     read: Callable[[int, Report], Iterator[Chunk]]
     roles: Roles | None = None
-    about: About = field(default_factory=About)
+    stored: StoredTypes = field(default_factory=StoredTypes)
 
     def chunks(self, rows: int = _ROWS, report: Report | None = None) -> Iterator[Chunk]:
         """The rows in order, at most `rows` at a time; a chunk has the columns that its rows have.
@@ -51,20 +51,20 @@ class Source:
             DataError: no rows, or a file that cannot be read at all.
         """
         empty = True
-        told = False
+        warned = False
 
         def raised(problem: Problem) -> None:
             raise DataError(f"{self.name} {problem}")
 
         def noted(problem: Problem) -> None:
-            nonlocal told
-            told = True
+            nonlocal warned
+            warned = True
             (report or raised)(problem)
 
         for chunk in self.read(rows, noted):
             empty = False
             yield chunk
-        if empty and not told:
+        if empty and not warned:
             raise DataError(
                 f"{self.name}: the table has no rows. Give a table with at least one labelled row."
             )
@@ -95,7 +95,7 @@ def open_source(source: Any, root: str | Path | None = None, text: TextFormat | 
 
     Args:
         source: a file by its ending; a folder of such files, of a data set saved by `datasets`, or of
-            files sorted by class; `-` for standard input, whose format is told from its first bytes;
+            files sorted by class; `-` for standard input, whose format is recognised by its first bytes;
             `glyphs`; a DataFrame; an Arrow table, or whatever holds one (a `datasets.Dataset`, a
             polars frame).
         root: the folder that paths in the table start from; by default the table's own.
@@ -112,7 +112,7 @@ def open_source(source: Any, root: str | Path | None = None, text: TextFormat | 
     if isinstance(source, (str, Path)):
         opened = _named(str(source), text)
     elif isinstance(source, pd.DataFrame):
-        opened = replace(_of_frame(from_dataframe(source), "DataFrame"), about=of_dataframe(source))
+        opened = replace(_of_frame(from_dataframe(source), "DataFrame"), stored=of_dataframe(source))
     elif isinstance(source, pd.Series):
         raise DataError(
             "Series is no table. Give a DataFrame: series.to_frame(), or several as columns of one."
@@ -157,7 +157,7 @@ def _named(source: str, text: TextFormat) -> Source:
             "standard input",
             Path.cwd(),
             lambda rows, report: read(data, "standard input", rows, report, text),
-            about=About(typed=ending != ".csv"),
+            stored=StoredTypes(typed=ending != ".csv"),
         )
     if source == "glyphs":
         from metamodal.data.glyphs import GLYPHS_ROLES, read_glyphs
@@ -182,7 +182,7 @@ def _named(source: str, text: TextFormat) -> Source:
         name,
         path.parent,
         lambda rows, report: FORMATS[suffix](path, name, rows, report, text),
-        about=of_file(path),
+        stored=of_file(path),
     )
 
 
@@ -190,10 +190,10 @@ def _of_folder(folder: Path, text: TextFormat) -> Source:
     name = folder.resolve().name
     shards = saved_splits(folder) or {"": shards_of(folder)}
     if any(shards.values()):
-        about = of_file(next(file for files in shards.values() for file in files))
+        stored = of_file(next(file for files in shards.values() for file in files))
         known = roles_beside(folder) or (Roles(split="split") if all(map(part_of, shards)) else None)
         return Source(
-            name, folder, lambda rows, report: read_shards(shards, rows, report, text), known, about
+            name, folder, lambda rows, report: read_shards(shards, rows, report, text), known, stored
         )
     records, roles = class_folders(folder)
     return Source(name, folder, lambda rows, report: chunked(enumerate(records, 1), [], rows), roles)
@@ -222,5 +222,5 @@ def _of_arrow(source: Any) -> Source:
             held = pa.table(held)
         except (pa.ArrowException, TypeError, ValueError):
             raise DataError(f"{kind} is no table. Give a path, a DataFrame or an Arrow table.") from None
-    about = of_arrow_table(held)
-    return Source(kind, Path.cwd(), lambda rows, report: of_arrow(held, kind, rows, report), about=about)
+    stored = of_arrow_table(held)
+    return Source(kind, Path.cwd(), lambda rows, report: of_arrow(held, kind, rows, report), stored=stored)

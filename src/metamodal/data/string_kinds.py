@@ -47,8 +47,8 @@ def kind_of_strings(column: RawColumn, cells: list[str]) -> tuple[str | None, st
             f"holds paths to {ending} files, which are not read: convert them to PNG, WAV, MP4 or text, or pass "
             f"--kind {column.name}=text if the names are meant"
         )
-    if told := _numbers_or_dates(column, counts):
-        return "tabular", told
+    if evidence := _numbers_or_dates(column, counts):
+        return "tabular", evidence
     if all(flag_word(c) is not None for c in counts):
         return "tabular", "booleans written as text"
     return _category_or_text(column.name, counts)
@@ -66,7 +66,7 @@ def _numbers_or_dates(column: RawColumn, counts: Counter[str]) -> str | None:
     if column.convention:
         convention = column.convention.convention
         readings[str(convention)] = lambda c: convention.parse(c) is not None
-    told, fitting = max(
+    kind, fitting = max(
         readings.items(), key=lambda reading: sum(n for c, n in meant.items() if reading[1](c))
     )
     fits = {c: c in meant and bool(fitting(c)) for c in counts}
@@ -74,8 +74,8 @@ def _numbers_or_dates(column: RawColumn, counts: Counter[str]) -> str | None:
         return None
     if len(meant) == 1 and len(counts) > 1:  # one number among words for nothing is a word, too
         return None
-    _part_odd(column, fits, told)
-    return NUMBERS_AS_TEXT if told == "numbers" else told
+    _part_odd(column, fits, kind)
+    return NUMBERS_AS_TEXT if kind == "numbers" else kind
 
 
 def _category_or_text(name: str, counts: Counter[str]) -> tuple[str, str]:

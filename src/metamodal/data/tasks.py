@@ -229,21 +229,21 @@ def draw_episodes(
     )
 
 
-def episodes_of(batch: Batch, draw: Draw, way: int, about: dict[str, Tensor] | None = None) -> Episode:
+def episodes_of(batch: Batch, draw: Draw, way: int, class_info: dict[str, Tensor] | None = None) -> Episode:
     """The drawn rows of an encoded table as a stack of episodes, on the table's device.
 
     Rows that have labels or numbers keep them; where the class code is -1 they are unknown, and such
     a row of the support is absent.
 
     Args:
-        about: what is known of the drawn classes, `(t, way)`.
+        class_info: what is known of the drawn classes, `(t, way)`.
     """
     device = batch.targets.device
     support_codes, query_codes = draw.support_codes.to(device), draw.query_codes.to(device)
     support, query = hidden(batch.take(draw.support), support_codes < 0), batch.take(draw.query)
     if not batch.targets.shape[-1]:
-        given = {name: x.to(device) for name, x in (about or {}).items()}
-        support = support.labelled(one_hot(support_codes, way))._replace(about=given)
+        given = {name: x.to(device) for name, x in (class_info or {}).items()}
+        support = support.labelled(one_hot(support_codes, way))._replace(class_info=given)
         return Episode(support, query.labelled(one_hot(query_codes, way)))
     return Episode(_known(support, support_codes), _known(query, query_codes))
 

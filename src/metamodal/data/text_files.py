@@ -1,4 +1,4 @@
-"""How a table is written as text: separator, decimal mark, encoding, words for an empty cell, said or told."""
+"""How a table is written as text: separator, decimal mark, encoding, words for an empty cell, given or recognised."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NO_TEXT = (
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How a table is written; what is not said is told from the file.
+    """How a table is written; what is not given is recognised from the file.
 
     Args:
         sep: what stands between the cells of a CSV file; `tab` for a tab.

@@ -41,10 +41,10 @@ def occurring(rows: Batch) -> tuple[str, ...]:
 
 
 def episodes_under(
-    rows: Batch, draw: Draw, condition: Condition, about: dict[str, Tensor] | None = None
+    rows: Batch, draw: Draw, condition: Condition, class_info: dict[str, Tensor] | None = None
 ) -> Episode:
     """The drawn episodes with only these modalities, and a share of their cells, present."""
-    support, query = episodes_of(rows, draw, len(draw.names[0]), about)
+    support, query = episodes_of(rows, draw, len(draw.names[0]), class_info)
     episodes = Episode(
         _seen(support, condition.modalities), _seen(query, condition.queried or condition.modalities)
     )

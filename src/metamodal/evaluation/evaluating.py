@@ -12,22 +12,22 @@ from functools import cache, cached_property
 import numpy as np
 
 from metamodal.components import kind_of
+from metamodal.data.class_info import ClassTable
 from metamodal.data.dataset import Dataset
-from metamodal.data.descriptors import ClassTable
 from metamodal.data.reading import Cells
 from metamodal.data.tasks import Task, draw_episodes, tasks_in
 from metamodal.errors import DataError, OptionError
+from metamodal.evaluation.baselines.results import baseline_results
+from metamodal.evaluation.baselines.training_rows import TrainingRows
+from metamodal.evaluation.class_info import class_table, tasks_of_known_classes
 from metamodal.evaluation.conditions import occurring
 from metamodal.evaluation.examples import answers, confusions, showcase
 from metamodal.evaluation.held_out import held_out, unseen_in
-from metamodal.evaluation.population import Population, known_rows
 from metamodal.evaluation.protocol import Evaluation, Protocol
 from metamodal.evaluation.results import Result
 from metamodal.evaluation.retrieval import Gallery, Recall, recalls
-from metamodal.evaluation.rivals import class_rivals, pooled_rivals, population_rivals
 from metamodal.evaluation.spaces import Encoding, training_rows
-from metamodal.evaluation.told import class_table, told_tasks
-from metamodal.evaluation.trial import Trial, population_result, results
+from metamodal.evaluation.trial import Trial, results, without_support
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel
 from metamodal.types import Batch
@@ -76,13 +76,9 @@ def evaluate(
         raise DataError(
             f"{dataset.name}: no test row has any of {', '.join(model.modalities)}. Name the columns as in training."
         )
-    crowd: dict[str, Batch] = {}
-    wanted = not dataset.has_classes or any(p.retrieval for p in protocols)
-    if wanted and spaces and len(members := np.setdiff1d(training_rows(model, dataset), rows)):
-        crowd = encoding.of(encoding.raw(members))[1]
-    told, part = class_table(model, dataset).take(rows), dataset.rows(rows)
-    known = cache(lambda: known_rows(model, dataset, unreadable, cells))
-    ground = _Ground(model, dataset, part, rows, raw, tokens, spaces, crowd, told, unseen, notes, known)
+    classes, part = class_table(model, dataset).take(rows), dataset.rows(rows)
+    training = cache(lambda: training_rows(encoding, rows) if spaces else None)
+    ground = _Ground(model, dataset, part, rows, raw, tokens, spaces, classes, unseen, notes, training)
     for protocol in protocols:
         yield _evaluated(ground, protocol, seconds, watch)
 
@@ -91,7 +87,8 @@ def evaluate(
 class _Ground:
     """The test rows, read (`raw`) and encoded: `part` of a table at `rows`.
 
-    `spaces` and the `crowd` of training rows are the vectors that baselines read, by what made them.
+    `spaces` are the rows as the vectors that baselines read, by what made them, and `training` gives the rows that
+    the model was trained on, if they are known.
     """
 
     model: MetaModel
@@ -101,15 +98,14 @@ class _Ground:
     raw: Batch
     tokens: Batch
     spaces: dict[str, Batch]
-    crowd: dict[str, Batch]
-    told: ClassTable
+    classes: ClassTable
     unseen: bool
     notes: tuple[str, ...]
-    populations: Callable[[], dict[str, Population]]
+    training: Callable[[], TrainingRows | None]
 
     def compared(self, protocol: Protocol) -> bool:
         """Whether retrieval has baselines: they learn from training rows of this table."""
-        return protocol.baselines and "untrained" in self.crowd
+        return protocol.baselines and self.training() is not None
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -119,16 +115,16 @@ class _Ground:
 def _evaluated(
     ground: _Ground, protocol: Protocol, seconds: float, watch: Callable[[int], None]
 ) -> Evaluation:
-    model, pooled = ground.model, not ground.part.has_classes
+    model, classless = ground.model, not ground.part.has_classes
     trial = _trial(ground, protocol)
     found: list[Result] = []
     for result in results(trial):
         found.append(result)
         watch(len(found))
-    rivals, began, notes = [], time.perf_counter(), list(ground.notes)
-    for rival in _rivals(ground, trial) if protocol.baselines else ():
-        rivals.append(rival)
-        watch(len(found) + len(rivals))
+    baselines, began, notes = [], time.perf_counter(), list(ground.notes)
+    for baseline in _baselines(ground, trial) if protocol.baselines else ():
+        baselines.append(baseline)
+        watch(len(found) + len(baselines))
         if time.perf_counter() - began > seconds:
             notes.append(f"baselines: some are left out, since they took more than {seconds:.0f} s")
             break
@@ -136,15 +132,15 @@ def _evaluated(
         protocol,
         ground.unseen,
         tuple(found),
-        tuple(rivals),
-        Counter() if pooled else confusions(trial),
+        tuple(baselines),
+        Counter() if classless else confusions(trial),
         tuple(showcase(trial, e, ground.part, ground.rows) for e in range(min(3, protocol.episodes))),
         kind_of(learners, model.engine.learner),
         bool(model.record) or not model.generic,
-        (*notes, *ground.told.notes, *_said_of_retrieval(ground, protocol)),
+        (*notes, *ground.classes.notes, *_retrieval_notes(ground, protocol)),
         model.targets,
-        population_result(trial) if pooled else None,
-        answers(trial) if pooled else None,
+        without_support(trial) if classless else None,
+        answers(trial) if classless else None,
         tuple(_recalls(ground, protocol)) if protocol.retrieval else (),
         table=ground.table,
     )
@@ -155,13 +151,20 @@ def _recalls(ground: _Ground, protocol: Protocol) -> Iterator[Recall]:
     model = ground.model
     tokens = None if model.generic else model.shared(ground.raw)
     generic = model.preprocessor.features(ground.raw) if model.linear_maps else None
-    features = (ground.spaces.get("untrained"), ground.crowd.get("untrained"))
-    shown = features if ground.compared(protocol) else (None, None)
-    gallery = Gallery(ground.raw, ground.part.groups(), tokens, *shown, generic, model.linear_maps)
+    training = ground.training() if protocol.baselines else None
+    gallery = Gallery(
+        ground.raw,
+        ground.part.groups(),
+        tokens,
+        ground.spaces["untrained"] if training else None,
+        training.without_validation("untrained") if training else None,
+        generic,
+        model.linear_maps,
+    )
     yield from recalls(gallery, protocol.retrieval, protocol.episodes, protocol.seed)
 
 
-def _said_of_retrieval(ground: _Ground, protocol: Protocol) -> Iterator[str]:
+def _retrieval_notes(ground: _Ground, protocol: Protocol) -> Iterator[str]:
     if protocol.retrieval and protocol.baselines and not ground.compared(protocol):
         yield "retrieval has no baselines: this table is not known to have rows that a model was trained on"
 
@@ -172,22 +175,18 @@ def _trial(ground: _Ground, protocol: Protocol) -> Trial:
     shape = protocol.shape if ground.part.has_classes else protocol.classless_shape
     name = f"{ground.part.name}, {len(ground.part):,} test rows"
     draw = draw_episodes(_offered(ground, protocol), shape, protocol.episodes, rng, name)
-    about = {} if ground.told.empty else ground.told.of(draw.examples)
-    return Trial(ground.model, ground.tokens, draw, protocol, about)
+    class_info = {} if ground.classes.empty else ground.classes.of(draw.examples)
+    return Trial(ground.model, ground.tokens, draw, protocol, class_info)
 
 
 def _offered(ground: _Ground, protocol: Protocol) -> list[Task]:
-    """The tasks to draw from: at shot 0 with those classes alone that something is known of."""
+    """The tasks to draw from: at shot 0 only those classes that have class information."""
     if not ground.part.has_classes or protocol.shot:
         return ground.tasks
-    return told_tasks(ground.tasks, ground.told, ground.part.name)
+    return tasks_of_known_classes(ground.tasks, ground.classes, ground.part.name)
 
 
-def _rivals(ground: _Ground, trial: Trial) -> Iterator[Result]:
-    if not ground.part.has_classes:
-        yield from pooled_rivals(trial, ground.spaces, ground.crowd)
-        return
-    if trial.protocol.shot:
-        yield from class_rivals(trial, ground.spaces)
-    if not ground.unseen:
-        yield from population_rivals(trial, ground.spaces, ground.populations())
+def _baselines(ground: _Ground, trial: Trial) -> Iterator[Result]:
+    """Of classes, a fit to training rows predicts only those that training had."""
+    useful = not ground.part.has_classes or not ground.unseen
+    yield from baseline_results(trial, ground.spaces, ground.training if useful else lambda: None)

@@ -1,7 +1,7 @@
 """Supervised performance of one table: cross-validation with all of the other folds' rows as support.
 
-Few-shot episodes answer what a handful of rows would give in a new task. A table that is one task asks what
-all of its rows give, and how that compares with scikit-learn on the same features.
+Few-shot episodes measure what a few rows give in a new task. In a table that is one task, what matters is what all
+of its rows give, and how that compares with scikit-learn on the same features.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ from metamodal.adaptation import adapt
 from metamodal.components import kind_of
 from metamodal.data.dataset import Dataset
 from metamodal.errors import DataError
+from metamodal.evaluation.baselines import Baseline, baselines_for
+from metamodal.evaluation.baselines.fitting import class_fit, output_fit, quiet
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel
+from metamodal.outputs import outputs
 
-__all__ = ["FullEvaluation", "FullResult", "evaluate_full", "full_table", "is_one_task"]
+__all__ = ["FULL_SCORES", "FullEvaluation", "FullResult", "evaluate_full", "is_one_task"]
 
 FOLDS = 5
 _RESAMPLES = 500
 _FEW_CLASSES = 15  # in as many or more, classes are split and not rows
-_NAMES = {
+FULL_SCORES = {
     "classification": ("accuracy", "recall_macro", "f1_macro"),
     "multilabel": ("average_precision", "f1_macro", "f1_micro"),
     "regression": ("r2", "mae", "rmse"),
 }
+"""The scores of each kind of target."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,13 @@ class FullEvaluation:
             "protocol": protocol,
             "results": [{"learner": self.model.name, "modalities": modalities} | self.model.to_dict()],
             "baselines": [
-                {"name": b.name, "modalities": modalities, "features": "untrained"} | b.to_dict()
+                {
+                    "name": b.name,
+                    "modalities": modalities,
+                    "trained_on": "other folds",
+                    "features": "untrained",
+                }
+                | b.to_dict()
                 for b in self.baselines
             ],
             "notes": list(self.notes),
@@ -117,7 +127,8 @@ def evaluate_full(
     grouped = any(group is not None for group in groups)
     truth = _codes(dataset.labels()) if kind == "classification" else targets.raw(dataset)
     folds, notes = _folds(dataset, truth, grouped, seed)
-    methods = ["model", *(name for name, _ in _peers(kind, 0))]
+    compared = baselines_for(kind, "other folds")
+    methods = ["model", *compared]
     shape = (len(dataset), int(truth.max()) + 1) if kind == "classification" else truth.shape
     answers = {name: np.full(shape, np.nan) for name in methods}
     given = np.full(shape, False)
@@ -135,8 +146,8 @@ def evaluate_full(
         else:
             answers["model"][test] = np.asarray(found.labels()).reshape(len(test), -1)
         x, rows = _features(fitted, dataset, train), _features(fitted, dataset, test)
-        for name, fit in _peers(kind, seed):
-            answers[name][test] = _answered(fit, kind, x, truth[train], rows, shape[1])
+        for name, baseline in compared.items():
+            answers[name][test] = _predicted(baseline, kind, x, truth[train], rows, shape[1], seed)
         watch(number + 1)
     clusters = _codes(groups) if grouped else np.arange(len(dataset))
     results = [
@@ -151,25 +162,6 @@ def evaluate_full(
     return FullEvaluation(
         best, tuple(results[1:]), model.modalities, kind, len(folds), by, len(dataset), seed, notes
     )
-
-
-def full_table(found: FullEvaluation) -> str:
-    """One line a method: its scores with their intervals."""
-    names = _NAMES[found.kind]
-    lines = [
-        f"{found.folds}-fold cross-validation by {found.by}, {found.rows} rows, all rows of the other folds as support "
-        "(± 95 % interval over " + ("groups" if found.by == "group" else "rows") + ")",
-        f"  {'':28}" + "".join(f" {name.replace('_', ' '):>18}" for name in names),
-    ]
-    percent = found.kind != "regression"
-    for result in (found.model, *found.baselines):
-        cells = "".join(f" {_cell(*result.scores[name], percent or name == 'r2'):>18}" for name in names)
-        lines.append(f"  {result.name.replace('_', ' '):28}{cells}")
-    return "\n".join(lines)
-
-
-def _cell(mean: float, ci95: float, percent: bool) -> str:
-    return f"{100 * mean:.2f} ± {100 * ci95:.2f} %" if percent else f"{mean:.4g} ± {ci95:.2g}"
 
 
 def _codes(names: np.ndarray) -> np.ndarray:
@@ -219,46 +211,18 @@ def _features(model: MetaModel, dataset: Dataset, rows: np.ndarray) -> np.ndarra
     return torch.cat([*parts, presence], 1).numpy()
 
 
-def _peers(kind: str, seed: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """scikit-learn's estimators, as their users start with them."""
-    from sklearn import ensemble, linear_model, pipeline, preprocessing
-
-    def scaled(model: Any) -> Any:
-        return pipeline.make_pipeline(preprocessing.StandardScaler(), model)
-
-    if kind == "regression":
-        yield "ridge_regression", lambda: scaled(linear_model.RidgeCV(np.logspace(-2, 4, 13)))
-        yield "random_forest", lambda: ensemble.RandomForestRegressor(random_state=seed)
-        yield "gradient_boosting", lambda: ensemble.HistGradientBoostingRegressor(random_state=seed)
-        return
-    yield "logistic_regression", lambda: scaled(linear_model.LogisticRegression(max_iter=2000))
-    yield "random_forest", lambda: ensemble.RandomForestClassifier(random_state=seed)
-    yield "gradient_boosting", lambda: ensemble.HistGradientBoostingClassifier(random_state=seed)
-
-
-def _answered(
-    fit: Callable[[], Any], kind: str, x: np.ndarray, y: np.ndarray, rows: np.ndarray, width: int
+def _predicted(
+    baseline: Baseline, kind: str, x: np.ndarray, y: np.ndarray, rows: np.ndarray, width: int, seed: int
 ) -> np.ndarray:
-    """Probabilities or numbers `(q, width)` of a scikit-learn model."""
-    from threadpoolctl import threadpool_limits
-
-    found = np.zeros((len(rows), width))
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore")
-        if kind == "classification":
-            model = fit().fit(x, y)
-            steps = getattr(model, "steps", None)
-            found[:, steps[-1][1].classes_ if steps else model.classes_] = model.predict_proba(rows)
-            return found
-        for k in range(width):
-            known = ~np.isnan(y[:, k])
-            if kind == "regression":
-                found[:, k] = fit().fit(x[known], y[known, k]).predict(rows)
-            elif len(set(y[known, k])) < 2:
-                found[:, k] = y[known, k].mean() if known.any() else 0.0
-            else:
-                found[:, k] = fit().fit(x[known], y[known, k]).predict_proba(rows)[:, 1]
-    return found
+    """Probabilities or numbers `(q, width)` of a baseline."""
+    with quiet():
+        if kind != "classification":
+            logits = output_fit(baseline, kind, x, y, "other folds", seed)(rows)
+            return outputs[kind].link(torch.from_numpy(np.array(logits))).numpy()
+        result = np.zeros((len(rows), width))
+        classes, predict = class_fit(baseline, x, y, "other folds", seed=seed)
+        result[:, classes] = np.exp(predict(rows))
+        return result
 
 
 def _scores(
@@ -272,14 +236,14 @@ def _scores(
     for _ in range(_RESAMPLES):
         at = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
         drawn.append(_measured(kind, truth[at], answers[at], None if given is None else given[at]))
-    for i, name in enumerate(_NAMES[kind]):
+    for i, name in enumerate(FULL_SCORES[kind]):
         yield name, (float(whole[i]), 1.96 * float(np.nanstd([scores[i] for scores in drawn])))
 
 
 def _measured(
     kind: str, truth: np.ndarray, answers: np.ndarray, given: np.ndarray | None
 ) -> tuple[float, float, float]:
-    """The scores of `_NAMES`; a row without an answer is wrong, or the mean."""
+    """The scores of `FULL_SCORES`; a row without an answer is wrong, or the mean."""
     from sklearn import metrics
 
     if kind == "classification":

@@ -9,7 +9,7 @@ from metamodal.data.digests import fingerprint
 from metamodal.data.splits import rows_of
 from metamodal.data.tasks import tasks_in
 from metamodal.errors import DataError
-from metamodal.evaluation.told import class_table, told_tasks
+from metamodal.evaluation.class_info import class_table, tasks_of_known_classes
 from metamodal.model import MetaModel
 
 __all__ = ["held_out", "unseen_in", "widest_way"]
@@ -69,7 +69,7 @@ def widest_way(model: MetaModel, dataset: Dataset, shot: int, most: int) -> int:
     rows, _, _ = held_out(model, dataset)
     tasks = tasks_in(dataset, rows)
     if not shot and dataset.has_classes:
-        tasks = told_tasks(tasks, class_table(model, dataset), dataset.name)
+        tasks = tasks_of_known_classes(tasks, class_table(model, dataset), dataset.name)
     return max(2, min(most, max((len(t.usable(shot)) for t in tasks), default=2)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ class Protocol:
 
     Args:
         way, shot, query: the episodes' shape; a class with fewer rows gives fewer queries. At shot 0 the
-            model knows of a class what it is told alone: a description, or a name it has learned. Of
+            model predicts from class information alone: a description, or a name that it learned. Of
             labels and numbers `shot` are all support rows, maybe none, and `way` says nothing.
         subsets: measure every subset of the modalities, not only all and each.
         cross: measure also query rows of other modalities than the support's: each single one where the
             support has all, and each where it has another alone.
         missing: measure also with this share of the cells absent, in support and query.
-        baselines: measure scikit-learn's answers to the same episodes. At shot 0 it has none.
+        baselines: measure scikit-learn on the same episodes. At shot 0 only what is fitted to training rows is.
         retrieval: among how many candidates to look for a row's other modalities, in as many draws as there
             are episodes; 0 for not at all.
     """
@@ -84,7 +85,7 @@ class Evaluation:
     """Everything measured on one protocol.
 
     Of labels and numbers, which have no classes, `unseen_classes` says that no task was seen in
-    training, `population` is the model's answer without support rows, and `answers` are true and
+    training, `without_support` is the result of the model without support rows, and `answers` are true and
     predicted targets `(n, 2, k)` of some query rows, in their own unit. `table` is what was evaluated on.
     """
 
@@ -98,7 +99,7 @@ class Evaluation:
     trained: bool
     notes: tuple[str, ...] = ()
     targets: Targets = field(default_factory=Targets)
-    population: Result | None = None
+    without_support: Result | None = None
     answers: np.ndarray | None = None
     retrieval: tuple[Recall, ...] = ()
     table: Dataset | None = field(default=None, repr=False, compare=False)
@@ -133,7 +134,8 @@ class Evaluation:
             "protocol": self._protocol(),
             "results": [{"learner": self.learner} | r.to_dict() for r in self.results],
             "baselines": [
-                {"name": b.name, "features": b.features, "fusion": b.fusion} | b.to_dict()
+                {"name": b.name, "trained_on": b.trained_on, "features": b.features, "fusion": b.fusion}
+                | b.to_dict()
                 for b in self.baselines
             ],
             "best_single": self.best_single.modalities[0],
@@ -149,10 +151,10 @@ class Evaluation:
         Raises:
             OutputError: the file cannot be written.
         """
-        from metamodal.evaluation.report import write_report  # a page shows evaluations: it is above them
+        pages = import_module("metamodal")  # pages are made by a room above, reached by its public name
 
         assert self.table is not None
-        return write_report(Path(path), self.table, [self], None)
+        return pages.write_report(Path(path), self.table, [self], None)
 
     def to_frame(self) -> pd.DataFrame:
         """A row for each result and baseline, a column for each score and for the half-width of its 95 % interval."""
@@ -161,6 +163,7 @@ class Evaluation:
             for r in results:
                 row: dict[str, Any] = {
                     "method": self.learner if model else r.name,
+                    "trained_on": r.trained_on,
                     "fusion": r.fusion,
                     "modalities": " + ".join(r.modalities),
                     "missing": r.missing,

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metamodal.data.targets import Targets
+from metamodal.evaluation.baselines.protocol import TrainedOn
 from metamodal.evaluation.metrics import SCORES, calibration_error, interval, scores_of
 
 __all__ = ["Condition", "Result", "named", "scored"]
@@ -33,9 +34,8 @@ class Condition:
 class Result:
     """Scores of one learner or baseline on one subset of the modalities, over all episodes.
 
-    Of labels and numbers, `outputs` holds the scores of each of several by name, and `population` the
-    scores of the same model without support rows. `ece` is NaN where there is no confidence. `told` says
-    that the model knew descriptions or names of classes besides their rows; `queried` are the query rows'
+    Of labels and numbers, `outputs` holds the scores of each of several by name, and `without_support` the
+    scores of the same model without support rows. `trained_on` is what rows a baseline was fitted to. `ece` is NaN where there is no confidence. X    that the model knew descriptions or names of classes besides their rows; `queried` are the query rows'
     modalities where they are others than the support's.
     """
 
@@ -48,9 +48,10 @@ class Result:
     fusion: str | None = None
     primary: str = "accuracy"
     outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
-    population: Tensor | None = field(default=None, repr=False)
-    told: bool = False
+    without_support: Tensor | None = field(default=None, repr=False)
+    class_info: bool = False
     queried: tuple[str, ...] | None = None
+    trained_on: TrainedOn | None = None
 
     @property
     def plain(self) -> bool:
@@ -69,23 +70,27 @@ class Result:
 
     @property
     def gain(self) -> tuple[float, float] | None:
-        """The score less that of the population's answer, paired by episode."""
-        return None if self.population is None else interval(self.scores[self.primary] - self.population)
+        """The score less that without support rows, paired by episode."""
+        if self.without_support is None:
+            return None
+        return interval(self.scores[self.primary] - self.without_support)
 
-    def beside(self, population: Result) -> Result:
-        """The same, to be compared with the population's answer."""
-        return replace(self, population=population.scores[self.primary])
+    def compared_with(self, without_support: Result) -> Result:
+        """The same, to be compared with the result without support rows."""
+        return replace(self, without_support=without_support.scores[self.primary])
 
     def to_dict(self) -> dict[str, Any]:
         record: dict[str, Any] = {"modalities": list(self.modalities), "missing": self.missing}
         if self.queried is not None:
             record["query_modalities"] = list(self.queried)
-        record |= {"told": self.told} | {k: named(interval(v)) for k, v in self.scores.items()}
+        record |= {"class_information": self.class_info} | {
+            k: named(interval(v)) for k, v in self.scores.items()
+        }
         if not math.isnan(self.ece):
             record["ece"] = self.ece
-        if self.population is not None and self.gain is not None:
-            record["population"] = named(interval(self.population))
-            record["gain_over_population"] = named(self.gain)
+        if self.without_support is not None and self.gain is not None:
+            record["without_support"] = named(interval(self.without_support))
+            record["gain_over_no_support"] = named(self.gain)
         if self.outputs:
             record["outputs"] = {
                 name: {k: named(interval(v)) for k, v in scores.items()}
@@ -102,7 +107,8 @@ def scored(
     targets: Targets,
     features: str,
     fusion: str | None = None,
-    told: bool = False,
+    class_info: bool = False,
+    trained_on: TrainedOn | None = None,
 ) -> Result:
     """The result of logits beside the known targets.
 
@@ -120,7 +126,7 @@ def scored(
             each[column] = _in_unit(own, float(targets.deviation[k])) if kind == "regression" else own
     ece = _error(kind, logits, known)
     what = (name, shown.modalities, shown.missing, scores, ece, features, fusion, SCORES[kind], each)
-    return Result(*what, told=told, queried=shown.queried)
+    return Result(*what, class_info=class_info, queried=shown.queried, trained_on=trained_on)
 
 
 def named(pair: tuple[float, float]) -> dict[str, float | None]:

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from metamodal.errors import DataError
+from metamodal.evaluation.baselines.retrieval import retrieval_baselines
 from metamodal.evaluation.metrics import interval
-from metamodal.evaluation.projections import PROJECTIONS
 from metamodal.evaluation.results import named
 from metamodal.mappings.linear_maps import LinearMaps
 from metamodal.types import Batch
@@ -74,15 +74,15 @@ class Gallery:
     """The rows that candidates are drawn of.
 
     `raw` is what is read of them, `groups` the entity of each or `None`, `tokens` their points in the shared
-    space, if there is one, and `generic` the features that `linear_maps` between modalities start from. `features`
-    and those of training rows, `known`, are what baselines read.
+    space, if there is one, and `generic` the features that `linear_maps` between modalities start from. Baselines are
+    fitted to the features of `training` rows and compare those of the gallery, `features`.
     """
 
     raw: Batch
     groups: np.ndarray
     tokens: Batch | None
     features: Batch | None = None
-    known: Batch | None = None
+    training: Batch | None = None
     generic: Batch | None = None
     linear_maps: LinearMaps = field(default_factory=lambda: LinearMaps({}))
 
@@ -115,10 +115,10 @@ def recalls(gallery: Gallery, candidates: int, draws: int, seed: int) -> Iterato
         if gallery.tokens is not None:
             shares = shares_found(gallery.points(a, b), gallery.points(b, a), same, drawn)
             yield Recall(a, b, count, "", shares)
-        for name, fit in PROJECTIONS.items():
-            if gallery.features is None or gallery.known is None:
+        for name in retrieval_baselines:
+            if gallery.features is None or gallery.training is None:
                 break
-            pair = fit(gallery.known.only((a, b)), a, b)
+            pair = retrieval_baselines[name](gallery.training.only((a, b)), a, b)
             if pair is not None:
                 x, y = pair(gallery.features.inputs[a], gallery.features.inputs[b])
                 yield Recall(a, b, count, name, shares_found(x, y, same, drawn))

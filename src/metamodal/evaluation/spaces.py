@@ -1,4 +1,4 @@
-"""Rows of a table as the learner reads them, and as the vectors that baselines read."""
+"""Rows of a table as the learner reads them, and as the vectors that baselines are fitted to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from metamodal.data.dataset import Dataset
 from metamodal.data.reading import Cells
 from metamodal.data.splits import rows_of
+from metamodal.evaluation.baselines.training_rows import TrainingRows
 from metamodal.model import MetaModel
 from metamodal.types import Batch
 
@@ -52,11 +53,21 @@ class Encoding:
         return tokens, spaces if self.compared else {}
 
 
-def training_rows(model: MetaModel, dataset: Dataset) -> np.ndarray:
-    """The labelled rows of this table that the model was trained on, or one would be; maybe none."""
+def training_rows(encoding: Encoding, test: np.ndarray) -> TrainingRows | None:
+    """The labelled rows of the table that the model was trained on, or an untrained one would be; maybe none.
+
+    Args:
+        test: rows of the table that are tested on, which are no training rows.
+    """
+    model, dataset = encoding.model, encoding.dataset
     recorded = model.record.get("split")
-    if model.generic:
-        return dataset.split().train
     if recorded and recorded["keys"] == dataset.keys().digest():
-        return rows_of(recorded["rows"]["train"])
-    return np.arange(0)
+        train, valid = (rows_of(recorded["rows"][part]) for part in ("train", "valid"))
+    elif model.generic:
+        train, valid = dataset.split().train, np.arange(0)
+    else:
+        return None
+    rows, chose = np.concatenate([train, valid]), np.arange(len(train) + len(valid)) >= len(train)
+    rows, chose = rows[new := ~np.isin(rows, test)], chose[new]
+    _, spaces = encoding.of(encoding.raw(rows)) if (~chose).any() else (None, {})
+    return TrainingRows(spaces, dataset.labels()[rows], chose) if spaces else None

@@ -16,21 +16,21 @@ from metamodal.evaluation.results import Condition, Result, scored
 from metamodal.model import MetaModel
 from metamodal.types import Batch, Episode
 
-__all__ = ["Trial", "population_result", "results"]
+__all__ = ["Trial", "results", "without_support"]
 
 
 @dataclass(frozen=True)
 class Trial:
     """The drawn episodes of encoded rows, as the model sees them and answers.
 
-    `about` is what the model is told of the drawn classes.
+    `class_info` is the class information of the drawn classes.
     """
 
     model: MetaModel
     tokens: Batch
     draw: Draw
     protocol: Protocol
-    about: dict[str, Tensor]
+    class_info: dict[str, Tensor]
 
     @property
     def whole(self) -> Condition:
@@ -39,8 +39,8 @@ class Trial:
 
     @cached_property
     def episodes(self) -> Episode:
-        """The episodes with all that the rows have and all that is told."""
-        return episodes_under(self.tokens, self.draw, self.whole, self.about)
+        """The episodes with all that the rows have and all class information."""
+        return episodes_under(self.tokens, self.draw, self.whole, self.class_info)
 
     @cached_property
     def logits(self) -> Tensor:
@@ -53,32 +53,38 @@ class Trial:
 
 
 def results(trial: Trial) -> Iterator[Result]:
-    """Every condition's result; where the model is told of classes, what it answers without comes last."""
-    told, targets = bool(trial.about), trial.model.targets
+    """Every condition's result; where the model has class information, its answers without it come last."""
+    known, targets = bool(trial.class_info), trial.model.targets
     for condition in conditions(trial.whole.modalities, trial.protocol):
         if condition == trial.whole:
             episodes, logits = trial.episodes, trial.logits
         else:
-            episodes = episodes_under(trial.tokens, trial.draw, condition, trial.about)
+            episodes = episodes_under(trial.tokens, trial.draw, condition, trial.class_info)
             logits = trial.answered(episodes)
-        found = _result(trial, condition, logits, episodes, told=told)
+        found = _result(trial, condition, logits, episodes, class_info=known)
         if not targets.has_classes:
-            blind = episodes_under(trial.tokens, trial.draw.knowing(0), condition)
-            found = found.beside(_result(trial, condition, trial.answered(blind), episodes))
+            empty = episodes_under(trial.tokens, trial.draw.knowing(0), condition)
+            found = found.compared_with(_result(trial, condition, trial.answered(empty), episodes))
         yield found
-    if told and trial.protocol.shot:
+    if known and trial.protocol.shot:
         episodes = episodes_under(trial.tokens, trial.draw, trial.whole)
         yield _result(trial, trial.whole, trial.answered(episodes), episodes)
 
 
-def population_result(trial: Trial) -> Result:
-    """The answer without support rows, to the same queries."""
+def without_support(trial: Trial) -> Result:
+    """The result of the model without support rows, on the same queries."""
     episodes = episodes_under(trial.tokens, trial.draw.knowing(0), trial.whole)
-    return _result(trial, trial.whole, trial.answered(episodes), episodes, "population")
+    return _result(trial, trial.whole, trial.answered(episodes), episodes, "without_support")
 
 
 def _result(
-    trial: Trial, shown: Condition, logits: Tensor, episodes: Episode, name: str = "", *, told: bool = False
+    trial: Trial,
+    shown: Condition,
+    logits: Tensor,
+    episodes: Episode,
+    name: str = "",
+    *,
+    class_info: bool = False,
 ) -> Result:
     return scored(
         name,
@@ -87,5 +93,5 @@ def _result(
         episodes.query.targets,
         trial.model.targets,
         "untrained" if trial.model.generic else "learned",
-        told=told,
+        class_info=class_info,
     )

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+from metamodal.data.class_info import ClassInfo, DescriptionReader, SharedNames, shared_names
 from metamodal.data.dataset import Dataset
-from metamodal.data.descriptors import Descriptors, Reader
 from metamodal.data.digests import fingerprint
 from metamodal.data.encode import Preprocessor
 from metamodal.data.encoders import open_encoders
-from metamodal.data.names import Names, found_names
 from metamodal.data.reading import Cells, read_cells
 from metamodal.data.splits import Split
 from metamodal.data.targets import Targets
@@ -19,7 +18,7 @@ from metamodal.errors import OptionError, suggestion
 from metamodal.experiment.options import Experiment
 from metamodal.model import MetaModel
 from metamodal.training.context import EncodedTable
-from metamodal.training.episodes.class_info import ClassInfo
+from metamodal.training.episodes.class_info import EpisodeClassInfo
 from metamodal.training.episodes.pools import free_rows, labelled_pools, with_pseudo_tasks
 from metamodal.types import Batch
 
@@ -34,7 +33,7 @@ class Prepared:
     split: Split
     cells: Cells
     targets: Targets
-    descriptors: Descriptors
+    class_info: ClassInfo
     encoded: EncodedTable
     notes: tuple[str, ...]
 
@@ -74,30 +73,30 @@ def prepared(experiment: Experiment, dataset: Dataset, start: MetaModel | None) 
     rows = preprocessor.encode(cells)
     if not targets.has_classes:
         rows = rows.labelled(targets.encode(dataset))
-    descriptors, names = (
-        (start.descriptors, Names())
+    class_info, names = (
+        (start.class_info, SharedNames())
         if start
-        else _descriptors(dataset, split, preprocessor, rows, experiment)
+        else _class_info(dataset, split, preprocessor, rows, experiment)
     )
-    classes = descriptors.table(dataset)
+    classes = class_info.table(dataset)
     pools = with_pseudo_tasks(pools, preprocessor, rows, free, experiment.seed)
-    info = None if classes.empty else ClassInfo(classes, descriptors.fitted)
+    info = None if classes.empty else EpisodeClassInfo(classes, class_info.fitted)
     encoded = EncodedTable(preprocessor, rows, pools, info, experiment.seed)
     notes = (*filter(None, [names.note]), *classes.notes, *pools.notes)
-    return Prepared(dataset, split, cells, targets, descriptors, encoded, notes)
+    return Prepared(dataset, split, cells, targets, class_info, encoded, notes)
 
 
-def _descriptors(
+def _class_info(
     dataset: Dataset, split: Split, preprocessor: Preprocessor, rows: Batch, experiment: Experiment
-) -> tuple[Descriptors, Names]:
+) -> tuple[ClassInfo, SharedNames]:
     """The class information of the training rows; no names where the later parts have other classes."""
     if not dataset.has_classes:
-        return Descriptors(), Names()
+        return ClassInfo(), SharedNames()
     part, column = dataset.rows(split.train), dataset.schema.role("describe")
     encoder = preprocessor.encoders.frozen.get(str(column))
-    reader = Reader.fit(part, experiment.model.by_kind, encoder)
-    names = Names()
+    reader = DescriptionReader.fit(part, experiment.model.by_kind, encoder)
+    names = SharedNames()
     if not split.unseen_classes and dataset.schema.target is not None:
         features = preprocessor.features(rows.take(torch.from_numpy(split.train)))
-        names = found_names(part, features, experiment.data.names)
-    return Descriptors(reader, tuple(fingerprint(name) for name in names.names)), names
+        names = shared_names(part, features, experiment.data.class_names)
+    return ClassInfo(reader, tuple(fingerprint(name) for name in names.names)), names

@@ -144,8 +144,8 @@ def _with_rate(options: TrainOptions, lr: float | None) -> TrainOptions:
 def _initial(experiment: Experiment, table: Prepared, spec: ModelSpec) -> MetaModel:
     torch.manual_seed(experiment.seed)
     roles = table.dataset.schema.to_roles()
-    descriptors = table.descriptors if spec.network else None
-    model = built(spec, table.encoded.preprocessor, roles, table.targets, descriptors)
+    class_info = table.class_info if spec.network else None
+    model = built(spec, table.encoded.preprocessor, roles, table.targets, class_info)
     return model.on(experiment.device, experiment.precision)
 
 

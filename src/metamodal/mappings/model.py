@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from metamodal.components import Built, component, component_record, kind_of
 from metamodal.errors import OptionError
+from metamodal.mappings.class_encoder import ClassEncoder
 from metamodal.mappings.decoders import decoders as decoders_by_kind
-from metamodal.mappings.describer import Describer
 from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
 from metamodal.mappings.fusion import Guesses, Imputer, Presence, SideBySide, fusions
 from metamodal.mappings.layers import of_rows, stackable
@@ -31,7 +31,7 @@ class Model(nn.Module):
     rows' first axis is then the tasks' (see `metamodal.mappings.layers`).
 
     Args:
-        describer: maps what is known of classes to embeddings.
+        class_encoder: maps class information to embeddings.
         decoders: by modality, for those that have one; they map tokens and embeddings back to inputs.
     """
 
@@ -41,7 +41,7 @@ class Model(nn.Module):
         networks: list[nn.Module],
         fusion: nn.Module,
         dim: int,
-        describer: nn.Module | None = None,
+        class_encoder: nn.Module | None = None,
         decoders: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Model(nn.Module):
                 declared(parameter, modality=name)
         self.fusion = fusion
         self.absent = nn.Parameter(torch.zeros(len(modalities), dim))
-        self.describer = describer
+        self.class_encoder = class_encoder
         self.decoded = tuple(decoders or ())
         self.decoders = nn.ModuleList((decoders or {}).values())
 
@@ -112,9 +112,9 @@ class Model(nn.Module):
         presence: Any = self.fusion.presence
         return presence.guesses(tokens)
 
-    def describe(self, about: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Of what is known of classes, an embedding each, and which of them have one."""
-        return self.describer(about) if self.describer is not None and about else {}
+    def embed_classes(self, class_info: dict[str, Tensor]) -> dict[str, Tensor]:
+        """An embedding of each class from its class information, and which of them have one."""
+        return self.class_encoder(class_info) if self.class_encoder is not None and class_info else {}
 
     def decode(self, tokens: Batch, targets: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
         """Of each input, be it a modality's token or an embedding, the targets that have a decoder, by default
@@ -125,10 +125,10 @@ class Model(nn.Module):
         return {name: {m: back(z) for m, back in chosen.items()} for name, z in tokens.inputs.items()}
 
     def forward(self, batch: Batch, stage: str = "embed", targets: Collection[str] | None = None) -> Any:
-        """`encode`, `fuse`, `decode`, `impute`, `attend`, `describe` or, by default, the first two: one door for
+        """`encode`, `fuse`, `decode`, `impute`, `attend`, `embed_classes` or, by default, the first two: one door for
         `functional_call`."""
-        if stage == "describe":
-            return self.describe(batch.about)
+        if stage == "embed_classes":
+            return self.embed_classes(batch.class_info)
         axes = next(iter(batch.present.values())).shape
         flat = batch.flat()
         if stage in ("impute", "attend"):
@@ -190,14 +190,14 @@ def build_model(
     spec: NetworkSpec,
     *,
     pretrained: Mapping[str, nn.Module] | None = None,
-    text: Space | None = None,
+    descriptions: Space | None = None,
     names: int = 0,
 ) -> Model:
     """A model for modalities given by name as (kind, space), with weights from torch's generator.
 
     Args:
         pretrained: networks that some modalities' encoders start from, instead of their kind's own.
-        text: the space of texts that describe classes, if there are any.
+        descriptions: the space of descriptions of classes, if there are any.
         names: how many classes are known by name, the same in several tasks.
 
     Raises:
@@ -211,7 +211,7 @@ def build_model(
         else spec.encoders.get(name, encoders[kind])(space.shape, dim)
         for name, (kind, space) in spaces.items()
     ]
-    describer = Describer(text, names, dim) if text or names else None
+    class_encoder = ClassEncoder(descriptions, names, dim) if descriptions or names else None
     fused = spec.fusion(order, dim)
     back = {
         name: decoders_by_kind[kind](space.shape, dim)
@@ -225,7 +225,7 @@ def build_model(
                 f"model.impute=true: the fusion {kind_of(fusions, spec.fusion)} has no Presence to impute in. Leave it out."
             )
         presence.imputer = Imputer(len(order), dim)
-    return Model(order, networks, fused, dim, describer, back)
+    return Model(order, networks, fused, dim, class_encoder, back)
 
 
 def untrained_model(modalities: tuple[str, ...]) -> Model:

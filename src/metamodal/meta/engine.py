@@ -100,8 +100,8 @@ class Engine:
     def adapt(self, params: Params, support: Batch) -> Any:
         """The adapted state of one task, or of a stack of them, from encoded support rows."""
         support = support.to(device_of(params))
-        about = self._stage("describe")(params, support) if support.about else {}
-        return self.learner.adapt(self.fn, params, support._replace(about=about))
+        class_info = self._stage("embed_classes")(params, support) if support.class_info else {}
+        return self.learner.adapt(self.fn, params, support._replace(class_info=class_info))
 
     def predict(self, params: Params, adapted: Any, query: Batch) -> Float[Tensor, "*t q k"]:
         """Logits of encoded query rows."""

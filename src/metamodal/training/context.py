@@ -11,7 +11,7 @@ from metamodal.data.encode import Preprocessor
 from metamodal.device import CPU, device_of
 from metamodal.meta.engine import Engine
 from metamodal.model import MetaModel
-from metamodal.training.episodes.class_info import ClassInfo
+from metamodal.training.episodes.class_info import EpisodeClassInfo
 from metamodal.training.episodes.options import EpisodeOptions
 from metamodal.training.episodes.pools import TaskPools
 from metamodal.types import Batch
@@ -39,7 +39,7 @@ class Context:
     outer: str = "query"
     valid_episodes: int = 300
     seed: int = 0
-    classes: ClassInfo | None = None
+    class_info: EpisodeClassInfo | None = None
     device: torch.device = CPU
 
     def validated_on(self, episodes: int) -> Context:
@@ -54,7 +54,7 @@ class EncodedTable:
     preprocessor: Preprocessor
     rows: Batch
     pools: TaskPools
-    classes: ClassInfo | None
+    class_info: EpisodeClassInfo | None
     seed: int
 
     @cached_property
@@ -82,7 +82,7 @@ class EncodedTable:
                 outer,
                 valid_episodes,
                 seed,
-                self.classes,
+                self.class_info,
                 device_of(model.params),
             )
         plain = episodes.model_copy(update={"class_symmetries": False, "augment": False})

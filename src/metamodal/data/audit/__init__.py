@@ -1,4 +1,4 @@
-"""An audit: every cell of a table opened, and all that is wrong or doubtful about it told at once."""
+"""An audit: every cell of a table opened, and all that is wrong or doubtful reported at once."""
 
 from __future__ import annotations
 
@@ -121,11 +121,15 @@ def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch
     else:
         missing_words(dataset, of("label"))
         findings += class_findings(dataset)
-        told = [*_constant_in_class(dataset), *giveaway_findings(dataset, columns, seed)]
-        told = [f for i, f in enumerate(told) if f.column not in {e.column for e in (*counting, *told[:i])}]
-        findings += told
+        giveaways = [*_constant_in_class(dataset), *giveaway_findings(dataset, columns, seed)]
+        giveaways = [
+            f
+            for i, f in enumerate(giveaways)
+            if f.column not in {e.column for e in (*counting, *giveaways[:i])}
+        ]
+        findings += giveaways
         covered = coverage(dataset, columns, seed)
-        away = {f.column for f in (*counting, *told) if f.column}
+        away = {f.column for f in (*counting, *giveaways) if f.column}
         findings += [f for f in coverage_findings(covered) if f.column not in away]
         noisy = label_noise(_without_bad_cells(dataset, columns), away, seed)
         findings += [noisy] if isinstance(noisy, Finding) else []
@@ -160,7 +164,7 @@ def _opened(
         bad_cell(replace(problem, row=int(numbers[position])))
 
     roles = said.over(source.roles) if source.roles else said
-    schema = infer(frame, roles, source.name, note, index=source.about.index)
+    schema = infer(frame, roles, source.name, note, index=source.stored.index)
     triples = read_triples(roles.triples, source.base) if roles.triples else None
     return Dataset(frame, schema, source.name, source.base, numbers, triples), odd
 

@@ -58,7 +58,7 @@ class Finding:
 class States:
     """How many cells of a column are in each state; they add up to the rows of the table.
 
-    Where `opened` is false, the cells were told apart from empty ones and no more.
+    Where `opened` is false, only whether a cell is empty was looked at.
     """
 
     name: str

@@ -117,15 +117,17 @@ def _suspected(dataset: Dataset, columns: dict[str, ColumnCells], seed: int) -> 
                     dataset, cells, np.flatnonzero(labelled)[there], which[there], rows / rows.sum()
                 )
                 if levels:
-                    told = some((f"{n} of {m} {level!r} rows are {names[k]}" for level, k, n, m in levels), 4)
+                    examples = some(
+                        (f"{n} of {m} {level!r} rows are {names[k]}" for level, k, n, m in levels), 4
+                    )
                     text = (
-                        f"some values of {name} all but name the label: {told}. "
+                        f"some values of {name} all but name the label: {examples}. "
                         "A score with it may say no more: compare without it, or name it with --task or --group"
                     )
-                    told_of = {
+                    facts = {
                         level: {"class": str(names[k]), "of_it": n, "rows": m} for level, k, n, m in levels
                     }
-                    yield Finding("value_tells_label", name, text, (), told_of)
+                    yield Finding("value_tells_label", name, text, (), facts)
 
 
 def _by_presence(

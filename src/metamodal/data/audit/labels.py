@@ -169,16 +169,18 @@ def coverage(dataset: Dataset, columns: dict[str, ColumnCells], seed: int) -> li
         counts = np.bincount(which[there], minlength=len(names))
         found.append((name, counts, _tested(counts, rows, seed) if len(names) > 1 else None))
     corrected = _holm([t.p for _, _, t in found if t])
-    told = []
+    result = []
     for name, counts, test in found:
         classes = {str(c): (int(n), int(of)) for c, n, of in zip(names, counts, rows)}
         p_holm = corrected.pop(0) if test else None
-        told.append(Coverage(name, classes, *((test.name, test.p, p_holm, test.v) if test else (None,) * 4)))
-    return told
+        result.append(
+            Coverage(name, classes, *((test.name, test.p, p_holm, test.v) if test else (None,) * 4))
+        )
+    return result
 
 
 def coverage_findings(covered: list[Coverage]) -> Iterator[Finding]:
-    """Columns whose absence hangs on the class; those that are absent alike are told of together."""
+    """Columns whose absence hangs on the class; those that are absent alike are reported together."""
     alike: dict[tuple[tuple[str, tuple[int, int]], ...], list[Coverage]] = {}
     for c in covered:
         if c.p_holm is not None and c.v is not None and c.p_holm < _ALPHA and c.v >= _EFFECT:

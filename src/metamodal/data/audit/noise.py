@@ -36,7 +36,7 @@ def label_noise(dataset: Dataset, left_out: set[str], seed: int) -> Finding | st
     Each row's probabilities are those of a logistic regression over generic features of all
     modalities, fitted to other rows; a group is never on both sides. A row that is hard is no row that
     is wrong, so its nearest neighbours among those other rows must agree, and its group, if it has one,
-    be one that is told well. A single row is in doubt only if it is typical of the other class.
+    be one that is recognised well. A single row is in doubt only if it is typical of the other class.
 
     Args:
         dataset: readable rows; cells known to be bad are empty.

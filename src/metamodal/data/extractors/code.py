@@ -130,7 +130,7 @@ class _Flat(nn.Module):
 
 
 def hashed_words(values: Sequence[str], length: int, vocabulary: int) -> Tensor:
-    """The first words of each text as whole numbers from 1, told by a hash; 0 where there is none."""
+    """The first words of each text as whole numbers from 1, by a hash; 0 where there is none."""
     numbers = torch.zeros(len(values), length)
     for i, text in enumerate(values):
         for j, word in enumerate(str(text).lower().split()[:length]):

@@ -23,7 +23,7 @@ _REMEDY = "Replace the cell or leave it empty"
 
 
 def cloud_of_file(data: bytes) -> np.ndarray:
-    """The points in the bytes of a file, whose format is told from the bytes.
+    """The points in the bytes of a file, whose format is recognised by the bytes.
 
     A mesh with faces gives points spread evenly over its surface, the same each time.
 

@@ -17,7 +17,7 @@ from metamodal.types import Params
 __all__ = ["Adaptive"]
 
 _FAR = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-_FEWEST = 3  # tasks: fewer do not tell how tasks differ
+_FEWEST = 3  # tasks: fewer give no estimate of how tasks differ
 _FOLDS = 5
 _MOST = 64  # rows of a task that are looked at
 
@@ -25,35 +25,35 @@ _MOST = 64  # rows of a task that are looked at
 @maps.register("adaptive")
 @dataclass(frozen=True)
 class Adaptive:
-    """`y = W x + b + c(x) + e`: a population map, and a correction of the task's own.
+    """`y = W x + b + c(x) + e`: a map of all tasks, and a correction of the task's own.
 
-    The correction is ridge regression, in its dual form, on what the population leaves over of a task's
+    The correction is ridge regression, in its dual form, on the residuals of the common map on a task's
     support pairs `(X, r)`: `c(x) = k(x, X) (k(X, X) + I)⁻¹ r` with `k(x, x') = α + β x·x'/f`; its prior is a
     Gaussian process of covariance `σ² k`, from which the standard deviation comes (Rasmussen and Williams,
     2006). How far it may shift (`α`) and turn (`β`) is what makes held-out pairs of training tasks likeliest,
-    given 1, 2, 4, … others, with the population fitted to other tasks. Both are 0, and a task's map is the
-    population's, unless the squared error falls by more than its standard error over tasks.
+    given 1, 2, 4, … others, with the common map fitted to other tasks. Both are 0, and a task's map is the
+    common one, unless the squared error falls by more than its standard error over tasks.
     """
 
     def fit(self, pairs: Pairs, generator: Generator) -> Params:
-        population = Linear().fit(pairs, generator)
+        common = Linear().fit(pairs, generator)
         trials = list(_trials(pairs, generator))
         far = _chosen(trials) if len(trials) >= _FEWEST else (0.0, 0.0)
-        sigma = population["sigma"].double()
+        sigma = common["sigma"].double()
         if any(far):
             sigma = _noise(trials, far).sqrt()
-        state = {f"population.{k}": v for k, v in population.items()}
+        state = {f"common.{k}": v for k, v in common.items()}
         return state | {"far": pairs.x.new_tensor(far), "sigma": sigma.to(pairs.x.dtype)}
 
     def adapt(self, state: Params, x: Float[Tensor, "n f"], y: Float[Tensor, "n g"]) -> Params:
-        """The state of one task: an earlier task's correction is forgotten."""
-        over = y - Linear().guess(_population(state), x).mean
+        """The state of one task: an earlier task's correction is dropped."""
+        over = y - Linear().guess(_common(state), x).mean
         inverse = torch.linalg.inv((_kernel(x, x, state["far"]) + torch.eye(len(x), dtype=x.dtype)).double())
         solved = (inverse @ over.double()).to(x.dtype)
         return state | {"support": x, "inverse": inverse.to(x.dtype), "solved": solved}
 
     def guess(self, state: Params, x: Float[Tensor, "n f"]) -> Guess:
-        common = Linear().guess(_population(state), x)
+        common = Linear().guess(_common(state), x)
         far, sigma = state["far"], state["sigma"]
         if not far.any():
             return common
@@ -68,7 +68,7 @@ class Adaptive:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A task's pairs under a population fitted to other tasks; `over` is what that leaves of them."""
+    """A task's pairs, and `over`, the residuals of a common map that was fitted to other tasks."""
 
     x: Tensor
     over: Tensor
@@ -100,12 +100,12 @@ def _trials(pairs: Pairs, generator: Generator) -> Iterator[_Trial]:
         other = ~torch.isin(pairs.tasks, inside)
         if other.sum() < _FEWEST:
             continue
-        population = Linear().fit(Pairs(x[other], y[other]), generator)
+        common = Linear().fit(Pairs(x[other], y[other]), generator)
         for name in inside:
             at = (pairs.tasks == name).nonzero()[:, 0]
             if len(at) > 1:
                 at = at[torch.randperm(len(at), generator=generator)][:_MOST]
-                yield _Trial(x[at], y[at] - Linear().guess(population, x[at]).mean)
+                yield _Trial(x[at], y[at] - Linear().guess(common, x[at]).mean)
 
 
 def _chosen(trials: list[_Trial]) -> tuple[float, float]:
@@ -144,5 +144,5 @@ def _prior(x: Tensor, far: Tensor) -> Tensor:
     return far[0] + far[1] * x.square().mean(1)
 
 
-def _population(state: Params) -> Params:
-    return {k.removeprefix("population."): v for k, v in state.items() if k.startswith("population.")}
+def _common(state: Params) -> Params:
+    return {k.removeprefix("common."): v for k, v in state.items() if k.startswith("common.")}

@@ -40,8 +40,8 @@ class Transformer:
         learn, judge = halves(len(pairs.x), generator)
         build = partial(_Network, self, pairs.x.shape[1], pairs.y.shape[1])
         held = (pairs.x[judge], pairs.y[judge])
-        told = (pairs.x[learn], pairs.y[learn])
-        weights = descended(build, told, held, generator, steps=self.steps, lr=self.lr, rows=self.rows)
+        given = (pairs.x[learn], pairs.y[learn])
+        weights = descended(build, given, held, generator, steps=self.steps, lr=self.lr, rows=self.rows)
         sigma = spread(applied(build, weights, held[0]) - held[1])
         return {f"{_OWN}{k}": v for k, v in weights.items()} | {"sigma": sigma}
 

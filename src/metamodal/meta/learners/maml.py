@@ -34,7 +34,7 @@ class MAML:
     """`θ' = θ − η ∇ L_support(θ)`, repeated, differentiated through (Finn, Abbeel and Levine, 2017).
 
     The head's last layer starts in every task anew, so that any number of classes will do and their
-    order does not matter; that of labels and numbers starts at the population's answer.
+    order does not matter; that of labels and numbers starts at the regression prior.
 
     Args:
         steps: inner gradient steps.
@@ -175,7 +175,7 @@ def _gradients(loss: Callable[[Params], Tensor], at: Params, *, constant: bool) 
 
 
 def _moves(name: str) -> bool:
-    return name.startswith("model.") and not name.startswith(("model.describer.", "model.decoders."))
+    return name.startswith("model.") and not name.startswith(("model.class_encoder.", "model.decoders."))
 
 
 def _hidden(width: int, units: int) -> Params:

@@ -44,8 +44,8 @@ class Matching:
     less a learned cosine `b` that says nothing: `log mean exp τ (cos − b)`. Its limit for large `τ`
     is the nearest row. A class that no row shows has the logit 0.
 
-    *Labels and numbers*: the population's answer, corrected by the mean of what it leaves over on the
-    support rows, weighed by `exp τ (cos − b)` beside a weight of 1 for leaving it as it is.
+    *Labels and numbers*: the regression prior, corrected by the mean of its residuals on the
+    support rows, weighted by `exp τ (cos − b)` beside a weight of 1 for leaving it as it is.
     """
 
     temperature: PositiveFloat = 10.0
@@ -83,7 +83,7 @@ class Matching:
         votes = alike[..., None] + log_weights[..., None, :, :]
         there = seen(query)[..., None]
         if not fn.output.has_classes:
-            # one more key, of weight 1 and value 0: the population's answer as it is
+            # one more key, of weight 1 and value 0: the regression prior as it is
             shares = torch.softmax(F.pad(votes, (0, 0, 0, 1)), -2)[..., :-1, :]
             answer = regression_prior(params, z, values.shape[-1]) + (shares * values[..., None, :, :]).sum(
                 -2

@@ -62,9 +62,9 @@ class Modulated:
             units = torch.relu(task @ own(params, "in.weight").mT + own(params, "in.bias"))
             change = units @ own(params, "out.weight").mT + own(params, "out.bias")
         modulation = _Modulation(fn, change)
-        if "descriptor" in support.about:
-            about = support.about | {"descriptor": modulation.of(support.about["descriptor"])}
-            support = support._replace(about=about)
+        if "embedding" in support.class_info:
+            class_info = support.class_info | {"embedding": modulation.of(support.class_info["embedding"])}
+            support = support._replace(class_info=class_info)
         return self.base.adapt(modulation, within, support), change
 
     def predict(

@@ -71,8 +71,8 @@ class PerModality:
                 setting, _inverse_softplus(1.0 / len(classifiers)), rate=QUICK
             )
             params |= {f"{name}.{k}": v for k, v in self.base.parameters(setting).items()}
-        if "model.describer.names" in setting.model:
-            names = len(setting.model["model.describer.names"])
+        if "model.class_encoder.names" in setting.model:
+            names = len(setting.model["model.class_encoder.names"])
             for name in classifiers:
                 params[f"{name}.{PRIOR}.weight"] = declared(torch.zeros(names, setting.dim), fitted=True)
                 params[f"{name}.{PRIOR}.bias"] = declared(torch.zeros(names), fitted=True)
@@ -91,7 +91,7 @@ class PerModality:
         prior_mean = F.softplus(torch.stack([own(params, f"{name}.fusion_weight") for name in states]))
         strength = own(params, "log_strength").exp()
         stacked = self._filled(fn.output, tests, support)
-        names, prior_scale = support.about.get("name"), self._prior_scales(params, support)
+        names, prior_scale = support.class_info.get("name"), self._prior_scales(params, support)
         if names is None or not prior_scale.any():
             penalty = strength / prior_mean.square()
             counts = _others(support.targets) | (not fn.output.has_classes)
@@ -155,14 +155,14 @@ class PerModality:
         self, fn: Embed, params: Params, names: Tensor, batch: Batch
     ) -> Float[Tensor, "*t n k v"]:
         """Each name's logits from memory, centred over the classes that have a name; 0 where it is silent."""
-        told = (names >= 0)[..., None, :].float()
+        known = (names >= 0)[..., None, :].float()
         votes = []
         for _, mine, own_params in self.split(params, batch):
             z = F.normalize(fn(params, mine), dim=-1)
             every = z @ own(own_params, f"{PRIOR}.weight").mT + own(own_params, f"{PRIOR}.bias")
             at = names.clamp(min=0)[..., None, :].expand(*every.shape[:-1], -1)
-            logits = every.gather(-1, at) * told
-            logits = logits - told * logits.sum(-1, keepdim=True) / told.sum(-1, keepdim=True).clamp(min=1)
+            logits = every.gather(-1, at) * known
+            logits = logits - known * logits.sum(-1, keepdim=True) / known.sum(-1, keepdim=True).clamp(min=1)
             votes.append(logits * seen(mine)[..., None])
         return torch.stack(votes, -1)
 
@@ -218,11 +218,11 @@ def _alone(batch: Batch, modality: str) -> Batch:
     """The rows through one modality. A description stands in for rows that a class has not, not for rows that
     this modality does not see: others do, and know more. A name that training knew is as good as rows."""
     mine = batch.only([modality])
-    if "told" not in batch.about or not batch.targets.shape[-1]:
+    if "known" not in batch.class_info or not batch.targets.shape[-1]:
         return mine
     rows, visible = (((b.targets > 0) & seen(b)[..., None]).any(-2) for b in (batch, mine))
-    heard = visible | ~rows | (batch.about["name"] >= 0 if "name" in batch.about else False)
-    return mine._replace(about=batch.about | {"told": batch.about["told"] & heard})
+    heard = visible | ~rows | (batch.class_info["name"] >= 0 if "name" in batch.class_info else False)
+    return mine._replace(class_info=batch.class_info | {"known": batch.class_info["known"] & heard})
 
 
 def _others(targets: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class Fusing(Learner, Protocol):
 class Shown(NamedTuple):
     """What a support set shows: embeddings, targets, and how much each row counts.
 
-    Behind the support rows stand the descriptors of classes, if there are any, each as one row of its
+    After the support rows come the embeddings of class information, if there is any, each as one row of its
     class that counts as much as was learned.
     """
 
@@ -78,19 +78,19 @@ class Shown(NamedTuple):
 
 
 def shown(fn: Embed, params: Params, support: Batch) -> Shown:
-    """The rows of a support set, and the descriptors of its classes as rows.
+    """The rows of a support set, and the embeddings of class information as rows.
 
-    A descriptor `e` counts as `exp(g·e + b)` rows, so that a class's mean of `n` rows `z` becomes
+    The embedding `e` of what is known of a class counts as `exp(g·e + b)` rows, so that a class's mean of `n` rows `z` becomes
     `λ mean(z) + (1 − λ) e` with `λ = n / (n + exp(g·e + b))`: for `n = 1` the adaptive mixture of AM3
-    (Xing et al., 2019). A class without rows is its descriptor.
+    (Xing et al., 2019). A class without rows is its embedding `e`.
     """
     z = fn(params, support)
     there = seen(support).to(z.dtype)
     weights = fn.output.weights(support.targets) * there
-    if "descriptor" not in support.about:
+    if "embedding" not in support.class_info:
         return Shown(z, support.targets, weights)
-    e, told = support.about["descriptor"], support.about["told"]
-    counts = (e @ own(params, "gate.weight") + own(params, "gate.bias")).exp() * told
+    e, known = support.class_info["embedding"], support.class_info["known"]
+    counts = (e @ own(params, "gate.weight") + own(params, "gate.bias")).exp() * known
     classes = torch.eye(e.shape[-2], dtype=z.dtype, device=z.device).expand(*e.shape[:-1], -1)
     return Shown(
         torch.cat([z, e], -2), torch.cat([support.targets, classes], -2), torch.cat([weights, counts], -1)
@@ -111,10 +111,10 @@ def scalar(setting: Setting, value: float, **traits: Any) -> Tensor:
 
 
 def gate(setting: Setting) -> Params:
-    """The parameters by which `shown` weighs descriptors, where the model has any."""
-    if not setting.described:
+    """The parameters by which `shown` weighs class information, where the model has any."""
+    if not setting.has_class_info:
         return {}
-    named = "model.describer.names" in setting.model
+    named = "model.class_encoder.names" in setting.model
     return {
         "gate.weight": torch.zeros(setting.dim),
         "gate.bias": scalar(setting, _NAMED if named else 0.0, settled=True),

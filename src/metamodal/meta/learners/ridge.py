@@ -53,8 +53,8 @@ class Ridge:
     matters only beside a class that no row shows, whose logit is 0: a query unlike all that was
     shown may then belong there.
 
-    *Labels and numbers*: a mixed model (Laird and Ware, 1982). The population's answer `P z + p`, learned
-    over all tasks, is corrected by what the support rows leave over, `Y − P z − p`, through a
+    *Labels and numbers*: a mixed model (Laird and Ware, 1982). The regression prior `P z + p`, learned
+    over all tasks, is corrected by its residuals on the support rows, `Y − P z − p`, through a
     constant of learned variance (the task's own offset) and the embedding (its own slopes). With few
     rows the correction is as small as the tasks of training were alike.
     """

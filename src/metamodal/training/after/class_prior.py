@@ -51,7 +51,7 @@ def class_prior(work: Work, model: MetaModel) -> tuple[MetaModel, Report]:
 def with_class_prior(context: Context, params: Params) -> tuple[Params, float | None]:
     """The parameters with class priors and a lower weight of names as rows, where either gain is significant, and
     the penalty of the priors, if there are any."""
-    engine, classes = context.engine, context.classes
+    engine, classes = context.engine, context.class_info
     if not isinstance(engine.learner, PerModality) or engine.learner.reads != "tokens":
         return params, None
     if classes is None or classes.table.named is None or not len(_named(context, context.pools.train)):
@@ -133,7 +133,7 @@ def _shown(validation: ValidationEpisodes, params: Params) -> Iterator[Episode]:
 
 def _named(context: Context, tasks: Sequence[Task]) -> np.ndarray:
     """The rows of these tasks whose class is known by name; of very many some."""
-    named = context.classes.table.named if context.classes else None
+    named = context.class_info.table.named if context.class_info else None
     rows = np.unique(np.concatenate([r for task in tasks for r in task.rows]))
     rows = rows[named.numpy()[rows] >= 0] if named is not None else rows[:0]
     return rows[:: 1 + len(rows) // _MOST]
@@ -143,7 +143,7 @@ def _views(context: Context, params: Params, tasks: Sequence[Task]) -> dict[str,
     """Unit embeddings and names that each classifier learns from: for that of all modalities, rows whole and seen
     through each alone."""
     rows = torch.from_numpy(_named(context, tasks))
-    names = context.classes.table.named[rows]  # type: ignore[union-attr,index]
+    names = context.class_info.table.named[rows]  # type: ignore[union-attr,index]
 
     def view(batch: Batch) -> tuple[Tensor, Tensor]:
         there = seen(batch)

@@ -80,7 +80,7 @@ def with_regression_prior_of_all(context: Context, params: Params, penalty: floa
 
 
 def prior_of_rows(engine: Engine, params: Params, rows: Batch, tasks: np.ndarray) -> Params:
-    """Parameters with the population's answer from labelled rows alone.
+    """Parameters with a regression prior fitted to labelled rows alone.
 
     A third of the rows, held out, chooses the penalty, and then how far a few support rows of a task may correct it.
     """
@@ -121,7 +121,7 @@ def _loss(engine: Engine, params: Params, episodes: Sequence[Episode]) -> float:
 
 
 def fitted_prior(engine: Engine, params: Params, rows: Batch, penalty: float) -> Params:
-    """Weights and bias of each classifier's population, from encoded rows."""
+    """Weights and bias of each classifier's regression prior, from encoded rows."""
     found: Params = {}
     for prefix, mine in _parts(engine, params, rows):
         with torch.no_grad():

@@ -8,7 +8,7 @@
 | `reconstruct` | each modality decoded from its own token | `train.losses.reconstruct` |
 | `translate` | each modality decoded from every other one's token | `train.losses.translate` |
 | `align` | InfoNCE between the modalities' tokens | `train.losses.align` |
-| `impute` | tokens told from the others of their row | `train.losses.impute`, if the model imputes |
+| `impute` | tokens predicted from the others of their row | `train.losses.impute`, if the model imputes |
 """
 
 from metamodal.training.losses.align import Align

@@ -1,4 +1,4 @@
-"""The imputer's loss: how well each token is told from every other one of its row."""
+"""The imputer's loss: how well each token is predicted from every other one of its row."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ __all__ = ["Impute"]
 class Impute:
     """`surprise` over a step's rows, of a model that imputes and has two modalities or more.
 
-    Tokens are constants, those that are told and those that are told from: the imputer reads the shared
-    space and this loss does not shape it. Tokens that were to be foretold would become what is easily
-    foretold, the same in every row; `align` is there to bring modalities together. Through the
-    episodes encoders and imputer learn of each other all the same.
+    Gradients do not pass through the tokens, neither those predicted nor those predicted from: the imputer reads the
+    shared space, and this loss does not shape it. Otherwise tokens would become easy to predict, the same in every
+    row; `align` brings modalities together. Encoders and imputer still learn from each other through the episodes.
     """
 
     weight: Annotated[float, Field(ge=0)] = 1.0

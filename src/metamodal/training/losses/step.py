@@ -110,8 +110,8 @@ def drawn_step(context: Context, sampler: EpisodeSampler, params: Params) -> Ste
     drawn = sampler.drawn()
     encoded = engine.encode(params, drawn.rows, chunk=len(drawn.rows.targets))
     episodes = _stacked(encoded, drawn.draw, drawn.way)
-    if context.classes is not None and not drawn.unlabelled:
-        episodes = context.classes.varied(episodes, drawn.draw, context.episodes, sampler.generator)
+    if context.class_info is not None and not drawn.unlabelled:
+        episodes = context.class_info.varied(episodes, drawn.draw, context.episodes, sampler.generator)
     targets = sampler.balancer.class_weights(drawn.draw, episodes.query.targets)
     return Step(context, sampler, params, drawn, encoded, episodes, targets)
 

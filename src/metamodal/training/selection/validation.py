@@ -28,7 +28,7 @@ _MOST = 5  # support rows of a class
 class ValidationEpisodes:
     """Validation episodes, drawn once; of labels and numbers they know none to all support rows, in turn.
 
-    `queried` says which rows are asked about, `(t, q)`.
+    `queried` says which rows are asked for, `(t, q)`.
 
     Args:
         shot: support rows of a class.
@@ -38,13 +38,13 @@ class ValidationEpisodes:
     """
 
     def __init__(self, context: Context, shot: int = 1) -> None:
-        tasks, told = context.pools, context.classes
+        tasks, class_info = context.pools, context.class_info
         self.context = context
-        alone = len(tasks.valid) < 2  # one task tells nothing of others
+        alone = len(tasks.valid) < 2  # one task gives no estimate for others
         self.shrinkages = SHRINKAGES[-1:] if alone else SHRINKAGES
         self.shape = _shape(context, shot)
         draw = _draw(context, self.shape)
-        self.about = told.of(draw) if told and not tasks.blind else {}
+        self.class_info = class_info.of(draw) if class_info and not tasks.blind else {}
         needed = torch.cat([draw.support, draw.query], 1)
         if tasks.blind:  # a row is its own class there: each appearance is to differ
             unique, where = needed.flatten(), torch.arange(needed.numel()).view_as(needed)
@@ -70,7 +70,7 @@ class ValidationEpisodes:
         """The episodes as the learner reads them, without gradients."""
         with torch.no_grad():
             encoded = self.context.engine.encode(params, self.rows)
-        return episodes_of(encoded, self.draw, self.shape.way, self.about)
+        return episodes_of(encoded, self.draw, self.shape.way, self.class_info)
 
     def rated(self, params: Params, episodes: Episode, engine: Engine | None = None) -> Float[Tensor, " t"]:
         """The score of each of these episodes, as they were read or with less to be seen, maybe under another
