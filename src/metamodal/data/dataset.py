@@ -18,7 +18,7 @@ from metamodal.data.identity import name_of
 from metamodal.data.label_type import LabelType
 from metamodal.data.limits import Limits, within
 from metamodal.data.problems import short
-from metamodal.data.roles import SINGLE, Roles
+from metamodal.data.roles import ROLES, Roles
 from metamodal.data.schema import Schema, infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Keys, Plan, Split, split_rows
@@ -63,7 +63,9 @@ class Dataset:
     def _summary(self) -> Summary:
         schema = self.schema
         facts = [("target", f"{listed(schema.targets)} ({schema.target_kind})")] if schema.targets else []
-        facts += [(role, name) for role in SINGLE[1:] if (name := schema.role(role))]
+        facts += [
+            (role.name, name) for role in ROLES if role.holds == "column" and (name := schema.role(role.name))
+        ]
         for name, (kind, columns) in schema.modalities.items():
             facts.append((kind, name if columns == (name,) else f"{name}: {listed(columns)}"))
         left = [c.name for c in schema.columns if c.role == "ignored"]
@@ -128,8 +130,7 @@ class Dataset:
 
     def disjoint_by(self) -> np.ndarray:
         """What no episode has on both its sides, of each row; `None` where nothing is to be kept apart."""
-        column = self.schema.disjoint_by
-        return np.array([None] * len(self), dtype=object) if column is None else self._column(column)
+        return self._names("disjoint_by")
 
     def split(self, seed: int = 0) -> Split:
         """Which rows are for meta-training, for validation and for test; see `split_rows`."""
@@ -236,7 +237,7 @@ def read_table(
     >>> read_table(pets, target="pet").schema.modalities
     {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
     """
-    said = Roles.said(
+    roles = Roles.parse(
         target=target,
         task=task,
         group=group,
@@ -253,7 +254,7 @@ def read_table(
     if not isinstance(limits, (Limits, Mapping, type(None))):
         raise OptionError(f"limits={limits!r}: no caps. Give Limits, or {{name: number}}.")
     caps = parse(Limits, dict(limits)) if isinstance(limits, Mapping) else limits
-    return open_table(source, said, root=root, plan=plan, text=text, caps=caps)
+    return open_table(source, roles, root=root, plan=plan, text=text, caps=caps)
 
 
 def open_table(
@@ -303,24 +304,13 @@ def _label_type(frame: pd.DataFrame, schema: Schema, about: About) -> LabelType:
 def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles:
     """The known roles whose columns this table has; it may have no modality if it describes classes."""
     columns = set(frame.columns)
-    use = tuple(c for c in known.use or () if c in columns)
-    told = known.describe in columns or told
-    if known.use and not use and not told:
+    roles = known.within(columns)
+    told = roles.describe is not None or told
+    if known.use and not roles.use and not told:
         raise DataError(
             f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
         )
-    single = {r: tuple(c for c in known.columns(r) if c in columns) for r in SINGLE}
-    target = single.pop("target")
-    kinds = {c: k for c, k in known.kinds.items() if c in columns}
-    return Roles(
-        **{r: next(iter(there), None) for r, there in single.items()},
-        target=target,
-        target_kind=known.target_kind if target else None,
-        use=use if use or known.use else None,
-        kinds=kinds,
-        triples=known.triples if "graph" in kinds.values() else None,
-        disjoint_by=known.disjoint_by if known.disjoint_by in columns else None,
-    )
+    return roles if "graph" in roles.kinds.values() else replace(roles, triples=None)
 
 
 def _moment(cell: Any, written: Convention | None) -> float | None:

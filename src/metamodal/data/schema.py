@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -12,7 +13,8 @@ from metamodal.data.conventions import Convention, Finding
 from metamodal.data.doubts import beyond_limits, printed_lists, row_numbers, worthless
 from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
-from metamodal.data.roles import SINGLE, Roles, check_roles
+from metamodal.data.role_check import check_roles
+from metamodal.data.roles import ROLES, Roles
 from metamodal.data.target_kinds import Inference, is_empty, kind_of_target
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError, one_line
@@ -54,19 +56,18 @@ class Schema:
     """The columns of a table; a modality is one of them, or all scalar ones together.
 
     `triples` names the file that says how the entities in graph columns are related, `target_kind`
-    what the target is: classes, labels or numbers, `disjoint_by` the column no value of which is on both sides of
-    an episode.
+    what the target is: classes, labels or numbers, `shared` the columns of roles that a modality may have, too.
     """
 
     columns: tuple[Column, ...]
     triples: str | None = None
     target_kind: str = "classification"
     targets: tuple[str, ...] = ()
-    disjoint_by: str | None = None
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     def role(self, role: str) -> str | None:
         """The name of the column with this role, if there is one."""
-        return next((c.name for c in self.columns if c.role == role), None)
+        return next((c.name for c in self.columns if c.role == role), self.shared.get(role))
 
     @property
     def target(self) -> str | None:
@@ -123,13 +124,12 @@ class Schema:
         """What a user would have to say to get this schema again."""
         used = [c for c in self.columns if c.role == "modality"]
         return Roles(
-            **{r: self.role(r) for r in SINGLE if r != "target"},
+            **{r.name: self.role(r.name) for r in ROLES if r.is_column and r.holds == "column"},
             target=self.targets,
             target_kind=self.target_kind if self.targets else None,
             use=tuple(c.name for c in used),
             kinds={c.name: str(c.kind) for c in used},
             triples=self.triples,
-            disjoint_by=self.disjoint_by,
         )
 
 
@@ -160,7 +160,7 @@ def infer(
         raise DataError(f"{name}: the table has no rows. Give a table with at least one labelled row.")
     roles = roles.among(frame.columns)
     check_roles(roles, frame.columns, name)
-    given = {column: role for role in SINGLE for column in roles.columns(role)}
+    given = {column: role.name for role in ROLES if role.exclusive for column in roles.columns(role.name)}
     targets, told = roles.columns("target"), Inference("classification", "")
     raws = [RawColumn(column, tuple(frame[column]), name, report) for column in map(str, frame.columns)]
     conventions = {
@@ -201,7 +201,13 @@ def infer(
             columns.append(Column(raw.name, "ignored", None, ROW_NUMBERS, _LEFT_OUT))
         else:
             columns.append(_inferred(raw, roles, labels, wanted))
-    schema = Schema(tuple(columns), roles.triples, target_kind, targets, roles.disjoint_by)
+    shared = {
+        role.name: column
+        for role in ROLES
+        if role.is_column and not role.exclusive
+        for column in roles.columns(role.name)
+    }
+    schema = Schema(tuple(columns), roles.triples, target_kind, targets, shared)
     if roles.triples and not any(c.kind == "graph" for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Pass --kind COLUMN=graph.")
     if roles.use is not None and not schema.modalities and not roles.describe:

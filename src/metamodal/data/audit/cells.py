@@ -19,7 +19,6 @@ from metamodal.data.modalities import modalities
 from metamodal.data.opening import opener
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.reading import raw_cells
-from metamodal.data.roles import SINGLE
 from metamodal.data.schema import Column
 from metamodal.errors import MetamodalError
 
@@ -51,7 +50,7 @@ class ColumnCells:
 
 def column_kind(column: Column) -> str | None:
     """What the cells of a column are opened as: labels and other roles as words and numbers."""
-    if column.kind is None and column.role in SINGLE:
+    if column.kind is None and column.role not in ("modality", "ignored"):
         return "tabular"
     return column.kind
 
