@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from metamodal.data.folders import ABOUT, is_encoded, shards_named, signed
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.reading import column_of, raw_cells, read_cells, refused
-from metamodal.data.roles import Roles
+from metamodal.data.roles import ROLES, Roles
 from metamodal.data.schema import Schema, infer
 from metamodal.data.source import Source
 from metamodal.data.table import frame_of_cells
@@ -96,8 +96,8 @@ def encode_table(
 ) -> Encoded:
     """Features of every modality of a table, in a folder that every command reads as a table.
 
-    A column a modality, list<float32>, null where the cell is absent; columns with other roles, and
-    those that nothing is learned from, stay as they are unless they are media or lists. The table
+    A column a modality, list<float32>, null where the cell is absent; columns with other roles stay as they are, and
+    so do those that nothing is learned from, unless they are media or lists. The table
     appears whole or not at all; one that `encode_table` wrote before is replaced, and stays if this fails.
 
     Args:
@@ -124,8 +124,8 @@ def encode_table(
 def _sampled(source: Source, said: Roles, options: ShardOptions) -> Dataset:
     """Rows to fit kinds to: evenly drawn from the training part, at most 1,024."""
     rng = np.random.default_rng(options.seed)
-    single = [c for role in ("target", "task", "group", "split", "time") for c in said.columns(role)]
-    held: dict[str, list[Any]] = {c: [] for c in single}
+    named = [c for role in ROLES if role.is_column for c in said.columns(role.name)]
+    held: dict[str, list[Any]] = {c: [] for c in named}
     kept: list[tuple[int, int, dict[str, Any]]] = []  # (place among all rows, number in the file, cells)
     count = 0
     for frame, numbers in source.chunks(_CHUNK):
@@ -210,14 +210,15 @@ def _write_shards(
     watch: Callable[[int], None],
 ) -> tuple[int, int]:
     """The features of all rows, and how many rows and files they are."""
-    schema = sample.schema
+    schema, roles = sample.schema, sample.schema.to_roles()
     modal = {c for _, columns in schema.modalities.values() for c in columns}
+    named = {c for role in ROLES if role.is_column for c in roles.columns(role.name)}
     rows = shards = 0
     writer: pq.ParquetWriter | None = None
     try:
         for frame, numbers in source.chunks(min(_CHUNK, options.rows)):
             data = Dataset(frame, schema, source.name, source.base, numbers, sample.triples)
-            columns = dict(_kept(frame, modal))
+            columns = dict(_kept(frame, modal - named | set(features), named))
             for name, encoder in features.items():
                 columns[name] = _vectors(data, name, encoder, options.unreadable)
             table = pa.table(columns)
@@ -257,11 +258,13 @@ def _vectors(data: Dataset, name: str, encoder: Features, unreadable: str) -> pa
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat, pa.float32()), mask=absent)
 
 
-def _kept(frame: pd.DataFrame, modal: set[str]) -> Iterator[tuple[str, pa.Array]]:
-    """Columns that are no modality, if their cells are scalars."""
+def _kept(frame: pd.DataFrame, without: set[str], named: set[str]) -> Iterator[tuple[str, pa.Array]]:
+    """The other columns, if they are `named` in a role or their cells are scalars."""
     for name in frame.columns:
         cells = frame[name].tolist()
-        if name in modal or any(isinstance(c, (bytes, list, dict, tuple, np.ndarray)) for c in cells):
+        if name in without:
+            continue
+        if name not in named and any(isinstance(c, (bytes, list, dict, tuple, np.ndarray)) for c in cells):
             continue
         try:
             yield name, pa.array(cells)
@@ -286,11 +289,12 @@ def _widths(folder: Path, features: Mapping[str, Features]) -> dict[str, int]:
 def _about(
     source: Source, schema: Schema, features: Mapping[str, Features], widths: dict[str, int]
 ) -> dict[str, Any]:
-    single = {r: schema.role(r) for r in ("target", "task", "group", "split", "time")}
+    roles = replace(
+        schema.to_roles(), use=tuple(features), kinds=dict.fromkeys(features, "embedding"), triples=None
+    )
     return {
         "source": source.name,
-        "roles": {role: column for role, column in single.items() if column}
-        | {"use": list(features), "kinds": dict.fromkeys(features, "embedding")},
+        "roles": {"use": []} | roles.record(),
         "modalities": {
             name: {
                 "kind": schema.modalities[name][0],

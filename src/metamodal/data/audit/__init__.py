@@ -161,7 +161,7 @@ def _opened(
         odd.setdefault(str(problem.column), set()).add(position)
         bad_cell(replace(problem, row=int(numbers[position])))
 
-    roles = said.over(source.roles) if source.roles else said
+    roles = (said.over(source.roles) if source.roles else said).settled()
     schema = infer(frame, roles, source.name, note, index=source.about.index)
     triples = read_triples(roles.triples, source.base) if roles.triples else None
     return Dataset(frame, schema, source.name, source.base, numbers, triples), odd
