@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.about import About
-from metamodal.data.cells import is_absent, moment_of
+from metamodal.data.cells import is_absent
 from metamodal.data.conventions import Convention
 from metamodal.data.identity import name_of
 from metamodal.data.label_type import LabelType
 from metamodal.data.limits import Limits, within
 from metamodal.data.problems import short
 from metamodal.data.roles import ROLES, Roles
+from metamodal.data.scalars import moment_of
 from metamodal.data.schema import Schema, infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Keys, Plan, Split, split_rows

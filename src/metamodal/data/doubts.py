@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import NUMBERS, is_absent, number_of
+from metamodal.data.cells import NUMBERS, is_absent
 from metamodal.data.problems import short
 from metamodal.data.raw_column import RawColumn
+from metamodal.data.scalars import number_of
 from metamodal.data.string_kinds import is_word
 
 __all__ = ["beyond_limits", "counts_along", "printed_lists", "row_numbers", "worthless"]

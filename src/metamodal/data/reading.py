@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent, is_blank, number_of
+from metamodal.data.cells import is_absent, is_blank
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders
 from metamodal.data.extraction import Features
@@ -20,6 +20,7 @@ from metamodal.data.limits import within
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.opening import opener, readable_part
+from metamodal.data.scalars import number_of
 from metamodal.data.string_kinds import NUMBERS_AS_TEXT
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from metamodal.data.cells import form
 from metamodal.data.column_kinds import RECORDS, kind_of_column, quiet_kind
 from metamodal.data.conventions import Convention, Finding
 from metamodal.data.doubts import beyond_limits, printed_lists, row_numbers, worthless
+from metamodal.data.forms import form
 from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.role_check import check_roles

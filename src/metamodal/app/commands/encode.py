@@ -26,7 +26,8 @@ def run(options: argparse.Namespace) -> None:
     """Feature shards of a table of any size."""
     from metamodal.app.arguments import format_from, roles_from, specs_from
     from metamodal.app.speech import print_json, speaker
-    from metamodal.data.shards import ShardOptions, encode_table
+    from metamodal.data.shard_options import ShardOptions
+    from metamodal.data.shards import encode_table
     from metamodal.data.source import open_source
 
     began = time.perf_counter()

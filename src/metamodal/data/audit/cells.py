@@ -13,12 +13,14 @@ import numpy as np
 
 from metamodal.data.audit.findings import Watch
 from metamodal.data.audit.signatures import LOOK, Signature, signature
-from metamodal.data.cells import form, is_absent, is_blank, number_of
+from metamodal.data.cells import is_absent, is_blank
 from metamodal.data.dataset import Dataset
+from metamodal.data.forms import form
 from metamodal.data.modalities import modalities
 from metamodal.data.opening import opener
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.reading import raw_cells
+from metamodal.data.scalars import number_of
 from metamodal.data.schema import Column
 from metamodal.errors import MetamodalError
 

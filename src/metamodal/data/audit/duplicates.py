@@ -11,8 +11,8 @@ from metamodal.data.audit.alike import alike_pairs
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.chance import by_chance
 from metamodal.data.audit.findings import Finding, some
-from metamodal.data.cells import form
 from metamodal.data.dataset import Dataset
+from metamodal.data.forms import form
 
 __all__ = ["Twins", "duplicate_findings", "leak_findings", "twins"]
 

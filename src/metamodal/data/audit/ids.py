@@ -11,10 +11,10 @@ import numpy as np
 
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.findings import Finding, some
-from metamodal.data.cells import number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.doubts import counts_along
 from metamodal.data.problems import Problem, Report, short
+from metamodal.data.scalars import number_of
 from metamodal.data.schema import ROW_NUMBERS
 
 __all__ = ["constant_findings", "counting_findings", "limit_findings", "repeated_ids"]

@@ -19,8 +19,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
-from metamodal.data.cells import PICTURES
 from metamodal.data.limits import alone, limits
+from metamodal.data.media_types import PICTURES
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 
