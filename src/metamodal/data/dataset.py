@@ -17,6 +17,7 @@ from metamodal.data.conventions import Convention
 from metamodal.data.identity import name_of
 from metamodal.data.label_type import LabelType
 from metamodal.data.limits import Limits, within
+from metamodal.data.modalities.traits import traits_of
 from metamodal.data.problems import short
 from metamodal.data.roles import ROLES, Roles
 from metamodal.data.scalars import moment_of
@@ -311,7 +312,11 @@ def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles
         raise DataError(
             f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
         )
-    return roles if "graph" in roles.kinds.values() else replace(roles, triples=None)
+    return (
+        roles
+        if any(traits_of(kind).entities for kind in roles.kinds.values())
+        else replace(roles, triples=None)
+    )
 
 
 def _moment(cell: Any, written: Convention | None) -> float | None:

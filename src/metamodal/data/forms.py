@@ -10,7 +10,7 @@ import numpy as np
 from metamodal.data.cells import NUMBERS
 from metamodal.data.media_types import media_kind
 
-__all__ = ["FORMS", "TIME_KEYS", "form"]
+__all__ = ["FORMS", "SCALARS", "TIME_KEYS", "VECTORS", "form"]
 
 FORMS = {
     "number": "tabular",
@@ -29,6 +29,8 @@ FORMS = {
     "symbols": "series",
 }
 """The kind that a column of cells of one form has; strings are told apart by their content."""
+SCALARS, VECTORS = FORMS["record"], FORMS["vector"]
+"""The kinds of several scalars together, and of what an encoder gives."""
 _LISTS = (list, tuple, np.ndarray)
 TIME_KEYS = ("time", "times", "t")
 """What the times of a series in a record may be called."""

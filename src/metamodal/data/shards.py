@@ -22,6 +22,7 @@ import torch
 from metamodal.data.dataset import Dataset
 from metamodal.data.extraction import Features
 from metamodal.data.folders import is_encoded
+from metamodal.data.forms import VECTORS
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.reading import column_of, raw_cells, refused
 from metamodal.data.roles import ROLES, Roles
@@ -172,7 +173,7 @@ def _about(
     source: Source, schema: Schema, features: Mapping[str, Features], widths: dict[str, int]
 ) -> dict[str, Any]:
     roles = replace(
-        schema.to_roles(), use=tuple(features), kinds=dict.fromkeys(features, "embedding"), triples=None
+        schema.to_roles(), use=tuple(features), kinds=dict.fromkeys(features, VECTORS), triples=None
     )
     return {
         "source": source.name,

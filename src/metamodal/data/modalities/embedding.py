@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
+from metamodal.data.modalities.traits import Traits
 
 __all__ = ["Embedding"]
 
@@ -27,6 +28,8 @@ class Embedding:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    traits: ClassVar[Traits] = Traits(describes=True, counted="values")
 
     def __post_init__(self) -> None:
         check_scales("embedding", self.mean, self.std, len(self.mean))

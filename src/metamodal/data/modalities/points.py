@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from metamodal.data.modalities.cloud import check_cloud, cloud_of_file
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
+from metamodal.data.modalities.traits import OptionalReader, Traits
 
 __all__ = ["Points"]
 
@@ -44,7 +45,13 @@ class Points:
     std: tuple[float, ...]
     log_radius: tuple[float, float]
 
-    threaded = True
+    traits: ClassVar[Traits] = Traits(
+        threaded=True,
+        files=True,
+        reader=OptionalReader(
+            "trimesh", "points", "PLY, OFF, OBJ and STL files", "arrays and XYZ files are read"
+        ),
+    )
 
     def __post_init__(self) -> None:
         check_scales("points", self.mean, self.std, self.count, self.axes, self.log_radius[1])
