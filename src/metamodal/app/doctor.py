@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from metamodal.data.modalities import modalities
-from metamodal.data.modalities.traits import traits_of
+from metamodal.data.modalities.capabilities import capabilities_of
 
 __all__ = ["findings"]
 
@@ -59,7 +59,7 @@ def _kind(kind: str) -> str:
     """Whether a kind is read, and where not all of its files are, what is missing for the others."""
     if kind not in modalities:
         return "not in this version"
-    reader = traits_of(kind).reader
+    reader = capabilities_of(kind).reader
     if reader is None or find_spec(reader.package) is not None:
         return "ready"
     return f"{reader.without}; for {reader.files}: python -m pip install 'metamodal[{reader.extra}]'"

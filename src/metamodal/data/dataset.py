@@ -17,7 +17,7 @@ from metamodal.data.conventions import Convention
 from metamodal.data.identity import name_of
 from metamodal.data.label_type import LabelType
 from metamodal.data.limits import Limits, within
-from metamodal.data.modalities.traits import traits_of
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.problems import short
 from metamodal.data.roles import ROLES, Roles
 from metamodal.data.scalars import moment_of
@@ -314,7 +314,7 @@ def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles
         )
     return (
         roles
-        if any(traits_of(kind).entities for kind in roles.kinds.values())
+        if any(capabilities_of(kind).entities for kind in roles.kinds.values())
         else replace(roles, triples=None)
     )
 

@@ -14,8 +14,8 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders, Tuned
 from metamodal.data.forms import VECTORS
 from metamodal.data.modalities import Modality, modalities
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.modalities.protocol import Categorical, CellError, Fitted
-from metamodal.data.modalities.traits import traits_of
 from metamodal.data.problems import short
 from metamodal.data.reading import Cells, column_of, read_cells
 from metamodal.errors import DataError
@@ -243,7 +243,7 @@ def fit_options(
     written = tuple((name, *astuple(c)) for name, c in dataset.schema.conventions.items())
     scalars = {"limits": tuple(sorted(dataset.schema.limits)), "conventions": written}
     return {kind: dict(said) for kind, said in (options or {}).items()} | {
-        kind: scalars for kind in modalities if traits_of(kind).scalars
+        kind: scalars for kind in modalities if capabilities_of(kind).scalars
     }
 
 

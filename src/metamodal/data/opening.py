@@ -10,8 +10,8 @@ from metamodal.data.cells import is_absent
 from metamodal.data.limits import limits as caps_here
 from metamodal.data.limits import within
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.modalities.traits import traits_of
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import MetamodalError
 
@@ -30,7 +30,7 @@ def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Pa
     Args:
         limits: columns of numbers that may be infinite, in records of scalars.
     """
-    read, check = modalities[kind].read, traits_of(kind).check
+    read, check = modalities[kind].read, capabilities_of(kind).check
     caps = caps_here()  # threads that call `opened` have none of their own
 
     def opened(cell: Any, base: Path) -> Any:

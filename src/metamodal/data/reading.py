@@ -19,8 +19,8 @@ from metamodal.data.extractors import Extractor
 from metamodal.data.forms import VECTORS
 from metamodal.data.limits import within
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.modalities.traits import traits_of
 from metamodal.data.opening import opener, readable_part
 from metamodal.data.scalars import number_of
 from metamodal.data.string_kinds import NUMBERS_AS_TEXT
@@ -134,10 +134,10 @@ def raw_cells(dataset: Dataset, kind: str, columns: tuple[str, ...]) -> list[Any
     there = [c for c in columns if c in dataset.frame.columns]
     if not there:
         return [None] * len(dataset)
-    if traits_of(kind).scalars:
+    if capabilities_of(kind).scalars:
         return _records(dataset, there)
     cells = [None if is_blank(cell) else cell for cell in dataset.frame[there[0]].tolist()]
-    if traits_of(kind).entities and any(isinstance(cell, str) for cell in cells):
+    if capabilities_of(kind).entities and any(isinstance(cell, str) for cell in cells):
         return _neighbourhoods(dataset, there[0], cells)
     return cells
 
@@ -193,7 +193,7 @@ def _read(
         return values
 
     starts = range(0, len(cells), _READ_CHUNK)
-    if traits_of(kind).threaded:
+    if capabilities_of(kind).threaded:
         with ThreadPoolExecutor(_THREADS) as pool:
             return [value for values in pool.map(some, starts) for value in values]
     return [value for start in starts for value in some(start)]
@@ -224,7 +224,9 @@ def _neighbourhoods(dataset: Dataset, column: str, cells: list[Any]) -> list[Any
             f"{dataset.name}, column {column}: its cells are names of entities. Name the file of their relations: --triples FILE."
         )
     named = [
-        c for c in dataset.schema.columns if traits_of(c.kind).entities and c.name in dataset.frame.columns
+        c
+        for c in dataset.schema.columns
+        if capabilities_of(c.kind).entities and c.name in dataset.frame.columns
     ]
     named += [c for c in dataset.schema.columns if c.role == "target" and c.name in dataset.frame.columns]
     others = list(zip(*(dataset.frame[c.name].tolist() for c in named if c.name != column)))

@@ -11,7 +11,7 @@ from metamodal.data.column_kinds import RECORDS, kind_of_column, quiet_kind
 from metamodal.data.conventions import Convention, Finding
 from metamodal.data.doubts import beyond_limits, printed_lists, row_numbers, worthless
 from metamodal.data.forms import SCALARS, form
-from metamodal.data.modalities.traits import traits_of
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.role_check import check_roles
@@ -84,7 +84,7 @@ class Schema:
         with a column of that name the joint modality is `tabular_`, with as many underscores as it needs.
         """
         used = [c for c in self.columns if c.role == "modality" and c.kind]
-        scalar = tuple(c.name for c in used if traits_of(c.kind).scalars and c.evidence != RECORDS)
+        scalar = tuple(c.name for c in used if capabilities_of(c.kind).scalars and c.evidence != RECORDS)
         together, joint = set(scalar if len(scalar) > 1 else ()), self._joint
         found: dict[str, tuple[str, tuple[str, ...]]] = {}
         for column in used:
@@ -209,7 +209,7 @@ def infer(
         for column in roles.columns(role.name)
     }
     schema = Schema(tuple(columns), roles.triples, target_kind, targets, shared)
-    if roles.triples and not any(traits_of(c.kind).entities for c in columns):
+    if roles.triples and not any(capabilities_of(c.kind).entities for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Pass --kind COLUMN=graph.")
     if roles.use is not None and not schema.modalities and not roles.describe:
         empty = ", ".join(
@@ -247,7 +247,7 @@ def _inferred(
         return Column(name, "ignored", None, "every cell is empty")
     if name in roles.kinds:
         kind = roles.kinds[name]
-        records = traits_of(kind).scalars and form(column.present[0]) == "record"
+        records = capabilities_of(kind).scalars and form(column.present[0]) == "record"
         evidence = RECORDS if records else _CALLER
     elif used:
         kind, evidence = kind_of_column(column)
@@ -255,14 +255,14 @@ def _inferred(
             return Column(name, "ignored", None, evidence, evidence)
     else:
         kind, evidence = quiet_kind(column), ""
-    limits, note = beyond_limits(column) if traits_of(kind).scalars else ((), None)
+    limits, note = beyond_limits(column) if capabilities_of(kind).scalars else ((), None)
     written = _written(column, kind, evidence)
     reason = worthless(column, labels, None if written else kind)
     if not used:
         return Column(name, "ignored", kind, _NOT_USED, reason)
     if reason and roles.use is None and len(column.cells) >= _JUDGED_ROWS:
         return Column(name, "ignored", kind, f"{evidence}; left out because {reason}", reason)
-    printed = printed_lists(column) if name not in roles.kinds or traits_of(kind).scalars else None
+    printed = printed_lists(column) if name not in roles.kinds or capabilities_of(kind).scalars else None
     doubts = [note, reason, printed, written.warning if written else None]
     warning = "; ".join(filter(None, doubts)) or None
     evidence = f"{evidence}, {note.partition(':')[0]}" if note and evidence != RECORDS else evidence
@@ -271,7 +271,7 @@ def _inferred(
 
 def _written(column: RawColumn, kind: str | None, evidence: str) -> Finding | None:
     """The convention in which a column of scalars is read: the one that was inferred, or that all its cells fit."""
-    found = column.convention if traits_of(kind).scalars else None
+    found = column.convention if capabilities_of(kind).scalars else None
     if found is None or evidence == str(found.convention):
         return found
     words = [c for c in column.present if isinstance(c, str)]
@@ -289,7 +289,7 @@ def _describing(column: RawColumn, roles: Roles) -> str:
         kind = roles.kinds[column.name]
     else:
         kind = "text" if any(isinstance(c, str) for c in column.present) else quiet_kind(column)
-    if kind is None or not traits_of(kind).describes:
+    if kind is None or not capabilities_of(kind).describes:
         raise OptionError(
             f"--describe {column.name}: its cells are {kind or 'of no kind'}, and a class is described by words, "
             "values or a vector. Name another column."

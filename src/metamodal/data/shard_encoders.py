@@ -18,8 +18,8 @@ from metamodal.data.encoders import open_encoders
 from metamodal.data.extraction import Features, Generic, content_of
 from metamodal.data.extractors import Extractor
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.modalities.traits import traits_of
 from metamodal.data.reading import raw_cells, read_cells
 from metamodal.data.shard_options import ShardOptions
 from metamodal.errors import OutputError
@@ -44,7 +44,7 @@ def modality_features(sample: Dataset, options: ShardOptions) -> dict[str, Featu
 def _generic(sample: Dataset, name: str, kind: str, options: ShardOptions) -> Generic | None:
     """The kind's own features, fitted to the sample: once, and kept by what the sample holds."""
     settings = fit_options(sample, options.kinds).get(kind, {})
-    if traits_of(kind).threaded and len(sample) > _MEDIA_SAMPLE:
+    if capabilities_of(kind).threaded and len(sample) > _MEDIA_SAMPLE:
         at = np.linspace(0, len(sample) - 1, _MEDIA_SAMPLE).round().astype(int)
         sample = sample.rows(at)
     limits = sample.schema.limits

@@ -17,7 +17,7 @@ from metamodal.data.cells import is_absent, is_blank
 from metamodal.data.dataset import Dataset
 from metamodal.data.forms import SCALARS, form
 from metamodal.data.modalities import modalities
-from metamodal.data.modalities.traits import traits_of
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.opening import opener
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.reading import raw_cells
@@ -91,10 +91,10 @@ class _Maker:
         self.kind = column_kind(column)
         unused = column.name in dataset.schema.unused
         self.opened = not unused and self.kind is not None and self.kind in modalities
-        self.traits = traits_of(self.kind)
-        self.threaded = self.opened and self.traits.threaded
+        self.capabilities = capabilities_of(self.kind)
+        self.threaded = self.opened and self.capabilities.threaded
         self.limits = dataset.schema.limits
-        if self.traits.entities and self.opened:
+        if self.capabilities.entities and self.opened:
             self.cells = raw_cells(dataset, str(self.kind), (column.name,))
         else:
             self.cells = dataset.frame[column.name].tolist()
@@ -102,12 +102,12 @@ class _Maker:
         self.states, self.digests = np.zeros(n, np.uint8), np.zeros(n, np.uint64)
         self.hashes, self.blank = np.zeros(n, np.uint64), np.zeros(n, bool)
         self.widths = np.zeros(n, np.int32)
-        self.looks = np.zeros((n, LOOK * LOOK), np.uint8) if self.traits.picture else None
+        self.looks = np.zeros((n, LOOK * LOOK), np.uint8) if self.capabilities.picture else None
         self.infinite: list[int] = []
         # Lists of labels are looked at where labels are.
         self.listed = column.role == "target" and dataset.schema.target_kind == "multilabel"
         # A label 024e7871 is a word, though it reads as a number beyond all bounds.
-        self.words = self.traits.scalars and (column.kind is None or not self._numeric())
+        self.words = self.capabilities.scalars and (column.kind is None or not self._numeric())
 
     def open(self, rows: range, mapped: Callable[..., Iterable[Any]]) -> None:
         cells = self.cells[rows.start : rows.stop]
@@ -134,14 +134,14 @@ class _Maker:
             return Signature(1)
         if self.words and (isinstance(cell, str) or self.listed):
             return signature("word", cell if isinstance(cell, str) else repr(cell))
-        if self.traits.scalars and _infinite(cell):
+        if self.capabilities.scalars and _infinite(cell):
             self.infinite.append(position)
             return Signature(2)
         return self._read(cell)
 
     def _read(self, cell: Any) -> Signature | str:
         kind = str(self.kind)
-        scalar = self.traits.scalars and form(cell) != "record"
+        scalar = self.capabilities.scalars and form(cell) != "record"
         if scalar and isinstance(cell, str):
             cell = number_of(cell)  # of a column whose every string spells one
         try:
@@ -169,10 +169,10 @@ class _Maker:
         for position in self.infinite if not several else ():
             self._fail(position, cells[position], f"{self.column.name} is {cells[position]}. {mend}")
         there = self.states == PRESENT
-        if self.traits.counted and self.opened and there.any():
+        if self.capabilities.counted and self.opened and there.any():
             usual, _ = Counter(self.widths[there].tolist()).most_common(1)[0]
             for position in np.flatnonzero(there & (self.widths != usual)).tolist():
-                reason = f"{self.widths[position]} {self.traits.counted} where the others have {usual}. Fix the cell"
+                reason = f"{self.widths[position]} {self.capabilities.counted} where the others have {usual}. Fix the cell"
                 self._fail(position, cells[position], reason)
         return ColumnCells(
             self.column,

@@ -13,7 +13,7 @@ from metamodal.data.audit.chance import by_chance
 from metamodal.data.audit.findings import Finding, some
 from metamodal.data.dataset import Dataset
 from metamodal.data.forms import form
-from metamodal.data.modalities.traits import traits_of
+from metamodal.data.modalities.capabilities import capabilities_of
 
 __all__ = ["Twins", "duplicate_findings", "leak_findings", "twins"]
 
@@ -45,7 +45,7 @@ def duplicate_findings(dataset: Dataset, columns: dict[str, ColumnCells], found:
             yield Finding("near_duplicates", name, text, rows, _counts(pairs))
     for cells in columns.values():
         blank = [(int(i),) for i in np.flatnonzero(cells.blank)]
-        if blank and not traits_of(cells.kind).strings:
+        if blank and not capabilities_of(cells.kind).strings:
             rows = _numbers(dataset, blank)
             text = f"{len(blank):,} cells of {cells.column.name} hold one value throughout: rows {some(r for (r,) in rows)}. Leave them empty if nothing was recorded"
             yield Finding("blank", cells.column.name, text, rows, {"cells": len(blank)})
@@ -58,13 +58,13 @@ def twins(dataset: Dataset, columns: dict[str, ColumnCells]) -> Twins:
         if not cells.opened or cells.column.role not in ("modality", "ignored"):
             continue
         keep = (cells.states == PRESENT) & ~cells.blank
-        traits = traits_of(cells.kind)
-        words = traits.prose or any(form(c) == "symbols" for c in dataset.frame[name][keep][:1])
-        if traits.prose:
+        capabilities = capabilities_of(cells.kind)
+        words = capabilities.prose or any(form(c) == "symbols" for c in dataset.frame[name][keep][:1])
+        if capabilities.prose:
             keep &= np.array([isinstance(c, str) and _telling(c) for c in dataset.frame[name]])
-        elif traits.scalars:
+        elif capabilities.scalars:
             continue
-        shared = words or not traits.recorded
+        shared = words or not capabilities.recorded
         if shared and len(np.unique(cells.digests[keep])) < _DISTINCT * keep.sum():
             continue
         sets = _same(cells.digests, keep)

@@ -10,8 +10,8 @@ import numpy as np
 import PIL.Image
 
 from metamodal.data.digests import digest
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.modalities.spectrogram import samples_of
-from metamodal.data.modalities.traits import traits_of
 
 __all__ = ["LOOK", "Signature", "grid", "signature"]
 
@@ -36,8 +36,8 @@ class Signature(NamedTuple):
 
 def signature(kind: str, value: Any) -> Signature:
     """The signature of a read cell."""
-    traits = traits_of(kind)
-    if traits.picture is not None:
+    capabilities = capabilities_of(kind)
+    if capabilities.picture is not None:
         square = grid(kind, value, _SIDE)
         blank = _blank(value)
         if square is None or blank:
@@ -46,12 +46,12 @@ def signature(kind: str, value: Any) -> Signature:
         return Signature(_digest(value), look.round().astype(np.uint8), _perceptual_hash(square))
     if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind == "f":
         return Signature(_digest(value), width=value.shape[-1], blank=_blank(value))
-    return Signature(_digest(traits.key(value) if traits.key is not None else value))
+    return Signature(_digest(capabilities.key(value) if capabilities.key is not None else value))
 
 
 def grid(kind: str, value: Any, side: int, *, colour: bool = False) -> np.ndarray | None:
     """A read cell's picture as `side` × `side` grey values (or colours), 0 to 255; `None` of one that has none."""
-    pictured = traits_of(kind).picture
+    pictured = capabilities_of(kind).picture
     picture = None if pictured is None else pictured(value)
     if picture is None:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from metamodal.data.modalities import modalities
-from metamodal.data.modalities.traits import traits_of
+from metamodal.data.modalities.capabilities import capabilities_of
 
 __all__ = ["Extractor", "Tunable", "open_cell"]
 
@@ -58,4 +58,4 @@ class Tunable(Extractor, Protocol):
 
 def open_cell(kind: str, cell: Any, base: Path) -> Any:
     """A cell as its kind reads it, in the size that networks take."""
-    return (traits_of(kind).read_large or modalities[kind].read)(cell, base)
+    return (capabilities_of(kind).read_large or modalities[kind].read)(cell, base)

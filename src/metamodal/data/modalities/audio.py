@@ -18,12 +18,12 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.modalities.aac import decoded_aac
+from metamodal.data.modalities.capabilities import Capabilities, OptionalReader
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.mel import mel_power, resampled
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 from metamodal.data.modalities.sound import Sound, check_finite, check_length, check_rate, decoded
 from metamodal.data.modalities.spectrogram import spectrogram_of
-from metamodal.data.modalities.traits import OptionalReader, Traits
 
 __all__ = ["Audio"]
 
@@ -52,7 +52,7 @@ class Audio:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    traits: ClassVar[Traits] = Traits(
+    capabilities: ClassVar[Capabilities] = Capabilities(
         threaded=True,
         files=True,
         recorded=True,

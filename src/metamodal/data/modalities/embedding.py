@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
-from metamodal.data.modalities.traits import Traits
 
 __all__ = ["Embedding"]
 
@@ -29,7 +29,7 @@ class Embedding:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    traits: ClassVar[Traits] = Traits(describes=True, counted="values")
+    capabilities: ClassVar[Capabilities] = Capabilities(describes=True, counted="values")
 
     def __post_init__(self) -> None:
         check_scales("embedding", self.mean, self.std, len(self.mean))

@@ -18,8 +18,8 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.limits import limits
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
-from metamodal.data.modalities.traits import Traits
 
 __all__ = ["Graph", "Network", "hashed"]
 
@@ -65,7 +65,7 @@ class Graph:
     typed: bool
     weight: float
 
-    traits: ClassVar[Traits] = Traits(entities=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(entities=True)
 
     def __post_init__(self) -> None:
         check_scales("graph", self.mean, self.std, self.nodes)

@@ -21,9 +21,9 @@ from torch import Generator, Tensor
 
 from metamodal.data.limits import alone, limits
 from metamodal.data.media_types import PICTURES
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
-from metamodal.data.modalities.traits import Traits
 
 __all__ = ["Image", "check_pixels", "opened_picture", "pixels_of", "read_image", "refusing"]
 
@@ -56,7 +56,7 @@ class Image:
     16 bits a pixel are scaled by that range, whatever their brightest value: 65535 is white.
     """
 
-    traits: ClassVar[Traits] = Traits(
+    capabilities: ClassVar[Capabilities] = Capabilities(
         threaded=True,
         files=True,
         recorded=True,

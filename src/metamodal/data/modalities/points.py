@@ -15,10 +15,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
+from metamodal.data.modalities.capabilities import Capabilities, OptionalReader
 from metamodal.data.modalities.cloud import check_cloud, cloud_of_file
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
-from metamodal.data.modalities.traits import OptionalReader, Traits
 
 __all__ = ["Points"]
 
@@ -45,7 +45,7 @@ class Points:
     std: tuple[float, ...]
     log_radius: tuple[float, float]
 
-    traits: ClassVar[Traits] = Traits(
+    capabilities: ClassVar[Capabilities] = Capabilities(
         threaded=True,
         files=True,
         reader=OptionalReader(

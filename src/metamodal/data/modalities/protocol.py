@@ -103,8 +103,8 @@ class Categorical(Protocol):
 class Modality(Fitted, Protocol):
     """A kind: a frozen dataclass whose fields are all that training learned of the cells.
 
-    `read` and `fit` are class-level; the rest works on a fitted value. A class attribute `traits`
-    declares what its cells are like (`metamodal.data.modalities.traits.Traits`).
+    `read` and `fit` are class-level; the rest works on a fitted value. A class attribute `capabilities`
+    declares what its cells are like (`metamodal.data.modalities.capabilities.Capabilities`).
     """
 
     @classmethod

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
 from metamodal.data.modalities.steps import Steps, read_steps
-from metamodal.data.modalities.traits import Traits
 
 __all__ = ["Series"]
 
@@ -48,7 +48,7 @@ class Series:
     gaps: bool = False
     timed: bool = False
 
-    traits: ClassVar[Traits] = Traits(counted="channels")
+    capabilities: ClassVar[Capabilities] = Capabilities(counted="channels")
 
     def __post_init__(self) -> None:
         check_scales("series", self.centre, self.scale, self.length, self.log_steps[1], *self.scale)

@@ -22,9 +22,9 @@ from torch import Generator, Tensor
 from metamodal.data.cells import NUMBERS, is_absent
 from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.identity import flag_word, name_of
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.dates import DateColumn
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
-from metamodal.data.modalities.traits import Traits
 from metamodal.data.scalars import date_of, number_of
 from metamodal.data.unreadable import Unreadable
 
@@ -64,7 +64,9 @@ class Tabular:
     words: tuple[str, ...] = ()
     conventions: tuple[tuple[str, str, str, str, str], ...] = ()
 
-    traits: ClassVar[Traits] = Traits(strings=True, scalars=True, describes=True, check=_check_infinite)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        strings=True, scalars=True, describes=True, check=_check_infinite
+    )
 
     def __post_init__(self) -> None:
         check_scales(

@@ -15,9 +15,9 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.limits import limits
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.hashing import hashed_counts
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
-from metamodal.data.modalities.traits import Traits
 
 __all__ = ["Text"]
 
@@ -41,7 +41,7 @@ class Text:
 
     rarity: tuple[float, ...]
 
-    traits: ClassVar[Traits] = Traits(strings=True, describes=True, key=_key)
+    capabilities: ClassVar[Capabilities] = Capabilities(strings=True, describes=True, key=_key)
 
     def __post_init__(self) -> None:
         check_scales("text", (), (), len(self.rarity))

@@ -14,11 +14,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
+from metamodal.data.modalities.capabilities import Capabilities, OptionalReader
 from metamodal.data.modalities.clip import decoded_clip, picture_frames
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.image import Image
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
-from metamodal.data.modalities.traits import OptionalReader, Traits
 
 __all__ = ["Video"]
 
@@ -41,7 +41,7 @@ class Video:
     std: tuple[float, ...]
     border: float = 0.0
 
-    traits: ClassVar[Traits] = Traits(
+    capabilities: ClassVar[Capabilities] = Capabilities(
         threaded=True,
         files=True,
         recorded=True,

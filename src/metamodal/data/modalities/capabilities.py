@@ -1,4 +1,4 @@
-"""What a kind's cells are like, for all that treats kinds differently: each kind declares its own."""
+"""What a kind's cells are capable of, for all that treats kinds differently: each kind declares its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import PIL.Image
 
 from metamodal.data.modalities.protocol import modalities
 
-__all__ = ["OptionalReader", "Traits", "traits_of"]
+__all__ = ["Capabilities", "OptionalReader", "capabilities_of"]
 
 
 class OptionalReader(NamedTuple):
@@ -24,8 +24,8 @@ class OptionalReader(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Traits:
-    """A kind's class attribute `traits`; a kind without one has these defaults.
+class Capabilities:
+    """A kind's class attribute `capabilities`; a kind without one has these defaults.
 
     Attributes:
         threaded: `read` spends its time in decoders that let other threads run.
@@ -63,9 +63,13 @@ class Traits:
         return self.strings and not self.scalars
 
 
-_PLAIN = Traits()
+_PLAIN = Capabilities()
 
 
-def traits_of(kind: str | None) -> Traits:
-    """The traits of a kind by its name; the defaults for one that is not registered."""
-    return getattr(modalities[kind], "traits", _PLAIN) if kind is not None and kind in modalities else _PLAIN
+def capabilities_of(kind: str | None) -> Capabilities:
+    """The capabilities of a kind by its name; the defaults for one that is not registered."""
+    return (
+        getattr(modalities[kind], "capabilities", _PLAIN)
+        if kind is not None and kind in modalities
+        else _PLAIN
+    )
