@@ -12,9 +12,9 @@ import soundfile
 import torch
 
 import media
-from metamodal.data.cells import form
 from metamodal.data.dataset import read_table
 from metamodal.data.encode import Preprocessor, read_cells
+from metamodal.data.forms import form
 from metamodal.data.modalities import Audio
 from metamodal.data.modalities.mel import mel_filters, mel_power, resampled
 from metamodal.data.modalities.protocol import CellError

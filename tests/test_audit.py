@@ -19,7 +19,7 @@ from scipy import stats
 import metamodal as mm
 from conftest import shapes_table
 from damaged import Damage, as_parquet, parquet_damages, photo, sound_frame, text_damages, wav, with_cell
-from metamodal.app.cli import parser
+from metamodal.app.parser import parser
 from metamodal.data.audit import Audit, Balance, Finding
 from metamodal.data.audit.labels import _chi_square, _holm, _tested
 from metamodal.data.modalities import modalities

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 
 from metamodal.adaptation import adapt
-from metamodal.app.cli import parsed, parser
+from metamodal.app.parser import parsed, parser
 from metamodal.artifact import save_artifact
 from metamodal.errors import OptionError
 
@@ -375,12 +376,12 @@ def test_ctrl_c_keeps_the_best_model_and_ends_with_130(cli, shapes_file: Path, t
 
 
 def test_a_bug_is_one_line_and_debug_shows_where(cli, monkeypatch):
-    import metamodal.app.commands as commands
+    from metamodal.app.commands import doctor
 
     def broken(options):
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr(commands, "doctor", broken)
+    monkeypatch.setattr(doctor, "COMMAND", replace(doctor.COMMAND, run=broken))
     done = cli("doctor")
     assert done.code == 1
     assert "internal error: ZeroDivisionError: by nought" in done.err

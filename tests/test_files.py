@@ -9,7 +9,7 @@ import pytest
 
 import media
 from conftest import png
-from metamodal.data.cells import form
+from metamodal.data.forms import form
 from metamodal.data.modalities import Audio, Image, Points, Video
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError

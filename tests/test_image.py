@@ -16,7 +16,7 @@ import pytest
 
 from conftest import png
 from media import encoded, gif, npy
-from metamodal.data.cells import PICTURES
+from metamodal.data.media_types import PICTURES
 from metamodal.data.modalities import Image, modalities
 from metamodal.data.modalities.protocol import CellError
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metamodal.data.cells import media_kind
 from metamodal.data.dataset import read_table
+from metamodal.data.media_types import media_kind
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 

@@ -14,7 +14,8 @@ from metamodal.data.dataset import read_table
 from metamodal.data.encode import Preprocessor
 from metamodal.data.reading import read_cells
 from metamodal.data.roles import Roles
-from metamodal.data.shards import ShardOptions, encode_table
+from metamodal.data.shard_options import ShardOptions
+from metamodal.data.shards import encode_table
 from metamodal.data.source import open_source
 from metamodal.errors import DataError, OutputError
 

@@ -12,8 +12,8 @@ import torch
 
 import media
 from conftest import png
-from metamodal.data.cells import form
 from metamodal.data.dataset import read_table
+from metamodal.data.forms import form
 from metamodal.data.limits import Limits, within
 from metamodal.data.modalities import Video
 from metamodal.data.modalities.protocol import CellError

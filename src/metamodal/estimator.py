@@ -18,7 +18,7 @@ from metamodal.components import kind_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import open_encoders
 from metamodal.data.extractors import is_weights
-from metamodal.data.options import DataOptions, roles_of
+from metamodal.data.options import roles_of
 from metamodal.data.rows import Rows, dataset_of
 from metamodal.data.tasks import tasks_in
 from metamodal.device import Precision
@@ -260,12 +260,13 @@ class MetaLearner:
         """Rows with the roles and the split that the options name; a Dataset has its own."""
         if isinstance(support, Dataset):
             return support
-        options: DataOptions = self.experiment.data
-        if options.target is None:
+        options = self.experiment.data
+        roles = roles_of(options)
+        if roles.target is None:
             raise OptionError(
                 "MetaLearner: which column is the label? Pass read_table(frame, target=…), or MetaLearner(data__target=…)."
             )
-        return replace(dataset_of(support, roles_of(options)), plan=options.plan)
+        return replace(dataset_of(support, roles), plan=options.plan)
 
 
 def load(

@@ -7,6 +7,7 @@ as keyword-only parameters. `docs/extending.md` has an example of each.
 from metamodal.components import EachOf, OneOf
 from metamodal.data.extractors.protocol import Extractor, Tunable
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.protocol import CellError, Fitted, Invertible, Modality
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import Baseline, FitRows, baselines, retrieval_baselines
@@ -35,6 +36,7 @@ __all__ = [
     "Backbone",
     "Baseline",
     "Batch",
+    "Capabilities",
     "CellError",
     "Context",
     "Conv1d",

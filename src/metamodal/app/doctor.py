@@ -9,16 +9,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.capabilities import capabilities_of
 
 __all__ = ["findings"]
 
 _DEVELOPERS = "dev"
-_READERS = {
-    "video": ("av", "video", "video files", "lists of pictures are read"),
-    "points": ("trimesh", "points", "PLY, OFF, OBJ and STL files", "arrays and XYZ files are read"),
-    "audio": ("av", "video", "AAC files (.m4a, .aac)", "all other sounds are read"),
-}
-"""By kind the package that reads some of its files, the extra that brings it, which files, and what goes without."""
 
 
 def findings() -> dict[str, Any]:
@@ -64,7 +59,7 @@ def _kind(kind: str) -> str:
     """Whether a kind is read, and where not all of its files are, what is missing for the others."""
     if kind not in modalities:
         return "not in this version"
-    package, extra, files, without = _READERS.get(kind, ("", "", "", ""))
-    if not package or find_spec(package) is not None:
+    reader = capabilities_of(kind).reader
+    if reader is None or find_spec(reader.package) is not None:
         return "ready"
-    return f"{without}; for {files}: python -m pip install 'metamodal[{extra}]'"
+    return f"{reader.without}; for {reader.files}: python -m pip install 'metamodal[{reader.extra}]'"

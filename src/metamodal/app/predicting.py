@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from metamodal.answers import Answers
+from metamodal.data.chunks import Chunk
 from metamodal.data.dataset import Dataset, open_table
-from metamodal.data.formats import Chunk
 from metamodal.data.identity import free_name
 from metamodal.data.label_type import LabelType
 from metamodal.data.roles import Roles

@@ -12,9 +12,10 @@ from typing import Any
 
 from metamodal.data.dataset import Dataset
 from metamodal.data.writing import standard_output
+from metamodal.errors import one_line
 from metamodal.storage import explained
 
-__all__ = ["print_json", "speaker"]
+__all__ = ["one_task_hint", "print_json", "results_bar", "speaker", "warn_of_columns"]
 
 
 def speaker(options: argparse.Namespace) -> Callable[[str], None]:
@@ -58,3 +59,10 @@ def print_json(document: Any) -> None:
     text = json.dumps(document, ensure_ascii=False, default=float)
     with explained("standard output"):
         print(text, file=standard_output(), flush=True)
+
+
+def warn_of_columns(table: Dataset, say: Callable[[str], None]) -> None:
+    """Prints what to beware of in the table's columns, less those that `--use` leaves out."""
+    for column in table.schema.columns:
+        if column.warning and column.name not in table.schema.unused:
+            say(one_line(f"warning: column {column.name!r}: {column.warning}"))

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from metamodal.data.axis import SMOOTH, roughness
-from metamodal.data.cells import FORMS, form
 from metamodal.data.column_words import sounds_like_points
+from metamodal.data.forms import FORMS, form
 from metamodal.data.problems import short
 from metamodal.data.raw_column import RawColumn
 from metamodal.data.string_kinds import kind_of_strings

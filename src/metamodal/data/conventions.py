@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from metamodal.data.cells import date_of
+from metamodal.data.scalars import date_of
 
 __all__ = ["MISSING_WORDS", "Convention", "Finding", "convention_of", "respelled"]
 

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.data.cells import is_absent, moment_of
+from metamodal.data.cells import is_absent
 from metamodal.data.conventions import Convention
 from metamodal.data.identity import name_of
 from metamodal.data.label_type import LabelType
 from metamodal.data.limits import Limits, within
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.problems import short
-from metamodal.data.roles import SINGLE, Roles
+from metamodal.data.roles import ROLES, Roles
+from metamodal.data.scalars import moment_of
 from metamodal.data.schema import Schema, infer
 from metamodal.data.source import Source, open_source
 from metamodal.data.splits import Keys, Plan, Split, split_rows
@@ -63,7 +65,9 @@ class Dataset:
     def _summary(self) -> Summary:
         schema = self.schema
         facts = [("target", f"{listed(schema.targets)} ({schema.target_kind})")] if schema.targets else []
-        facts += [(role, name) for role in SINGLE[1:] if (name := schema.role(role))]
+        facts += [
+            (role.name, name) for role in ROLES if role.holds == "column" and (name := schema.role(role.name))
+        ]
         for name, (kind, columns) in schema.modalities.items():
             facts.append((kind, name if columns == (name,) else f"{name}: {listed(columns)}"))
         left = [c.name for c in schema.columns if c.role == "ignored"]
@@ -128,8 +132,7 @@ class Dataset:
 
     def disjoint_by(self) -> np.ndarray:
         """What no episode has on both its sides, of each row; `None` where nothing is to be kept apart."""
-        column = self.schema.disjoint_by
-        return np.array([None] * len(self), dtype=object) if column is None else self._column(column)
+        return self._names("disjoint_by")
 
     def split(self, seed: int = 0) -> Split:
         """Which rows are for meta-training, for validation and for test; see `split_rows`."""
@@ -219,7 +222,7 @@ def read_table(
         root: the folder that paths in the table start from; by default the table's own.
         triples: a table with columns head, relation and tail, for columns of kind graph that name entities.
         plan: how rows are shared out over training, validation and test where no column says.
-        sep: what stands between the cells of a CSV file, where it is not told from the file; `tab` for a tab.
+        sep: what stands between the cells of a CSV file, where it is not recognised from the file; `tab` for a tab.
         decimal: the decimal mark of numbers that are strings, `.` or `,`.
         encoding: of a CSV or JSONL file that is neither UTF-8 nor UTF-16, such as `cp1252`.
         na: a word, or several, that stand for an empty cell.
@@ -236,7 +239,7 @@ def read_table(
     >>> read_table(pets, target="pet").schema.modalities
     {'weight': ('tabular', ('weight',)), 'says': ('text', ('says',))}
     """
-    said = Roles.said(
+    roles = Roles.parse(
         target=target,
         task=task,
         group=group,
@@ -253,7 +256,7 @@ def read_table(
     if not isinstance(limits, (Limits, Mapping, type(None))):
         raise OptionError(f"limits={limits!r}: no caps. Give Limits, or {{name: number}}.")
     caps = parse(Limits, dict(limits)) if isinstance(limits, Mapping) else limits
-    return open_table(source, said, root=root, plan=plan, text=text, caps=caps)
+    return open_table(source, roles, root=root, plan=plan, text=text, caps=caps)
 
 
 def open_table(
@@ -303,23 +306,16 @@ def _label_type(frame: pd.DataFrame, schema: Schema, stored: StoredTypes) -> Lab
 def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles:
     """The known roles whose columns this table has; it may have no modality if it describes classes."""
     columns = set(frame.columns)
-    use = tuple(c for c in known.use or () if c in columns)
-    told = known.describe in columns or told
-    if known.use and not use and not told:
+    roles = known.within(columns)
+    told = roles.describe is not None or told
+    if known.use and not roles.use and not told:
         raise DataError(
             f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
         )
-    single = {r: tuple(c for c in known.columns(r) if c in columns) for r in SINGLE}
-    target = single.pop("target")
-    kinds = {c: k for c, k in known.kinds.items() if c in columns}
-    return Roles(
-        **{r: next(iter(there), None) for r, there in single.items()},
-        target=target,
-        target_kind=known.target_kind if target else None,
-        use=use if use or known.use else None,
-        kinds=kinds,
-        triples=known.triples if "graph" in kinds.values() else None,
-        disjoint_by=known.disjoint_by if known.disjoint_by in columns else None,
+    return (
+        roles
+        if any(capabilities_of(kind).entities for kind in roles.kinds.values())
+        else replace(roles, triples=None)
     )
 
 

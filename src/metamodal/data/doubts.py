@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import NUMBERS, is_absent, number_of
+from metamodal.data.cells import NUMBERS, is_absent
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.problems import short
 from metamodal.data.raw_column import RawColumn
+from metamodal.data.scalars import number_of
 from metamodal.data.string_kinds import is_word
 
 __all__ = ["beyond_limits", "counts_along", "printed_lists", "row_numbers", "worthless"]
@@ -51,7 +53,7 @@ def worthless(column: RawColumn, labels: Sequence[Any] | None, kind: str | None)
     distinct = {k for k in keys if k is not None}
     if len(distinct) == 1 and len(cells) == len(keys) > 1:
         return "it is constant"
-    unique = len(distinct) == len(keys) > _MANY and kind in ("text", "tabular")
+    unique = len(distinct) == len(keys) > _MANY and capabilities_of(kind).strings
     if unique and all(isinstance(c, str) and is_word(c) for c in cells):
         return "it differs in every row, as an id does"
     if labels is None or len(distinct) < 2:

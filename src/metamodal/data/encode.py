@@ -12,9 +12,10 @@ from torch import Tensor
 
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders, Tuned
+from metamodal.data.forms import VECTORS
 from metamodal.data.modalities import Modality, modalities
-from metamodal.data.modalities.protocol import CellError, Fitted
-from metamodal.data.modalities.tabular import Tabular
+from metamodal.data.modalities.capabilities import capabilities_of
+from metamodal.data.modalities.protocol import Categorical, CellError, Fitted
 from metamodal.data.problems import short
 from metamodal.data.reading import Cells, column_of, read_cells
 from metamodal.errors import DataError
@@ -78,7 +79,7 @@ class Preprocessor:
         """Kind and space of each modality's tensor: `embedding` behind a frozen encoder."""
         return {
             name: (
-                "embedding" if name in self.encoders.frozen else kind,
+                VECTORS if name in self.encoders.frozen else kind,
                 Space(name, self.fitted[name].shape),
             )
             for name, (kind, _) in self.wanted.items()
@@ -132,7 +133,7 @@ class Preprocessor:
     def unknown(self, cells: Cells) -> Iterator[str]:
         """A warning for each column of categories of which the rows have cells and none that training knew."""
         for name, modality in self.fitted.items():
-            if isinstance(modality, Tabular):
+            if isinstance(modality, Categorical):
                 there = [value for value in cells.values.get(name, []) if value is not None]
                 for column, value in modality.unknown(there).items():
                     yield (
@@ -221,7 +222,7 @@ class Preprocessor:
             if name in encoders.tuned:
                 fitted[name] = Tuned(encoders.tuned[name], tuple(entry["fitted"]["shape"]))
             else:
-                kind = "embedding" if name in encoders.frozen else entry["kind"]
+                kind = VECTORS if name in encoders.frozen else entry["kind"]
                 fitted[name] = fitted_from(kind, entry["fitted"])
         return cls(fitted, wanted, encoders)
 
@@ -240,8 +241,10 @@ def fit_options(
 ) -> dict[str, dict[str, Any]]:
     """Options of each kind's `fit`, with what the schema says of the whole columns."""
     written = tuple((name, *astuple(c)) for name, c in dataset.schema.conventions.items())
-    tabular = {"limits": tuple(sorted(dataset.schema.limits)), "conventions": written}
-    return {kind: dict(said) for kind, said in (options or {}).items()} | {"tabular": tabular}
+    scalars = {"limits": tuple(sorted(dataset.schema.limits)), "conventions": written}
+    return {kind: dict(said) for kind, said in (options or {}).items()} | {
+        kind: scalars for kind in modalities if capabilities_of(kind).scalars
+    }
 
 
 def fitted_from(kind: str, record: dict[str, Any]) -> Modality:

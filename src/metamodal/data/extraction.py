@@ -17,6 +17,7 @@ from metamodal.data.cache import FeatureStore, feature_store
 from metamodal.data.digests import digest
 from metamodal.data.extractors.protocol import Extractor
 from metamodal.data.modalities import Modality
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.opening import opener, readable_part
@@ -28,7 +29,6 @@ _VERSION = 1  # of the features of the kinds themselves: what was kept under ano
 _BATCH = 32  # cells that a thread takes at a time
 _LOOKED_UP = 256
 _THREADS = 2
-_FILES = ("image", "audio", "video", "points")
 
 
 class Generic:
@@ -174,7 +174,7 @@ def content_of(cell: Any, kind: str, base: Path) -> Any:
     if isinstance(cell, Unreadable):
         raise CellError(f"the cell {cell.reason}")
     cell = cell() if callable(cell) else cell
-    named = isinstance(cell, (str, dict)) and kind in _FILES
+    named = isinstance(cell, (str, dict)) and capabilities_of(kind).files
     if named and not (isinstance(cell, dict) and "array" in cell):
         return file_bytes(cell, base, kind)
     return cell

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from metamodal.data.cells import media_kind
-from metamodal.data.formats import FORMATS, Chunk, ending_of
+from metamodal.data.chunks import Chunk
+from metamodal.data.endings import ending_of
+from metamodal.data.formats import FORMATS
+from metamodal.data.media_types import media_kind
 from metamodal.data.problems import Problem, Report
 from metamodal.data.roles import Roles
 from metamodal.data.splits import part_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from metamodal.data.cells import is_absent
 from metamodal.data.limits import limits as caps_here
 from metamodal.data.limits import within
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.modalities.tabular import infinite
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import MetamodalError
 
@@ -31,7 +30,7 @@ def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Pa
     Args:
         limits: columns of numbers that may be infinite, in records of scalars.
     """
-    read = modalities[kind].read
+    read, check = modalities[kind].read, capabilities_of(kind).check
     caps = caps_here()  # threads that call `opened` have none of their own
 
     def opened(cell: Any, base: Path) -> Any:
@@ -45,10 +44,8 @@ def opener(kind: str, limits: frozenset[str] = frozenset()) -> Callable[[Any, Pa
         except Exception as error:  # no cell may end a run, whatever a decoder makes of it
             reason = (str(error).splitlines() or [""])[0].rstrip(".")
             raise CellError(f"it is no {kind} ({type(error).__name__}: {reason}). Fix the cell") from error
-        if kind == "tabular":
-            for name, number in value.items():
-                if isinstance(number, float) and math.isinf(number) and name not in limits:
-                    raise infinite(name, number)
+        if check is not None:
+            check(value, limits)
         return value
 
     return opened

@@ -5,38 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, create_model, field_validator
 
-from metamodal.data.dataset import Dataset, read_table
+from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.limits import Limits
-from metamodal.data.roles import Roles
+from metamodal.data.roles import ROLES, Role, Roles
 from metamodal.data.splits import Plan
+from metamodal.data.text_files import TextFormat
 from metamodal.errors import DataError
 from metamodal.options import Misfit, Options, refused
 from metamodal.outputs import RENAMED
 
 __all__ = ["DataOptions", "roles_of"]
 
-_WRITTEN = ("sep", "decimal", "encoding", "na", "limits")
-_PLAN = ("split_by", "shares", "folds", "fold", "inner", "class_names")
+
+def _field(role: Role) -> tuple[Any, Any]:
+    """The type of a role's option and its default, description included."""
+    types: dict[str, tuple[Any, Any]] = {
+        "column": (str | None, None),
+        "columns": (str | list[str] | None if role.exclusive else list[str] | None, None),
+        "choice": (Literal[role.choices], role.choices[0] if role.choices else None),
+        "kinds": (dict[str, str], {}),
+        "file": (str | None, None),
+    }
+    kind, default = types[role.holds]
+    return kind, Field(default, description=role.help)
 
 
-class DataOptions(Options):
+# Typed as Any: a class that is made at run time is no base class to a type checker.
+_FIELDS: dict[str, Any] = {role.name: _field(role) for role in ROLES}
+_RoleOptions: Any = create_model("RoleOptions", __base__=Options, **_FIELDS)
+
+
+class DataOptions(_RoleOptions):
     """The table and the roles of its columns."""
 
     renamed: ClassVar[Mapping[str, str]] = {"apart": "disjoint_by", "names": "class_names"}
 
     table: str | None = Field(None, description="a table file, or glyphs")
-    target: str | list[str] | None = Field(
-        None, description="the column with the label, or several with labels or numbers"
-    )
-    target_kind: Literal["auto", "classification", "multilabel", "regression"] = Field(
-        "auto", description="what the target is; auto: as its cells tell"
-    )
-    task: str | None = Field(None, description="the column whose values are tasks")
-    group: str | None = Field(None, description="the column of the entity whose rows belong together")
-    split: str | None = Field(None, description="the column that says train, valid or test")
-    time: str | None = Field(None, description="the column of the moment that a row is of")
     split_by: Literal["auto", "task", "class", "group", "row", "time"] = Field(
         "auto", description="what a split keeps whole, or time; auto: the first that the table has"
     )
@@ -46,19 +52,10 @@ class DataOptions(Options):
     folds: int = Field(0, ge=0, description="parts of a cross-validation instead of shares")
     fold: int = Field(0, ge=0, description="the part to test on")
     inner: int = Field(0, ge=0, description="of the other parts the one to validate on")
-    describe: str | None = Field(
-        None, description="a column that describes the class: words, values, a vector"
-    )
     class_names: Literal["auto", "shared", "own"] = Field(
         "auto", description="whether tasks' equal class names mean the same class; auto: if rows agree"
     )
-    disjoint_by: str | None = Field(
-        None, description="a column no value of which is in support and query of one episode"
-    )
-    use: list[str] | None = Field(None, description="the modalities; by default all columns of use")
-    kinds: dict[str, str] = Field({}, description="kinds of columns that should not be inferred")
     root: str | None = Field(None, description="the folder that paths start from; by default the table's own")
-    triples: str | None = Field(None, description="a table of head, relation, tail for entities in graphs")
     sep: str | None = Field(
         None, description="what stands between the cells of a CSV file; by default recognised from the file"
     )
@@ -84,9 +81,7 @@ class DataOptions(Options):
     def _words(cls, said: Any) -> Any:
         return [said] if isinstance(said, str) else said
 
-    @field_validator(
-        "target", "task", "group", "split", "time", "describe", "disjoint_by", "use", mode="before"
-    )
+    @field_validator(*(r.name for r in ROLES if r.holds in ("column", "columns")), mode="before")
     @classmethod
     def _named(cls, said: Any) -> Any:
         """Columns of a frame may be named by numbers, which are read as their text."""
@@ -98,8 +93,10 @@ class DataOptions(Options):
         """The table with its roles."""
         if self.table is None:
             raise DataError("no table is named. Give a table file, or the word glyphs.")
-        said = self.model_dump(exclude={"table", "unreadable", "limits", *_PLAN})
-        return read_table(self.table, **said, plan=self.plan, limits=self.limits)
+        text = TextFormat.said(self.sep, self.decimal, self.encoding, self.na)
+        return open_table(
+            self.table, roles_of(self), root=self.root, plan=self.plan, text=text, caps=self.limits
+        )
 
     @property
     def plan(self) -> Plan:
@@ -109,5 +106,4 @@ class DataOptions(Options):
 
 def roles_of(options: DataOptions) -> Roles:
     """The roles that data options name."""
-    said = options.model_dump(exclude={"table", "root", "unreadable", *_WRITTEN, *_PLAN})
-    return Roles(**said | {"use": tuple(options.use) if options.use else None})
+    return Roles.parse(**{role.name: getattr(options, role.name) for role in ROLES})

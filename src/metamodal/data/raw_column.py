@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from metamodal.data.cells import date_of, is_blank, number_of
+from metamodal.data.cells import is_blank
 from metamodal.data.conventions import MISSING_WORDS, Finding, convention_of
 from metamodal.data.problems import Problem, Report, short
+from metamodal.data.scalars import date_of, number_of
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError
 

@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent, is_blank, number_of
+from metamodal.data.cells import is_absent, is_blank
 from metamodal.data.dataset import Dataset
 from metamodal.data.encoders import Encoders
 from metamodal.data.extraction import Features
 from metamodal.data.extractors import Extractor
+from metamodal.data.forms import VECTORS
 from metamodal.data.limits import within
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.opening import opener, readable_part
+from metamodal.data.scalars import number_of
 from metamodal.data.string_kinds import NUMBERS_AS_TEXT
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError
@@ -113,7 +116,7 @@ def _read_cells(
         cells = [_readable(at, cell, failed) for at, cell in enumerate(cells)]
         kinds[name] = kind
         if encoders and name in encoders.frozen:
-            kinds[name] = "embedding"
+            kinds[name] = VECTORS
             values[name] = _encoded(encoders.frozen[name], cells, dataset.base, failed)
         else:
             tuned = encoders.tuned[name].open if encoders and name in encoders.tuned else None
@@ -131,10 +134,10 @@ def raw_cells(dataset: Dataset, kind: str, columns: tuple[str, ...]) -> list[Any
     there = [c for c in columns if c in dataset.frame.columns]
     if not there:
         return [None] * len(dataset)
-    if kind == "tabular":
+    if capabilities_of(kind).scalars:
         return _records(dataset, there)
     cells = [None if is_blank(cell) else cell for cell in dataset.frame[there[0]].tolist()]
-    if kind == "graph" and any(isinstance(cell, str) for cell in cells):
+    if capabilities_of(kind).entities and any(isinstance(cell, str) for cell in cells):
         return _neighbourhoods(dataset, there[0], cells)
     return cells
 
@@ -190,7 +193,7 @@ def _read(
         return values
 
     starts = range(0, len(cells), _READ_CHUNK)
-    if getattr(modalities[kind], "threaded", False):
+    if capabilities_of(kind).threaded:
         with ThreadPoolExecutor(_THREADS) as pool:
             return [value for values in pool.map(some, starts) for value in values]
     return [value for start in starts for value in some(start)]
@@ -220,7 +223,11 @@ def _neighbourhoods(dataset: Dataset, column: str, cells: list[Any]) -> list[Any
         raise OptionError(
             f"{dataset.name}, column {column}: its cells are names of entities. Name the file of their relations: --triples FILE."
         )
-    named = [c for c in dataset.schema.columns if c.kind == "graph" and c.name in dataset.frame.columns]
+    named = [
+        c
+        for c in dataset.schema.columns
+        if capabilities_of(c.kind).entities and c.name in dataset.frame.columns
+    ]
     named += [c for c in dataset.schema.columns if c.role == "target" and c.name in dataset.frame.columns]
     others = list(zip(*(dataset.frame[c.name].tolist() for c in named if c.name != column)))
     around = [frozenset(c for c in row if isinstance(c, str)) for row in others] or [frozenset()] * len(cells)

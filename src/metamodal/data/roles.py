@@ -1,177 +1,228 @@
-"""What a user says of a table's columns: which is the target, which the task, what is used and as what."""
+"""The roles that a table's columns can have: one entry each, which flags, options, keywords and shards derive from.
+
+Imports nothing heavy: the command line reads this table before anything else is loaded.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import combinations
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
-from metamodal.data.modalities import modalities
-from metamodal.errors import OptionError, suggestion
+from metamodal.data.comma_names import joined
+from metamodal.errors import OptionError
 
-__all__ = ["NONE", "SINGLE", "Roles", "check_roles"]
+__all__ = ["NONE", "ROLES", "TARGET_KINDS", "Role", "Roles"]
 
-SINGLE = ("target", "task", "group", "split", "time", "describe")
-"""The roles that one column has; the target may have several."""
-_ONE_COLUMN = (*SINGLE[1:], "disjoint_by")
-_PIECES = 20  # a column's name may have as many commas, less one
 NONE = "-"
-"""Said of a role that no column is to have."""
+"""In place of a column's name: no column has this role, whatever a model or a folder records."""
+TARGET_KINDS = ("auto", "classification", "multilabel", "regression")
+"""What a target may be; auto infers it from the cells."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """One role, as every part of the program that lists roles needs it.
+
+    Attributes:
+        name: of the keyword, the option and the key in a file of `--schema`.
+        help: of the flag and the option.
+        holds: one column, one or more columns, one of `choices`, a kind for each of some columns, or a file.
+        exclusive: whether its column has no other role and is no modality.
+        hidden: whether its column is refused among the modalities, because it gives the answer away.
+        of: `"modality"` for what the inputs are, `"row"` for what a row is for, or the role whose column this is about.
+        singular: the word of the flag, where it is not the name.
+        metavar: of the flag, where it does not follow from `holds`.
+        choices: the values of a choice; the first leaves it to inference.
+    """
+
+    name: str
+    help: str
+    holds: Literal["column", "columns", "choice", "kinds", "file"] = "column"
+    exclusive: bool = False
+    hidden: bool = False
+    of: str = "row"
+    singular: str = ""
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """On the command line."""
+        return f"--{(self.singular or self.name).replace('_', '-')}"
+
+    @property
+    def is_column(self) -> bool:
+        """Whether it names columns that say something of a row, which are kept where modalities are encoded."""
+        return self.of == "row" and self.holds in ("column", "columns")
+
+
+def _role(help: str, **more: Any) -> Any:
+    """A field of `Roles` with its entry in the table."""
+    return field(default=None, metadata={"help": help, **more})
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What a user says of a table's columns; everything not said is inferred.
+    """The roles that a caller gives to a table's columns; the rest is inferred. Each field is one entry of `ROLES`.
 
-    A single role may be `NONE`: no column has it, whatever a model or a folder says. `disjoint_by` names a column,
-    which may be a modality, no value of which is on both sides of an episode.
-    `target` names one column or several, `target_kind` says whether they hold classes, labels or numbers.
+    A role may be `NONE`: no column has it, whatever a model or a folder records.
     """
 
-    target: str | tuple[Any, ...] | None = None
-    task: str | None = None
-    group: str | None = None
-    split: str | None = None
-    describe: str | None = None
-    use: tuple[str, ...] | None = None
-    kinds: dict[str, str] = field(default_factory=dict)
-    triples: str | None = None
-    time: str | None = None
-    target_kind: str | None = None
-    disjoint_by: str | None = None
+    target: str | tuple[Any, ...] | None = _role(
+        "the column with the label, or several with labels or numbers",
+        holds="columns",
+        exclusive=True,
+        hidden=True,
+    )
+    target_kind: str | None = _role(
+        "what the target is; auto: inferred from its cells",
+        holds="choice",
+        of="target",
+        choices=TARGET_KINDS,
+    )
+    task: str | None = _role(
+        "the column whose values are tasks; an episode is drawn within one of them", exclusive=True
+    )
+    group: str | None = _role("the column of the entity whose rows belong together", exclusive=True)
+    split: str | None = _role("the column that holds train, valid or test", exclusive=True, hidden=True)
+    time: str | None = _role(
+        "the column of the moment that a row is of; a split by time tests on the latest", exclusive=True
+    )
+    describe: str | None = _role(
+        "the column that describes the class, not the sample: words, values, a vector", exclusive=True
+    )
+    disjoint_by: str | None = _role("a column no value of which is in support and query of one episode")
+    use: tuple[str, ...] | None = _role(
+        "the modalities; by default all columns that can teach something", holds="columns", of="modality"
+    )
+    kinds: dict[str, str] = field(
+        default_factory=dict,
+        metadata={
+            "help": "the kind of a column, in place of the inferred one",
+            "holds": "kinds",
+            "of": "modality",
+            "singular": "kind",
+        },
+    )
+    triples: str | None = _role(
+        "a table of head, relation and tail for the entities that graph columns name",
+        holds="file",
+        of="modality",
+    )
 
     @classmethod
-    def said(cls, **roles: Any) -> Roles:
-        """Roles as callers say them: a column that a frame names by a number or a tuple is named by its text."""
-        named = {
-            role: said if said is None else str(said) for role, said in roles.items() if role in _ONE_COLUMN
-        }
-        target, use = roles.get("target"), roles.get("use")
-        if target is not None:
-            target = tuple(target) if isinstance(target, (list, tuple)) else str(target)
-        kinds = roles.get("kinds")
-        if not isinstance(kinds, (Mapping, type(None))):
-            raise OptionError(f"kinds={kinds!r}: no kinds of columns. Give {{column: kind}}.")
-        if not isinstance(use, (str, Iterable, type(None))):
-            raise OptionError(f"use={use!r}: no columns. Give a list of their names.")
-        kinds = {str(column): kind for column, kind in (kinds or {}).items()}
-        used = ((use,) if isinstance(use, str) else tuple(map(str, use))) if use else None
-        return cls(**roles | named | {"target": target, "use": used, "kinds": kinds})
+    def parse(cls, **values: Any) -> Roles:
+        """Roles from what callers pass: a column that a frame names by a number or a tuple is named by its text.
+
+        Raises:
+            OptionError: a value that names no columns, or no kinds of columns.
+        """
+        return cls(**{name: _PARSERS[_BY_NAME[name].holds](name, value) for name, value in values.items()})
 
     def __post_init__(self) -> None:
         if self.target is not None and not isinstance(self.target, str):
             several = tuple(self.target)
             single = str(several[0]) if len(several) == 1 else several or None
             object.__setattr__(self, "target", single)
-        if self.target_kind == "auto":
-            object.__setattr__(self, "target_kind", None)
+        for role in ROLES:
+            if role.choices and getattr(self, role.name) == role.choices[0]:
+                object.__setattr__(self, role.name, None)
 
     def columns(self, role: str) -> tuple[str, ...]:
-        """The columns with this role, none or one; of the target maybe several."""
-        said = getattr(self, role)
-        return tuple(map(str, said)) if isinstance(said, tuple) else (said,) if said is not None else ()
+        """The columns with this role: none, one, or of some roles several."""
+        value = getattr(self, role)
+        if value is None or _BY_NAME[role].holds in ("choice", "file"):
+            return ()
+        return (value,) if isinstance(value, str) else tuple(map(str, value))
 
     def among(self, columns: Iterable[Any]) -> Roles:
         """The same roles with the target and `use` as the columns that a table has.
 
-        A list that a command line said in one word was split at its commas, which a name may hold itself.
+        A list that a command line gave in one word was split at its commas, which a name may hold itself.
         """
         known = {str(column) for column in columns}
         target = self.target
         if isinstance(target, tuple):
             parts = tuple(map(str, target))
-            target = (str(target),) if str(target) in known else _columns_of(parts, known)
+            target = (str(target),) if str(target) in known else joined(parts, known)
         elif target is not None:
-            target = _columns_of((target,), known)
-        return replace(self, target=target, use=self.use and _columns_of(self.use, known))
+            target = joined((target,), known)
+        return replace(self, target=target, use=self.use and joined(self.use, known))
+
+    def within(self, columns: Iterable[str]) -> Roles:
+        """The same roles, less those whose columns are not among `columns`."""
+        known = set(columns)
+        kept: dict[str, Any] = {}
+        for role in ROLES:
+            there = tuple(c for c in self.columns(role.name) if c in known)
+            if role.holds == "column":
+                kept[role.name] = next(iter(there), None)
+            elif role.holds == "columns":
+                kept[role.name] = there if getattr(self, role.name) else None
+            elif role.holds == "kinds":
+                kept[role.name] = {c: getattr(self, role.name)[c] for c in there}
+        roles = replace(self, **kept)
+        return roles._without(role.name for role in ROLES if role.of in kept and not roles.columns(role.of))
 
     def of_modalities(self) -> Roles:
-        """These roles without target, tasks and parts: of a table of which only the modalities are looked at."""
-        silent: dict[str, Any] = dict.fromkeys(
-            ("target", "target_kind", "task", "group", "split", "time", "describe", "disjoint_by")
-        )
-        return replace(self, **silent)
+        """The roles of the modalities alone: of a table of which only these are looked at."""
+        return self._without(role.name for role in ROLES if role.of != "modality")
 
     def settled(self) -> Roles:
         """These roles, those that no column is to have left out."""
-        nobody: dict[str, Any] = {
-            name: None for name in (*SINGLE, "disjoint_by") if getattr(self, name) == NONE
-        }
-        return replace(self, **nobody)
+        return self._without(role.name for role in ROLES if getattr(self, role.name) == NONE)
 
     def over(self, other: Roles) -> Roles:
-        """These roles, with `other` answering where these are silent about role and column."""
-        taken = {column for name in SINGLE for column in self.columns(name)} - {NONE}
-        left = {name: tuple(c for c in other.columns(name) if c not in taken) for name in SINGLE}
-        single: dict[str, Any] = {
-            name: getattr(self, name) or (left[name] if name == "target" else next(iter(left[name]), None))
-            for name in SINGLE
-        }
-        use = tuple(c for c in other.use or () if c not in taken) or (other.use and None)
-        same = self.target in (None, other.target)
-        return Roles(
-            **single,
-            target_kind=self.target_kind or (other.target_kind if same else None),
-            use=use if self.use is None else self.use,
-            kinds=self.kinds or other.kinds,
-            triples=self.triples or other.triples,
-            disjoint_by=self.disjoint_by or other.disjoint_by,
-        )
+        """These roles, with `other` in place of those that are not given here, for columns without a role here."""
+        taken = {c for role in ROLES if role.exclusive for c in self.columns(role.name)} - {NONE}
+        merged: dict[str, Any] = {}
+        for role in ROLES:
+            mine, theirs = getattr(self, role.name), getattr(other, role.name)
+            if role.holds == "columns" and theirs:
+                left = tuple(c for c in other.columns(role.name) if c not in taken)
+                theirs = left or None
+            elif (role.exclusive and theirs in taken) or (
+                role.holds == "choice" and getattr(self, role.of) not in (None, getattr(other, role.of))
+            ):
+                theirs = None
+            merged[role.name] = mine if mine or mine == () else theirs  # no columns at all is an answer, too
+        return Roles(**merged)
+
+    def record(self) -> dict[str, Any]:
+        """What is given, by role, as plain values: the content of a file for `--schema`."""
+        values = {role.name: getattr(self, role.name) for role in ROLES}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v}
+
+    def _without(self, names: Iterable[str]) -> Roles:
+        none: dict[str, Any] = dict.fromkeys(names)
+        return replace(self, **none)
 
 
-def _columns_of(pieces: tuple[str, ...], known: set[str]) -> tuple[str, ...]:
-    """The columns that pieces of a comma-separated list name, put together again where a name has commas."""
-    after: dict[
-        int, tuple[str | None, int]
-    ] = {}  # the column that starts at a piece, and the next one's piece
-    last = len(pieces)
-    for at in reversed(range(last)):
-        for end in range(at + 1, min(last, at + _PIECES) + 1):
-            text = ",".join(pieces[at:end])
-            name = next((n for n in (text, text.strip()) if n in known), None)
-            if (end == last or end in after) and (name is not None or not text.strip()):
-                after[at] = (name, end)
-                break
-    names, at = [], 0
-    while at in after:
-        name, at = after[at]
-        names += [] if name is None else [name]
-    return tuple(names) or tuple(piece.strip() if piece not in known else piece for piece in pieces)
+ROLES = tuple(Role(f.name, **f.metadata) for f in fields(Roles))
+"""Every role, in the order in which they are listed to users."""
+_BY_NAME = {role.name: role for role in ROLES}
 
 
-def check_roles(roles: Roles, columns: Iterable[Any], name: str) -> None:
-    """OptionError unless the roles fit each other, and every column that they name is among `columns`."""
-    known = {str(c): None for c in columns}
-    asked: list[tuple[str, str]] = [
-        (f"--{role}", column) for role in SINGLE for column in roles.columns(role)
-    ]
-    if roles.target_kind and not roles.target:
-        raise OptionError(
-            f"{name}: --target-kind {roles.target_kind}, and no target. Pass --target C, or leave it out."
-        )
-    for (first, column), (second, again) in combinations(asked, 2):
-        if column == again:
-            raise OptionError(f"{name}: {first} and {second} both name {column!r}. Give a column one role.")
-    asked += [("--disjoint-by", roles.disjoint_by)] if roles.disjoint_by else []
-    asked += [("--use", c) for c in roles.use or ()] + [("--kind", c) for c in roles.kinds]
-    for option, column in asked:
-        if column not in known:
-            raise OptionError(f"{name}: {option} {column!r}: no such column. {_nearest(column, known)}")
-    for column, kind in roles.kinds.items():
-        if kind not in modalities:
-            raise OptionError(f"--kind {column}={kind}: no such kind. {suggestion(kind, modalities)}")
-    used = set(roles.use or ())
-    for role in ("target", "split"):
-        for column in roles.columns(role):
-            if column in used:
-                raise OptionError(
-                    f"--use {column!r}: it is the {role}, which no model may see. Leave it out."
-                )
+def _column(name: str, value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
-def _nearest(column: str, known: Iterable[str]) -> str:
-    """What else may have been meant; names that a command line has no way to say can stand in a file."""
-    near = suggestion(column, known)
-    odd = any(mark in name for name in known for mark in ',="')
-    return f"{near} Quote a name with commas, or write the roles in a file: --schema FILE." if odd else near
+def _columns(name: str, value: Any) -> str | tuple[Any, ...] | None:
+    if _BY_NAME[name].exclusive and value is not None:  # a tuple may be a frame's name for one column
+        return tuple(value) if isinstance(value, (list, tuple)) else str(value)
+    if not isinstance(value, (str, Iterable, type(None))):
+        raise OptionError(f"{name}={value!r}: no columns. Give a list of their names.")
+    return ((value,) if isinstance(value, str) else tuple(map(str, value))) if value else None
+
+
+def _kinds(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, (Mapping, type(None))):
+        raise OptionError(f"{name}={value!r}: no kinds of columns. Give {{column: kind}}.")
+    return {str(column): kind for column, kind in (value or {}).items()}
+
+
+def _same(name: str, value: Any) -> Any:
+    return value
+
+
+_PARSERS = {"column": _column, "columns": _columns, "kinds": _kinds, "choice": _same, "file": _same}

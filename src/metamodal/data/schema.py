@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from metamodal.data.cells import form
 from metamodal.data.column_kinds import RECORDS, kind_of_column, quiet_kind
 from metamodal.data.conventions import Convention, Finding
 from metamodal.data.doubts import beyond_limits, printed_lists, row_numbers, worthless
+from metamodal.data.forms import SCALARS, form
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.problems import Report
 from metamodal.data.raw_column import RawColumn
-from metamodal.data.roles import SINGLE, Roles, check_roles
+from metamodal.data.role_check import check_roles
+from metamodal.data.roles import ROLES, Roles
 from metamodal.data.target_kinds import Inference, is_empty, kind_of_target
 from metamodal.data.unreadable import Unreadable
 from metamodal.errors import DataError, OptionError, one_line
@@ -54,19 +57,18 @@ class Schema:
     """The columns of a table; a modality is one of them, or all scalar ones together.
 
     `triples` names the file that says how the entities in graph columns are related, `target_kind`
-    what the target is: classes, labels or numbers, `disjoint_by` the column no value of which is on both sides of
-    an episode.
+    what the target is: classes, labels or numbers, `shared` the columns of roles that a modality may have, too.
     """
 
     columns: tuple[Column, ...]
     triples: str | None = None
     target_kind: str = "classification"
     targets: tuple[str, ...] = ()
-    disjoint_by: str | None = None
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     def role(self, role: str) -> str | None:
         """The name of the column with this role, if there is one."""
-        return next((c.name for c in self.columns if c.role == role), None)
+        return next((c.name for c in self.columns if c.role == role), self.shared.get(role))
 
     @property
     def target(self) -> str | None:
@@ -82,12 +84,12 @@ class Schema:
         with a column of that name the joint modality is `tabular_`, with as many underscores as it needs.
         """
         used = [c for c in self.columns if c.role == "modality" and c.kind]
-        scalar = tuple(c.name for c in used if c.kind == "tabular" and c.evidence != RECORDS)
+        scalar = tuple(c.name for c in used if capabilities_of(c.kind).scalars and c.evidence != RECORDS)
         together, joint = set(scalar if len(scalar) > 1 else ()), self._joint
         found: dict[str, tuple[str, tuple[str, ...]]] = {}
         for column in used:
             if column.name in together:
-                found[joint] = ("tabular", scalar)
+                found[joint] = (SCALARS, scalar)
             else:
                 found[column.name] = (str(column.kind), (column.name,))
         return found
@@ -95,7 +97,7 @@ class Schema:
     @property
     def _joint(self) -> str:
         """The name of the joint modality: no column of the table, of whatever role, has it."""
-        name, taken = "tabular", {c.name for c in self.columns}
+        name, taken = SCALARS, {c.name for c in self.columns}
         while name in taken:
             name += "_"
         return name
@@ -123,13 +125,12 @@ class Schema:
         """What a user would have to say to get this schema again."""
         used = [c for c in self.columns if c.role == "modality"]
         return Roles(
-            **{r: self.role(r) for r in SINGLE if r != "target"},
+            **{r.name: self.role(r.name) for r in ROLES if r.is_column and r.holds == "column"},
             target=self.targets,
             target_kind=self.target_kind if self.targets else None,
             use=tuple(c.name for c in used),
             kinds={c.name: str(c.kind) for c in used},
             triples=self.triples,
-            disjoint_by=self.disjoint_by,
         )
 
 
@@ -160,7 +161,7 @@ def infer(
         raise DataError(f"{name}: the table has no rows. Give a table with at least one labelled row.")
     roles = roles.among(frame.columns)
     check_roles(roles, frame.columns, name)
-    given = {column: role for role in SINGLE for column in roles.columns(role)}
+    given = {column: role.name for role in ROLES if role.exclusive for column in roles.columns(role.name)}
     targets, told = roles.columns("target"), Inference("classification", "")
     raws = [RawColumn(column, tuple(frame[column]), name, report) for column in map(str, frame.columns)]
     conventions = {
@@ -201,8 +202,14 @@ def infer(
             columns.append(Column(raw.name, "ignored", None, ROW_NUMBERS, _LEFT_OUT))
         else:
             columns.append(_inferred(raw, roles, labels, wanted))
-    schema = Schema(tuple(columns), roles.triples, target_kind, targets, roles.disjoint_by)
-    if roles.triples and not any(c.kind == "graph" for c in columns):
+    shared = {
+        role.name: column
+        for role in ROLES
+        if role.is_column and not role.exclusive
+        for column in roles.columns(role.name)
+    }
+    schema = Schema(tuple(columns), roles.triples, target_kind, targets, shared)
+    if roles.triples and not any(capabilities_of(c.kind).entities for c in columns):
         raise OptionError(f"{name}: --triples, and no column is a graph. Pass --kind COLUMN=graph.")
     if roles.use is not None and not schema.modalities and not roles.describe:
         empty = ", ".join(
@@ -232,7 +239,7 @@ def _inferred(
     if not column.present:
         bad = next((c for c in column.cells if isinstance(c, Unreadable)), None)
         if bad is not None:
-            kind = roles.kinds.get(name, "tabular")  # whose reader refuses each cell, with its row
+            kind = roles.kinds.get(name, SCALARS)  # whose reader refuses each cell, with its row
             role = "modality" if used else "ignored"
             return Column(name, role, kind, "no cell can be read", f"every cell {bad.reason}")
         if used and wanted is not None and name in roles.kinds:  # a modality of a model, in rows without it
@@ -240,7 +247,7 @@ def _inferred(
         return Column(name, "ignored", None, "every cell is empty")
     if name in roles.kinds:
         kind = roles.kinds[name]
-        records = kind == "tabular" and form(column.present[0]) == "record"
+        records = capabilities_of(kind).scalars and form(column.present[0]) == "record"
         evidence = RECORDS if records else _CALLER
     elif used:
         kind, evidence = kind_of_column(column)
@@ -248,14 +255,14 @@ def _inferred(
             return Column(name, "ignored", None, evidence, evidence)
     else:
         kind, evidence = quiet_kind(column), ""
-    limits, note = beyond_limits(column) if kind == "tabular" else ((), None)
+    limits, note = beyond_limits(column) if capabilities_of(kind).scalars else ((), None)
     written = _written(column, kind, evidence)
     reason = worthless(column, labels, None if written else kind)
     if not used:
         return Column(name, "ignored", kind, _NOT_USED, reason)
     if reason and roles.use is None and len(column.cells) >= _JUDGED_ROWS:
         return Column(name, "ignored", kind, f"{evidence}; left out because {reason}", reason)
-    printed = printed_lists(column) if name not in roles.kinds or kind == "tabular" else None
+    printed = printed_lists(column) if name not in roles.kinds or capabilities_of(kind).scalars else None
     doubts = [note, reason, printed, written.warning if written else None]
     warning = "; ".join(filter(None, doubts)) or None
     evidence = f"{evidence}, {note.partition(':')[0]}" if note and evidence != RECORDS else evidence
@@ -264,7 +271,7 @@ def _inferred(
 
 def _written(column: RawColumn, kind: str | None, evidence: str) -> Finding | None:
     """The convention in which a column of scalars is read: the one that was inferred, or that all its cells fit."""
-    found = column.convention if kind == "tabular" else None
+    found = column.convention if capabilities_of(kind).scalars else None
     if found is None or evidence == str(found.convention):
         return found
     words = [c for c in column.present if isinstance(c, str)]
@@ -282,7 +289,7 @@ def _describing(column: RawColumn, roles: Roles) -> str:
         kind = roles.kinds[column.name]
     else:
         kind = "text" if any(isinstance(c, str) for c in column.present) else quiet_kind(column)
-    if kind not in ("text", "tabular", "embedding"):
+    if kind is None or not capabilities_of(kind).describes:
         raise OptionError(
             f"--describe {column.name}: its cells are {kind or 'of no kind'}, and a class is described by words, "
             "values or a vector. Name another column."

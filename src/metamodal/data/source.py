@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metamodal.data.arrow_chunks import of_arrow
+from metamodal.data.chunks import Chunk, chunked
+from metamodal.data.endings import ending_of, sniffed
 from metamodal.data.folders import class_folders, read_shards, roles_beside, saved_splits, shards_of
-from metamodal.data.formats import FORMATS, Chunk, chunked, ending_of, of_arrow, sniffed
+from metamodal.data.formats import FORMATS
 from metamodal.data.limits import limits
 from metamodal.data.problems import Problem, Report
 from metamodal.data.roles import Roles

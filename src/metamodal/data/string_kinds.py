@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from metamodal.data.cells import date_of, media_kind, number_of, unread_ending
 from metamodal.data.column_words import sounds_like_points, sounds_like_text
 from metamodal.data.conventions import MISSING_WORDS
 from metamodal.data.identity import flag_word
+from metamodal.data.media_types import media_kind, unread_ending
 from metamodal.data.problems import short
 from metamodal.data.raw_column import RawColumn
+from metamodal.data.scalars import date_of, number_of
 
 __all__ = ["NUMBERS_AS_TEXT", "is_word", "kind_of_strings", "na_remedy"]
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.data.cells import NUMBERS, is_absent, number_of
+from metamodal.data.cells import NUMBERS, is_absent
 from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.problems import short
+from metamodal.data.scalars import number_of
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.outputs import RENAMED, outputs
 

@@ -111,7 +111,7 @@ class Sampling:
 
 def tasks_in(dataset: Dataset, rows: np.ndarray) -> list[Task]:
     """The tasks among some of a table's rows."""
-    labels, disjoint = dataset.labels(), dataset.disjoint_by() if dataset.schema.disjoint_by else None
+    labels, disjoint = dataset.labels(), dataset.disjoint_by() if dataset.schema.role("disjoint_by") else None
     return tasks_of(
         labels, dataset.tasks(), dataset.groups(), rows, has_classes=dataset.has_classes, disjoint_by=disjoint
     )

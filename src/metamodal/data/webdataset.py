@@ -13,9 +13,9 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from metamodal.data.cells import media_kind
 from metamodal.data.json_values import json_value
 from metamodal.data.limits import limits
+from metamodal.data.media_types import media_kind
 from metamodal.data.modalities.files import array_of_npy
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.problems import Problem, Report, short

@@ -14,8 +14,9 @@ import numpy as np
 from markupsafe import Markup
 
 from metamodal.data.audit import Audit, Balance, Fault, Finding
-from metamodal.data.cells import form, is_absent
+from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
+from metamodal.data.forms import form
 from metamodal.data.modalities import modalities
 from metamodal.data.problems import Problem
 from metamodal.data.schema import Column, Schema

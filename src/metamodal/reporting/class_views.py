@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent, number_of
+from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
+from metamodal.data.scalars import number_of
 from metamodal.data.splits import PARTS, Split
 from metamodal.evaluation.protocol import Evaluation, Showcase
 from metamodal.evaluation.results import Result

@@ -50,6 +50,7 @@ def audit(
     split: Any = None,
     time: Any = None,
     describe: Any = None,
+    disjoint_by: Any = None,
     use: Sequence[Any] | None = None,
     kinds: Mapping[Any, str] | None = None,
     triples: str | None = None,
@@ -76,7 +77,7 @@ def audit(
     row 2, column weight: weight is inf. Give a finite number, or leave the cell empty.
     row 2, column pet: 'NA' is read as the name of a class, but may mean that there is no label. Leave the cell empty if so, else write another word.
     """
-    said = Roles.said(
+    roles = Roles.parse(
         target=target,
         task=task,
         group=group,
@@ -87,9 +88,10 @@ def audit(
         triples=triples,
         time=time,
         target_kind=target_kind,
+        disjoint_by=disjoint_by,
     )
     text = TextFormat.said(sep, decimal, encoding, na)
-    return audited(open_source(source, root, text), said, plan or Plan(), seed)
+    return audited(open_source(source, root, text), roles, plan or Plan(), seed)
 
 
 def audited(source: Source, said: Roles, plan: Plan, seed: int = 0, watch: Watch | None = None) -> Audit:
@@ -163,7 +165,7 @@ def _opened(
         odd.setdefault(str(problem.column), set()).add(position)
         bad_cell(replace(problem, row=int(numbers[position])))
 
-    roles = said.over(source.roles) if source.roles else said
+    roles = (said.over(source.roles) if source.roles else said).settled()
     schema = infer(frame, roles, source.name, note, index=source.stored.index)
     triples = read_triples(roles.triples, source.base) if roles.triples else None
     return Dataset(frame, schema, source.name, source.base, numbers, triples), odd

@@ -13,13 +13,15 @@ import numpy as np
 
 from metamodal.data.audit.findings import Watch
 from metamodal.data.audit.signatures import LOOK, Signature, signature
-from metamodal.data.cells import form, is_absent, is_blank, number_of
+from metamodal.data.cells import is_absent, is_blank
 from metamodal.data.dataset import Dataset
+from metamodal.data.forms import SCALARS, form
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.opening import opener
 from metamodal.data.problems import Problem, Report, short
 from metamodal.data.reading import raw_cells
-from metamodal.data.roles import SINGLE
+from metamodal.data.scalars import number_of
 from metamodal.data.schema import Column
 from metamodal.errors import MetamodalError
 
@@ -51,8 +53,8 @@ class ColumnCells:
 
 def column_kind(column: Column) -> str | None:
     """What the cells of a column are opened as: labels and other roles as words and numbers."""
-    if column.kind is None and column.role in SINGLE:
-        return "tabular"
+    if column.kind is None and column.role not in ("modality", "ignored"):
+        return SCALARS
     return column.kind
 
 
@@ -89,22 +91,23 @@ class _Maker:
         self.kind = column_kind(column)
         unused = column.name in dataset.schema.unused
         self.opened = not unused and self.kind is not None and self.kind in modalities
-        self.threaded = self.opened and getattr(modalities[str(self.kind)], "threaded", False)
+        self.capabilities = capabilities_of(self.kind)
+        self.threaded = self.opened and self.capabilities.threaded
         self.limits = dataset.schema.limits
-        if self.kind == "graph" and self.opened:
-            self.cells = raw_cells(dataset, "graph", (column.name,))
+        if self.capabilities.entities and self.opened:
+            self.cells = raw_cells(dataset, str(self.kind), (column.name,))
         else:
             self.cells = dataset.frame[column.name].tolist()
         n = len(dataset)
         self.states, self.digests = np.zeros(n, np.uint8), np.zeros(n, np.uint64)
         self.hashes, self.blank = np.zeros(n, np.uint64), np.zeros(n, bool)
         self.widths = np.zeros(n, np.int32)
-        self.looks = np.zeros((n, LOOK * LOOK), np.uint8) if self.kind in ("image", "audio") else None
+        self.looks = np.zeros((n, LOOK * LOOK), np.uint8) if self.capabilities.picture else None
         self.infinite: list[int] = []
         # Lists of labels are looked at where labels are.
         self.listed = column.role == "target" and dataset.schema.target_kind == "multilabel"
         # A label 024e7871 is a word, though it reads as a number beyond all bounds.
-        self.words = self.kind == "tabular" and (column.kind is None or not self._numeric())
+        self.words = self.capabilities.scalars and (column.kind is None or not self._numeric())
 
     def open(self, rows: range, mapped: Callable[..., Iterable[Any]]) -> None:
         cells = self.cells[rows.start : rows.stop]
@@ -131,14 +134,14 @@ class _Maker:
             return Signature(1)
         if self.words and (isinstance(cell, str) or self.listed):
             return signature("word", cell if isinstance(cell, str) else repr(cell))
-        if self.kind == "tabular" and _infinite(cell):
+        if self.capabilities.scalars and _infinite(cell):
             self.infinite.append(position)
             return Signature(2)
         return self._read(cell)
 
     def _read(self, cell: Any) -> Signature | str:
         kind = str(self.kind)
-        scalar = kind == "tabular" and form(cell) != "record"
+        scalar = self.capabilities.scalars and form(cell) != "record"
         if scalar and isinstance(cell, str):
             cell = number_of(cell)  # of a column whose every string spells one
         try:
@@ -166,11 +169,10 @@ class _Maker:
         for position in self.infinite if not several else ():
             self._fail(position, cells[position], f"{self.column.name} is {cells[position]}. {mend}")
         there = self.states == PRESENT
-        if self.kind in ("series", "embedding") and self.opened and there.any():
+        if self.capabilities.counted and self.opened and there.any():
             usual, _ = Counter(self.widths[there].tolist()).most_common(1)[0]
-            what = "channels" if self.kind == "series" else "values"
             for position in np.flatnonzero(there & (self.widths != usual)).tolist():
-                reason = f"{self.widths[position]} {what} where the others have {usual}. Fix the cell"
+                reason = f"{self.widths[position]} {self.capabilities.counted} where the others have {usual}. Fix the cell"
                 self._fail(position, cells[position], reason)
         return ColumnCells(
             self.column,

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from metamodal.data.audit.cells import ColumnCells
-from metamodal.data.cells import number_of
 from metamodal.data.dataset import Dataset
+from metamodal.data.scalars import number_of
 
 __all__ = ["by_chance"]
 

@@ -11,15 +11,15 @@ from metamodal.data.audit.alike import alike_pairs
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.chance import by_chance
 from metamodal.data.audit.findings import Finding, some
-from metamodal.data.cells import form
 from metamodal.data.dataset import Dataset
+from metamodal.data.forms import form
+from metamodal.data.modalities.capabilities import capabilities_of
 
 __all__ = ["Twins", "duplicate_findings", "leak_findings", "twins"]
 
 Twins = dict[str, list[tuple[int, ...]]]
 """Positions with the same content, by column."""
 
-_CONTENT = ("image", "audio", "video", "series", "embedding", "graph", "points")
 _WORDS = 4  # of a text that nobody writes twice by chance
 _DISTINCT = 0.9  # of a column's texts, symbols or vectors; where fewer are, they are shared on purpose
 
@@ -45,7 +45,7 @@ def duplicate_findings(dataset: Dataset, columns: dict[str, ColumnCells], found:
             yield Finding("near_duplicates", name, text, rows, _counts(pairs))
     for cells in columns.values():
         blank = [(int(i),) for i in np.flatnonzero(cells.blank)]
-        if blank and cells.kind in _CONTENT:
+        if blank and not capabilities_of(cells.kind).strings:
             rows = _numbers(dataset, blank)
             text = f"{len(blank):,} cells of {cells.column.name} hold one value throughout: rows {some(r for (r,) in rows)}. Leave them empty if nothing was recorded"
             yield Finding("blank", cells.column.name, text, rows, {"cells": len(blank)})
@@ -58,12 +58,13 @@ def twins(dataset: Dataset, columns: dict[str, ColumnCells]) -> Twins:
         if not cells.opened or cells.column.role not in ("modality", "ignored"):
             continue
         keep = (cells.states == PRESENT) & ~cells.blank
-        words = cells.kind == "text" or any(form(c) == "symbols" for c in dataset.frame[name][keep][:1])
-        if cells.kind == "text":
+        capabilities = capabilities_of(cells.kind)
+        words = capabilities.prose or any(form(c) == "symbols" for c in dataset.frame[name][keep][:1])
+        if capabilities.prose:
             keep &= np.array([isinstance(c, str) and _telling(c) for c in dataset.frame[name]])
-        elif cells.kind not in _CONTENT:
+        elif capabilities.scalars:
             continue
-        shared = words or cells.kind not in ("image", "audio", "video")
+        shared = words or not capabilities.recorded
         if shared and len(np.unique(cells.digests[keep])) < _DISTINCT * keep.sum():
             continue
         sets = _same(cells.digests, keep)

@@ -12,9 +12,11 @@ from scipy import stats
 
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.findings import Finding, some
-from metamodal.data.cells import is_absent, number_of
+from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
 from metamodal.data.doubts import counts_along
+from metamodal.data.modalities.capabilities import capabilities_of
+from metamodal.data.scalars import number_of
 
 __all__ = ["giveaway_findings"]
 
@@ -59,7 +61,11 @@ def _others_wrong(
 
     parts = []
     for name, cells in columns.items():
-        known = cells.column.role == "modality" and cells.kind == "tabular" and not cells.column.warning
+        known = (
+            cells.column.role == "modality"
+            and capabilities_of(cells.kind).scalars
+            and not cells.column.warning
+        )
         if not known or name in away or counts_along(column := dataset.frame[name].tolist()):
             continue
         there = cells.states == PRESENT
@@ -102,7 +108,7 @@ def _suspected(dataset: Dataset, columns: dict[str, ColumnCells], seed: int) -> 
             how = f"{word} exactly where" if always else f"{word} only where"
             text = f"{name} is {how} {dataset.schema.target} is {names[k]}. Leave it out: it would give the label away"
             yield Finding("gives_label_away", name, text, (), {"how": "presence", "class": str(names[k])})
-        elif cells.opened and cells.kind in ("tabular", "text") and there.mean() > 0.5:
+        elif cells.opened and capabilities_of(cells.kind).strings and there.mean() > 0.5:
             share = _by_value(dataset, cells, np.flatnonzero(labelled)[there], which[there], folds[there])
             if share is not None:
                 text = (
@@ -112,7 +118,7 @@ def _suspected(dataset: Dataset, columns: dict[str, ColumnCells], seed: int) -> 
                 number = _numbers([c for c in dataset.frame[name] if not is_absent(c)]) is not None
                 facts = {"how": "value", "accuracy": share, "number": number}
                 yield Finding("gives_label_away", name, text, (), facts)
-            elif cells.kind == "tabular":
+            elif capabilities_of(cells.kind).scalars:
                 levels = _telling_levels(
                     dataset, cells, np.flatnonzero(labelled)[there], which[there], rows / rows.sum()
                 )

@@ -11,10 +11,11 @@ import numpy as np
 
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.findings import Finding, some
-from metamodal.data.cells import number_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.doubts import counts_along
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.problems import Problem, Report, short
+from metamodal.data.scalars import number_of
 from metamodal.data.schema import ROW_NUMBERS
 
 __all__ = ["constant_findings", "counting_findings", "limit_findings", "repeated_ids"]
@@ -43,7 +44,7 @@ def repeated_ids(dataset: Dataset, columns: dict[str, ColumnCells], report: Repo
     case-002, …). A number is an id by its name alone: measures repeat as they please.
     """
     for name, cells in columns.items():
-        if cells.kind not in ("tabular", "text") or cells.column.role not in ("modality", "ignored"):
+        if not capabilities_of(cells.kind).strings or cells.column.role not in ("modality", "ignored"):
             continue
         if cells.column.convention is not None:  # an amount or a date, which may stand twice
             continue

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from metamodal.data.audit.findings import Finding, some
 from metamodal.data.conventions import MISSING_WORDS
 from metamodal.data.dataset import Dataset
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.string_kinds import na_remedy
 
 __all__ = ["word_findings"]
@@ -20,7 +21,7 @@ def word_findings(dataset: Dataset, known: Collection[str]) -> Iterator[Finding]
         known: columns whose odd words are reported one by one.
     """
     for column in dataset.schema.columns:
-        if column.role != "modality" or column.kind not in ("tabular", "text") or column.name in known:
+        if column.role != "modality" or not capabilities_of(column.kind).strings or column.name in known:
             continue
         words = Counter(cell.strip() for cell in dataset.frame[column.name] if isinstance(cell, str))
         found = {w: n for w, n in words.most_common() if w.lower() in MISSING_WORDS}

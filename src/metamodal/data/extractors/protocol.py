@@ -10,11 +10,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from metamodal.data.modalities import modalities
-from metamodal.data.modalities.image import read_image
+from metamodal.data.modalities.capabilities import capabilities_of
 
 __all__ = ["Extractor", "Tunable", "open_cell"]
-
-_SIDE = 256  # pixels of an image that reach a network, most of which take 224
 
 
 @runtime_checkable
@@ -59,5 +57,5 @@ class Tunable(Extractor, Protocol):
 
 
 def open_cell(kind: str, cell: Any, base: Path) -> Any:
-    """A cell as its kind reads it, images larger than the kind's own encoder needs them."""
-    return read_image(cell, base, _SIDE) if kind == "image" else modalities[kind].read(cell, base)
+    """A cell as its kind reads it, in the size that networks take."""
+    return (capabilities_of(kind).read_large or modalities[kind].read)(cell, base)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,10 +18,12 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.modalities.aac import decoded_aac
+from metamodal.data.modalities.capabilities import Capabilities, OptionalReader
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.mel import mel_power, resampled
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 from metamodal.data.modalities.sound import Sound, check_finite, check_length, check_rate, decoded
+from metamodal.data.modalities.spectrogram import spectrogram_of
 
 __all__ = ["Audio"]
 
@@ -50,7 +52,13 @@ class Audio:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    threaded = True
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        threaded=True,
+        files=True,
+        recorded=True,
+        picture=spectrogram_of,
+        reader=OptionalReader("av", "video", "AAC files (.m4a, .aac)", "all other sounds are read"),
+    )
 
     def __post_init__(self) -> None:
         check_scales("audio", self.mean, self.std, self.rate, self.seconds, len(self.mean))

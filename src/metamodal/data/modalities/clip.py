@@ -12,8 +12,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageSequence
 
-from metamodal.data.cells import media_kind
 from metamodal.data.limits import alone, limits
+from metamodal.data.media_types import media_kind
 from metamodal.data.modalities.image import opened_picture, pixels_of, refusing
 from metamodal.data.modalities.protocol import CellError
 from metamodal.errors import OptionError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
 
 __all__ = ["Embedding"]
@@ -27,6 +28,8 @@ class Embedding:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    capabilities: ClassVar[Capabilities] = Capabilities(describes=True, counted="values")
 
     def __post_init__(self) -> None:
         check_scales("embedding", self.mean, self.std, len(self.mean))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.limits import limits
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 
 __all__ = ["Graph", "Network", "hashed"]
@@ -63,6 +64,8 @@ class Graph:
     labels: tuple[str, ...]
     typed: bool
     weight: float
+
+    capabilities: ClassVar[Capabilities] = Capabilities(entities=True)
 
     def __post_init__(self) -> None:
         check_scales("graph", self.mean, self.std, self.nodes)

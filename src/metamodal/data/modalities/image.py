@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import PIL.Image
@@ -19,8 +19,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
-from metamodal.data.cells import PICTURES
 from metamodal.data.limits import alone, limits
+from metamodal.data.media_types import PICTURES
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 
@@ -40,6 +41,7 @@ _TURNS = {
 }
 """What undoes each orientation that EXIF knows."""
 _KEPT_SIDE = 128
+_LARGE_SIDE = 256  # pixels of an image that reach a pretrained network, most of which take 224
 _ORIENTATIONS = 8
 _ORIENTATION = 0x0112  # in EXIF
 _CELLS = 7
@@ -54,7 +56,13 @@ class Image:
     16 bits a pixel are scaled by that range, whatever their brightest value: 65535 is white.
     """
 
-    threaded = True
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        threaded=True,
+        files=True,
+        recorded=True,
+        picture=lambda pixels: PIL.Image.fromarray(pixels).convert("RGB"),
+        read_large=lambda cell, base: read_image(cell, base, _LARGE_SIDE),
+    )
 
     size: int
     mean: tuple[float, ...]

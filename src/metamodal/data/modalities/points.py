@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
+from metamodal.data.modalities.capabilities import Capabilities, OptionalReader
 from metamodal.data.modalities.cloud import check_cloud, cloud_of_file
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
@@ -44,7 +45,13 @@ class Points:
     std: tuple[float, ...]
     log_radius: tuple[float, float]
 
-    threaded = True
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        threaded=True,
+        files=True,
+        reader=OptionalReader(
+            "trimesh", "points", "PLY, OFF, OBJ and STL files", "arrays and XYZ files are read"
+        ),
+    )
 
     def __post_init__(self) -> None:
         check_scales("points", self.mean, self.std, self.count, self.axes, self.log_radius[1])

@@ -14,6 +14,7 @@ from metamodal.errors import DataError
 from metamodal.registry import Registry
 
 __all__ = [
+    "Categorical",
     "CellError",
     "Fitted",
     "Invertible",
@@ -90,11 +91,20 @@ class Invertible(Protocol):
 
 
 @runtime_checkable
+class Categorical(Protocol):
+    """A fitted modality with categories; not every kind has some."""
+
+    def unknown(self, values: Sequence[Any]) -> dict[str, str]:
+        """The categories of which these values have some and none that training knew, each with one of them."""
+        ...
+
+
+@runtime_checkable
 class Modality(Fitted, Protocol):
     """A kind: a frozen dataclass whose fields are all that training learned of the cells.
 
-    `read` and `fit` are class-level; the rest works on a fitted value. A class attribute
-    `threaded = True` says that `read` spends its time in decoders that let other threads run.
+    `read` and `fit` are class-level; the rest works on a fitted value. A class attribute `capabilities`
+    declares what its cells are like (`metamodal.data.modalities.capabilities.Capabilities`).
     """
 
     @classmethod

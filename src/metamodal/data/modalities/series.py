@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities, most_common
 from metamodal.data.modalities.steps import Steps, read_steps
 
@@ -46,6 +47,8 @@ class Series:
     symbols: tuple[str, ...] = ()
     gaps: bool = False
     timed: bool = False
+
+    capabilities: ClassVar[Capabilities] = Capabilities(counted="channels")
 
     def __post_init__(self) -> None:
         check_scales("series", self.centre, self.scale, self.length, self.log_steps[1], *self.scale)

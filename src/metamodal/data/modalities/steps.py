@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import TIME_KEYS
+from metamodal.data.forms import TIME_KEYS
 from metamodal.data.limits import limits
 from metamodal.data.modalities.protocol import CellError
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -19,17 +19,26 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from metamodal.data.cells import NUMBERS, date_of, is_absent, number_of
+from metamodal.data.cells import NUMBERS, is_absent
 from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.identity import flag_word, name_of
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.dates import DateColumn
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
+from metamodal.data.scalars import date_of, number_of
 from metamodal.data.unreadable import Unreadable
 
 __all__ = ["Tabular", "infinite"]
 
 _CLIP = 4.0
 _MAX_LEVELS = 50
+
+
+def _check_infinite(value: dict[str, float | str | None], limits: frozenset[str]) -> None:
+    """CellError for an infinite number in a column that is not one of `limits`."""
+    for name, number in value.items():
+        if isinstance(number, float) and math.isinf(number) and name not in limits:
+            raise infinite(name, number)
 
 
 @modalities.register("tabular")
@@ -54,6 +63,10 @@ class Tabular:
     flags: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     conventions: tuple[tuple[str, str, str, str, str], ...] = ()
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        strings=True, scalars=True, describes=True, check=_check_infinite
+    )
 
     def __post_init__(self) -> None:
         check_scales(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,12 +15,19 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.limits import limits
+from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.hashing import hashed_counts
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
 
 __all__ = ["Text"]
 
 _DROPPED = 0.2
+
+
+def _key(text: str) -> str:
+    """A text less its case, signs and spaces: what is left is the same in near-duplicates."""
+    key = "".join(c if c.isalnum() else " " for c in text.casefold())
+    return " ".join(key.split()) or text
 
 
 @modalities.register("text")
@@ -33,6 +40,8 @@ class Text:
     """
 
     rarity: tuple[float, ...]
+
+    capabilities: ClassVar[Capabilities] = Capabilities(strings=True, describes=True, key=_key)
 
     def __post_init__(self) -> None:
         check_scales("text", (), (), len(self.rarity))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Generator, Tensor
 
+from metamodal.data.modalities.capabilities import Capabilities, OptionalReader
 from metamodal.data.modalities.clip import decoded_clip, picture_frames
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.image import Image
@@ -40,7 +41,12 @@ class Video:
     std: tuple[float, ...]
     border: float = 0.0
 
-    threaded = True
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        threaded=True,
+        files=True,
+        recorded=True,
+        reader=OptionalReader("av", "video", "video files", "lists of pictures are read"),
+    )
 
     def __post_init__(self) -> None:
         check_scales("video", self.mean, self.std, self.frames, len(self.mean))
