@@ -15,7 +15,7 @@ from metamodal.adaptation import adapt
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.data.class_info import ClassInfo, DescriptionReader, shared_names
 from metamodal.data.dataset import read_table
-from metamodal.data.tasks import Draw
+from metamodal.data.tasks.episodes import Draw
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines.training_rows import TrainingRows
 from metamodal.evaluation.evaluating import evaluate

@@ -13,7 +13,7 @@ import pytest
 
 from metamodal import storage
 from metamodal.data.dataset import Dataset, read_table
-from metamodal.data.reading import read_cells
+from metamodal.data.features.reading import read_cells
 from metamodal.errors import OutputError
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Evaluation, Protocol

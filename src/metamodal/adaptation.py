@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
 from metamodal.data.identity import name_of
-from metamodal.data.rows import Rows, dataset_of
+from metamodal.data.tables.cells import is_absent
+from metamodal.data.tables.rows import Rows, dataset_of
 from metamodal.decision import log_prior, thresholds
 from metamodal.device import numpy_of
 from metamodal.errors import DataError, MetamodalWarning

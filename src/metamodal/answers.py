@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from metamodal.data.targets import Targets
+from metamodal.data.schema.targets import Targets
 
 __all__ = ["Answers"]
 

@@ -18,8 +18,8 @@ from torch.utils._pytree import tree_map
 from metamodal.answers import Answers
 from metamodal.components import kind_of
 from metamodal.data.dataset import Dataset
-from metamodal.data.label_type import LabelType
-from metamodal.data.rows import Rows, dataset_of
+from metamodal.data.schema.label_type import LabelType
+from metamodal.data.tables.rows import Rows, dataset_of
 from metamodal.device import Precision, device_of
 from metamodal.errors import DataError, OptionError
 from metamodal.manifest import referring, write_folder

@@ -12,12 +12,12 @@ import pandas as pd
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
 
-from metamodal.data.cells import has_lone_surrogate
 from metamodal.data.dataset import read_table
 from metamodal.data.identity import free_name, name_of
-from metamodal.data.roles import Roles
-from metamodal.data.rows import dataset_of
-from metamodal.data.unreadable import HALF_CHARACTER
+from metamodal.data.schema.roles import Roles
+from metamodal.data.tables.cells import has_lone_surrogate
+from metamodal.data.tables.rows import dataset_of
+from metamodal.data.tables.unreadable import HALF_CHARACTER
 from metamodal.errors import DataError, InputError
 
 __all__ = [

@@ -21,8 +21,8 @@ from metamodal.artifact import load_artifact
 from metamodal.components import component, component_record
 from metamodal.data.dataset import read_table
 from metamodal.data.identity import free_name, name_of
-from metamodal.data.label_type import LabelType
-from metamodal.data.rows import dataset_of
+from metamodal.data.schema.label_type import LabelType
+from metamodal.data.tables.rows import dataset_of
 from metamodal.errors import DataError, InputError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.meta.learners import learners

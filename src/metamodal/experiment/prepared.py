@@ -8,12 +8,12 @@ import torch
 
 from metamodal.data.class_info import ClassInfo, DescriptionReader, SharedNames, shared_names
 from metamodal.data.dataset import Dataset
-from metamodal.data.digests import fingerprint
-from metamodal.data.encode import Preprocessor
-from metamodal.data.encoders import open_encoders
-from metamodal.data.reading import Cells, read_cells
-from metamodal.data.splits import Split
-from metamodal.data.targets import Targets
+from metamodal.data.features.digests import fingerprint
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.features.encoders import open_encoders
+from metamodal.data.features.reading import Cells, read_cells
+from metamodal.data.schema.targets import Targets
+from metamodal.data.tasks.splits import Split
 from metamodal.errors import OptionError, suggestion
 from metamodal.experiment.options import Experiment
 from metamodal.model import MetaModel

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import torch
 
-from metamodal.data.encode import Preprocessor
+from metamodal.data.features.encode import Preprocessor
 from metamodal.device import CPU, device_of
 from metamodal.meta.engine import Engine
 from metamodal.model import MetaModel

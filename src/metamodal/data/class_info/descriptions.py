@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
-from metamodal.data.digests import digest
-from metamodal.data.encode import fit_options, fitted_from
-from metamodal.data.encoders import Encoders, reopened
-from metamodal.data.extractors import Extractor
+from metamodal.data.features.digests import digest
+from metamodal.data.features.encode import fit_options, fitted_from
+from metamodal.data.features.encoders import Encoders, reopened
+from metamodal.data.features.extractors import Extractor
+from metamodal.data.features.reading import read_cells
 from metamodal.data.modalities import Modality, modalities
-from metamodal.data.reading import read_cells
+from metamodal.data.tables.cells import is_absent
 from metamodal.types import Space
 
 __all__ = ["DESCRIPTION", "DescriptionReader", "described_classes"]

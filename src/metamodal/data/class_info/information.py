@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from metamodal.data.cells import is_absent
 from metamodal.data.class_info.descriptions import DESCRIPTION, DescriptionReader, described_classes
 from metamodal.data.class_info.table import ClassTable
 from metamodal.data.dataset import Dataset
-from metamodal.data.digests import fingerprint
+from metamodal.data.features.digests import fingerprint
 from metamodal.data.modalities import Modality
-from metamodal.data.schema import Schema
+from metamodal.data.schema.inference import Schema
+from metamodal.data.tables.cells import is_absent
 from metamodal.errors import OptionError
 from metamodal.types import Space
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metamodal.data.tasks import Draw
+from metamodal.data.tasks.episodes import Draw
 from metamodal.evaluation.baselines.fitting import class_fit, output_fit, quiet, rows_seen, vectors
 from metamodal.evaluation.baselines.protocol import Predict, baselines
 from metamodal.types import Batch
