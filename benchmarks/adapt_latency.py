@@ -22,7 +22,7 @@ from torch import Tensor
 
 from measured import peak_mib, print_line
 from metamodal.data.dataset import read_table
-from metamodal.data.tasks import Shape, draw_episodes, episodes_of, tasks_of
+from metamodal.data.tasks.episodes import Shape, draw_episodes, episodes_of, tasks_of
 from metamodal.evaluation.metrics import interval
 from metamodal.experiment import untrained_for
 from metamodal.meta.learners import Convex, PerModality, Prototypes, Ridge

@@ -30,7 +30,7 @@ import soundfile
 import torch
 
 from measured import print_line
-from metamodal.data.extraction import Features, Generic
+from metamodal.data.features.extraction import Features, Generic
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.sound import Sound
 

@@ -13,12 +13,12 @@ import torch
 
 import media
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import Preprocessor, read_cells
-from metamodal.data.forms import form
+from metamodal.data.features.encode import Preprocessor, read_cells
 from metamodal.data.modalities import Audio
 from metamodal.data.modalities.mel import mel_filters, mel_power, resampled
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.modalities.sound import Sound
+from metamodal.data.tables.forms import form
 
 BASE = Path(__file__).parent
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metamodal.data.dataset import read_table
-from metamodal.data.tasks import Sampling, Shape, Task, draw_episodes
+from metamodal.data.tasks.episodes import Sampling, Shape, Task, draw_episodes
 from metamodal.errors import OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.nesting import nested

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metamodal.data.conventions import Convention, convention_of
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import Preprocessor
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.features.reading import read_cells
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.reading import read_cells
-from metamodal.data.targets import Targets
+from metamodal.data.schema.conventions import Convention, convention_of
+from metamodal.data.schema.targets import Targets
 from metamodal.errors import DataError
 
 NUMBERS = [

@@ -15,7 +15,7 @@ from metamodal.artifact import load_artifact, save_artifact
 from metamodal.data.dataset import read_table
 from metamodal.data.descriptors import Descriptors, Reader
 from metamodal.data.names import found_names
-from metamodal.data.tasks import Draw
+from metamodal.data.tasks.episodes import Draw
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.population import Population

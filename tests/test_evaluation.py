@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from metamodal.data.dataset import read_table
-from metamodal.data.digests import fingerprint
+from metamodal.data.features.digests import fingerprint
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import BASELINES, baseline_logits
 from metamodal.evaluation.evaluating import evaluate

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from metamodal.data import cache
-from metamodal.data.cache import FeatureStore, feature_store
 from metamodal.data.dataset import read_table
-from metamodal.data.digests import digest
-from metamodal.data.encoders import open_encoders
-from metamodal.data.extraction import Features
-from metamodal.data.extractors import Extractor, Tunable, hashed_words, open_extractor
+from metamodal.data.features import cache
+from metamodal.data.features.cache import FeatureStore, feature_store
+from metamodal.data.features.digests import digest
+from metamodal.data.features.encoders import open_encoders
+from metamodal.data.features.extraction import Features
+from metamodal.data.features.extractors import Extractor, Tunable, hashed_words, open_extractor
+from metamodal.data.features.reading import read_cells
 from metamodal.data.modalities import modalities
-from metamodal.data.reading import read_cells
 from metamodal.errors import ArtifactError, DataError, OptionError
 from metamodal.estimator import MetaLearner, load
 from metamodal.nesting import nested

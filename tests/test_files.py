@@ -9,10 +9,10 @@ import pytest
 
 import media
 from conftest import png
-from metamodal.data.forms import form
 from metamodal.data.modalities import Audio, Image, Points, Video
 from metamodal.data.modalities.files import file_bytes
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.tables.forms import form
 
 PNG = png(np.zeros((3, 4), np.uint8))
 FILES = {

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from metamodal.data import drawing, glyphs
-from metamodal.data.cache import cache_folder
+from metamodal.data import glyphs
+from metamodal.data.features.cache import cache_folder
+from metamodal.data.glyphs import drawing
 from metamodal.errors import DataError
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from conftest import png
 from media import encoded, gif, npy
-from metamodal.data.media_types import PICTURES
 from metamodal.data.modalities import Image, modalities
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.tables.media_types import PICTURES
 
 BASE = Path(__file__).parent
 RNG = np.random.default_rng(0)
@@ -169,7 +169,7 @@ def test_the_library_leaves_pillow_s_warnings_to_the_user():
 import warnings
 before = list(warnings.filters)
 import metamodal
-from metamodal.data.opening import opener
+from metamodal.data.features.opening import opener
 ours = [f for f in warnings.filters if f not in before and f[3] is not None and "PIL" in str(f[3])]
 assert not ours, ours
 """

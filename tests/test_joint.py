@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from conftest import hidden_table
 from metamodal.components import component
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import Preprocessor
-from metamodal.data.reading import read_cells
-from metamodal.data.roles import Roles
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.features.reading import read_cells
+from metamodal.data.schema.roles import Roles
 from metamodal.errors import OptionError
 from metamodal.evaluation.joint_views import joint_view
 from metamodal.experiment import Experiment, run

@@ -21,14 +21,14 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from media import sound
 from metamodal.data.dataset import read_table
+from metamodal.data.features.reading import read_cells
 from metamodal.data.limits import Limits, limits, within
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.audio import _loudest
 from metamodal.data.modalities.hashing import hashed_counts
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.modalities.series import _nearest
-from metamodal.data.reading import read_cells
-from metamodal.data.source import open_source
+from metamodal.data.tables.source import open_source
 from metamodal.errors import DataError, OptionError
 from metamodal.experiment import Experiment
 from metamodal.options import override, parse
@@ -43,7 +43,7 @@ from fuzz import peak_mb
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
 from metamodal.data.limits import Limits, within
-import metamodal.data.dataset, metamodal.data.reading, sklearn.feature_extraction.text, PIL.Image, soundfile
+import metamodal.data.dataset, metamodal.data.features.reading, sklearn.feature_extraction.text, PIL.Image, soundfile
 kind, found = modalities[sys.argv[1]], []
 cells = [Path(path).read_bytes() for path in sys.argv[2:]]
 cells = [cell.decode() if sys.argv[1] == "text" else cell for cell in cells]

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from metamodal.data.dataset import read_table
-from metamodal.data.media_types import media_kind
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.tables.media_types import media_kind
 
 
 def m4a(form: str = "ipod") -> bytes:

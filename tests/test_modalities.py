@@ -19,9 +19,9 @@ import media
 from conftest import png
 from metamodal import MetaLearner
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import Preprocessor, fitted_from
+from metamodal.data.features.encode import Preprocessor, fitted_from
+from metamodal.data.features.reading import read_cells
 from metamodal.data.modalities import Embedding, Text, modalities
-from metamodal.data.reading import read_cells
 from metamodal.errors import DataError, MetamodalError
 
 RNG = np.random.default_rng(0)

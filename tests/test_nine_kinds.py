@@ -9,9 +9,9 @@ import torch
 
 from conftest import nine_kinds_table
 from metamodal.data.dataset import Dataset, read_table
-from metamodal.data.encode import read_cells
+from metamodal.data.features.encode import read_cells
 from metamodal.data.modalities import modalities
-from metamodal.data.tasks import Shape, draw_episodes, episodes_of, random_missing, tasks_of
+from metamodal.data.tasks.episodes import Shape, draw_episodes, episodes_of, random_missing, tasks_of
 from metamodal.estimator import MetaLearner
 from metamodal.experiment import untrained_for
 from metamodal.model import MetaModel

@@ -11,9 +11,9 @@ import torch
 
 from conftest import hidden_table
 from metamodal.data.dataset import read_table
-from metamodal.data.pseudo import EACH_ROW, crossed, pseudo_tasks
-from metamodal.data.splits import Plan, unlabelled_rows
-from metamodal.data.tasks import Shape, draw_episodes
+from metamodal.data.tasks.episodes import Shape, draw_episodes
+from metamodal.data.tasks.pseudo import EACH_ROW, crossed, pseudo_tasks
+from metamodal.data.tasks.splits import Plan, unlabelled_rows
 from metamodal.errors import DataError
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.held_out import held_out

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from metamodal.data.dataset import Dataset, read_table
-from metamodal.data.encode import Preprocessor, read_cells
+from metamodal.data.features.encode import Preprocessor, read_cells
 from metamodal.data.modalities import Tabular
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.scalars import date_of
+from metamodal.data.tables.scalars import date_of
 from metamodal.errors import DataError
 
 BASE = Path(__file__).parent

@@ -8,10 +8,10 @@ import pytest
 
 from metamodal.data.audit import audit
 from metamodal.data.dataset import open_table, read_table
-from metamodal.data.encode import Preprocessor
-from metamodal.data.reading import read_cells
-from metamodal.data.roles import Roles
-from metamodal.data.targets import Targets
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.features.reading import read_cells
+from metamodal.data.schema.roles import Roles
+from metamodal.data.schema.targets import Targets
 from metamodal.errors import DataError, OptionError
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import Preprocessor, read_cells
+from metamodal.data.features.encode import Preprocessor, read_cells
 from metamodal.data.modalities import Series
 from metamodal.data.modalities.protocol import CellError
 from metamodal.errors import DataError

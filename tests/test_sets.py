@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import media
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import Preprocessor, read_cells
+from metamodal.data.features.encode import Preprocessor, read_cells
 from metamodal.data.modalities import Graph, Points
 from metamodal.data.modalities.protocol import CellError
-from metamodal.data.triples import Triples
+from metamodal.data.tables.triples import Triples
 from metamodal.errors import DataError, OptionError
 from metamodal.mappings.encoders import encoders
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import Preprocessor
-from metamodal.data.reading import read_cells
-from metamodal.data.roles import Roles
-from metamodal.data.shard_options import ShardOptions
-from metamodal.data.shards import encode_table
-from metamodal.data.source import open_source
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.features.reading import read_cells
+from metamodal.data.features.shard_options import ShardOptions
+from metamodal.data.features.shards import encode_table
+from metamodal.data.schema.roles import Roles
+from metamodal.data.tables.source import open_source
 from metamodal.errors import DataError, OutputError
 
 ROLES = Roles(target="label")

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from conftest import png
 from metamodal.data.audit import audit
 from metamodal.data.dataset import read_table
-from metamodal.data.formats import FORMATS
-from metamodal.data.problems import Problem
-from metamodal.data.reading import read_cells
-from metamodal.data.roles import Roles
-from metamodal.data.rows import dataset_of
-from metamodal.data.source import open_source
+from metamodal.data.features.reading import read_cells
+from metamodal.data.schema.roles import Roles
+from metamodal.data.tables.formats import FORMATS
+from metamodal.data.tables.problems import Problem
+from metamodal.data.tables.rows import dataset_of
+from metamodal.data.tables.source import open_source
 from metamodal.errors import DataError, MetamodalError
 from sheets import write_sheet
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metamodal.data.dataset import read_table
-from metamodal.data.splits import PARTS, Keys, Plan, Split, ranges_of, rows_of, split_rows
+from metamodal.data.tasks.splits import PARTS, Keys, Plan, Split, ranges_of, rows_of, split_rows
 from metamodal.errors import DataError, OptionError
 
 

@@ -15,11 +15,11 @@ import pytest
 import metamodal as mm
 from metamodal import storage
 from metamodal.artifact import load_artifact
-from metamodal.data.roles import Roles
-from metamodal.data.shard_options import ShardOptions
-from metamodal.data.shards import encode_table
-from metamodal.data.source import open_source
-from metamodal.data.writing import check_target, write_frame
+from metamodal.data.features.shard_options import ShardOptions
+from metamodal.data.features.shards import encode_table
+from metamodal.data.schema.roles import Roles
+from metamodal.data.tables.source import open_source
+from metamodal.data.tables.writing import check_target, write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError, OutputError
 from metamodal.predictor import Predictor
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metamodal.data.source import open_source
-from metamodal.data.table import from_dataframe
-from metamodal.data.writing import write_frame
+from metamodal.data.tables.source import open_source
+from metamodal.data.tables.table import from_dataframe
+from metamodal.data.tables.writing import write_frame
 from metamodal.errors import DataError, OptionError
 
 

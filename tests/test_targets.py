@@ -12,9 +12,9 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.data.dataset import Dataset, read_table
-from metamodal.data.splits import Plan
-from metamodal.data.targets import Targets
-from metamodal.data.tasks import Shape, draw_episodes, episodes_of, tasks_in
+from metamodal.data.schema.targets import Targets
+from metamodal.data.tasks.episodes import Shape, draw_episodes, episodes_of, tasks_in
+from metamodal.data.tasks.splits import Plan
 from metamodal.errors import DataError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.evaluation.evaluating import evaluate

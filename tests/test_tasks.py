@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metamodal.data.tasks import Shape, draw_episodes, episodes_of, random_missing, tasks_of
+from metamodal.data.tasks.episodes import Shape, draw_episodes, episodes_of, random_missing, tasks_of
 from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch
 

@@ -19,9 +19,9 @@ from torch import nn
 import metamodal as mm
 from metamodal.components import component
 from metamodal.data.dataset import read_table
-from metamodal.data.encode import Preprocessor
-from metamodal.data.reading import read_cells
-from metamodal.data.targets import Targets
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.features.reading import read_cells
+from metamodal.data.schema.targets import Targets
 from metamodal.mappings.fusion import fusions
 from metamodal.mappings.model import NetworkSpec
 from metamodal.meta.learners import learners

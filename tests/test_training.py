@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from metamodal.data.dataset import read_table
-from metamodal.data.digests import fingerprint
-from metamodal.data.tasks import Task
+from metamodal.data.features.digests import fingerprint
+from metamodal.data.tasks.episodes import Task
 from metamodal.errors import DataError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.evaluation.evaluating import evaluate

@@ -13,10 +13,10 @@ import torch
 import media
 from conftest import png
 from metamodal.data.dataset import read_table
-from metamodal.data.forms import form
 from metamodal.data.limits import Limits, within
 from metamodal.data.modalities import Video
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.tables.forms import form
 from metamodal.errors import OptionError
 
 BASE = Path(__file__).parent

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from metamodal.data.descriptors import Descriptors
-from metamodal.data.encode import Preprocessor
+from metamodal.data.features.encode import Preprocessor
 from metamodal.data.modalities import modalities
-from metamodal.data.roles import Roles
-from metamodal.data.targets import Targets
+from metamodal.data.schema.roles import Roles
+from metamodal.data.schema.targets import Targets
 from metamodal.errors import ArtifactError, MetamodalError, OptionError, suggestion
 from metamodal.manifest import Manifest, read_folder, unflattened
 from metamodal.mappings.decoders import decoders

@@ -15,11 +15,11 @@ import torch
 from metamodal.artifact import load_artifact
 from metamodal.components import kind_of
 from metamodal.data.dataset import Dataset
-from metamodal.data.encoders import open_encoders
-from metamodal.data.extractors import is_weights
+from metamodal.data.features.encoders import open_encoders
+from metamodal.data.features.extractors import is_weights
 from metamodal.data.options import roles_of
-from metamodal.data.rows import Rows, dataset_of
-from metamodal.data.tasks import tasks_in
+from metamodal.data.tables.rows import Rows, dataset_of
+from metamodal.data.tasks.episodes import tasks_in
 from metamodal.errors import ArtifactError, OptionError, suggestion
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.held_out import widest_way

@@ -5,7 +5,7 @@ as keyword-only parameters. `docs/extending.md` has an example of each.
 """
 
 from metamodal.components import EachOf, OneOf
-from metamodal.data.extractors.protocol import Extractor, Tunable
+from metamodal.data.features.extractors.protocol import Extractor, Tunable
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.protocol import CellError, Fitted, Invertible, Modality

@@ -13,12 +13,12 @@ import torch
 
 from metamodal.data.dataset import Dataset
 from metamodal.data.descriptors import Descriptors
-from metamodal.data.encode import Preprocessor
-from metamodal.data.encoders import Encoders
-from metamodal.data.reading import read_cells
-from metamodal.data.roles import Roles
-from metamodal.data.rows import Rows, dataset_of
-from metamodal.data.targets import Targets
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.features.encoders import Encoders
+from metamodal.data.features.reading import read_cells
+from metamodal.data.schema.roles import Roles
+from metamodal.data.schema.targets import Targets
+from metamodal.data.tables.rows import Rows, dataset_of
 from metamodal.errors import MetamodalWarning, OptionError
 from metamodal.manifest import write_folder
 from metamodal.mappings.fusion import AttentionWeights

@@ -15,11 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metamodal.components import kind_of
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
 from metamodal.data.identity import name_of
-from metamodal.data.label_type import LabelType
-from metamodal.data.rows import Rows, dataset_of
+from metamodal.data.schema.label_type import LabelType
+from metamodal.data.tables.cells import is_absent
+from metamodal.data.tables.rows import Rows, dataset_of
 from metamodal.decision import log_prior, thresholds
 from metamodal.errors import DataError, MetamodalWarning, OptionError
 from metamodal.manifest import flattened, write_folder

@@ -8,9 +8,9 @@ from typing import Any
 
 from metamodal.components import component, component_record, kind_of, options_of_value
 from metamodal.data.descriptors import Descriptors
-from metamodal.data.encode import Preprocessor
+from metamodal.data.features.encode import Preprocessor
 from metamodal.data.modalities import modalities
-from metamodal.data.targets import Targets
+from metamodal.data.schema.targets import Targets
 from metamodal.mappings.decoders import decoders
 from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import fusions

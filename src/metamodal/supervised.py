@@ -23,13 +23,13 @@ from sklearn.utils.validation import (
 
 from metamodal.artifact import load_artifact
 from metamodal.components import component, component_record
-from metamodal.data.cells import has_lone_surrogate
 from metamodal.data.dataset import read_table
 from metamodal.data.identity import free_name, name_of
-from metamodal.data.label_type import LabelType
-from metamodal.data.roles import Roles
-from metamodal.data.rows import dataset_of
-from metamodal.data.unreadable import HALF_CHARACTER
+from metamodal.data.schema.label_type import LabelType
+from metamodal.data.schema.roles import Roles
+from metamodal.data.tables.cells import has_lone_surrogate
+from metamodal.data.tables.rows import dataset_of
+from metamodal.data.tables.unreadable import HALF_CHARACTER
 from metamodal.errors import DataError, InputError, OptionError
 from metamodal.estimator import MetaLearner
 from metamodal.meta.learners import learners

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
-from metamodal.data.encode import Preprocessor
-from metamodal.data.reading import raw_cells
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.features.reading import raw_cells
+from metamodal.data.tables.cells import is_absent
 from metamodal.errors import DataError, OptionError, suggestion
 from metamodal.mappings.decoders import decoders
 from metamodal.mappings.linear_maps import LinearMaps

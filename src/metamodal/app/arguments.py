@@ -9,14 +9,14 @@ from typing import Any
 
 from metamodal.app.roles_file import FORMAT, read_format, read_roles
 from metamodal.app.yaml_files import read_yaml
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset, open_table
-from metamodal.data.encoders import Encoders, open_encoders
+from metamodal.data.features.encoders import Encoders, open_encoders
 from metamodal.data.identity import name_of
-from metamodal.data.roles import ROLES, Roles
-from metamodal.data.source import open_source
-from metamodal.data.splits import Plan
-from metamodal.data.text_files import TextFormat
+from metamodal.data.schema.roles import ROLES, Roles
+from metamodal.data.tables.cells import is_absent
+from metamodal.data.tables.source import open_source
+from metamodal.data.tables.text_files import TextFormat
+from metamodal.data.tasks.splits import Plan
 from metamodal.errors import DataError, OptionError
 from metamodal.experiment import Experiment
 from metamodal.options import override, parse

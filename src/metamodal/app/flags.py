@@ -6,7 +6,7 @@ import argparse
 import csv
 from typing import Any
 
-from metamodal.data.roles import ROLES, Role
+from metamodal.data.schema.roles import ROLES, Role
 
 __all__ = [
     "MODEL",

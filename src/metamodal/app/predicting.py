@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from metamodal.data.chunks import Chunk
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.identity import free_name
-from metamodal.data.label_type import LabelType
-from metamodal.data.roles import Roles
-from metamodal.data.source import Source
-from metamodal.data.target_kinds import SEPARATOR
-from metamodal.data.writing import write_frames
+from metamodal.data.schema.label_type import LabelType
+from metamodal.data.schema.roles import Roles
+from metamodal.data.schema.target_kinds import SEPARATOR
+from metamodal.data.tables.chunks import Chunk
+from metamodal.data.tables.source import Source
+from metamodal.data.tables.writing import write_frames
 from metamodal.predictor import Answers, Predictor
 
 __all__ = ["Predicting", "names_in_json"]

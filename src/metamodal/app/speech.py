@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from metamodal.data.dataset import Dataset
-from metamodal.data.writing import standard_output
+from metamodal.data.tables.writing import standard_output
 from metamodal.errors import one_line
 from metamodal.storage import explained
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.dataset import Dataset
-from metamodal.data.table import frame_of_cells
+from metamodal.data.tables.table import frame_of_cells
 from metamodal.translation import Translated
 
 __all__ = ["translated_document", "translated_frame"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from metamodal.data.arrow_files import arrow_batches
+from metamodal.data.tables.arrow_files import arrow_batches
 from metamodal.errors import DataError
 
 if TYPE_CHECKING:

@@ -12,22 +12,22 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.about import About
-from metamodal.data.cells import is_absent
-from metamodal.data.conventions import Convention
 from metamodal.data.identity import name_of
-from metamodal.data.label_type import LabelType
 from metamodal.data.limits import Limits, within
 from metamodal.data.modalities.capabilities import capabilities_of
-from metamodal.data.problems import short
-from metamodal.data.roles import ROLES, Roles
-from metamodal.data.scalars import moment_of
-from metamodal.data.schema import Schema, infer
-from metamodal.data.source import Source, open_source
-from metamodal.data.splits import Keys, Plan, Split, split_rows
-from metamodal.data.target_kinds import SEPARATOR, is_empty, labels_of
-from metamodal.data.text_files import TextFormat
-from metamodal.data.triples import Triples, read_triples
-from metamodal.data.unreadable import Unreadable
+from metamodal.data.schema.conventions import Convention
+from metamodal.data.schema.inference import Schema, infer
+from metamodal.data.schema.label_type import LabelType
+from metamodal.data.schema.roles import ROLES, Roles
+from metamodal.data.schema.target_kinds import SEPARATOR, is_empty, labels_of
+from metamodal.data.tables.cells import is_absent
+from metamodal.data.tables.problems import short
+from metamodal.data.tables.scalars import moment_of
+from metamodal.data.tables.source import Source, open_source
+from metamodal.data.tables.text_files import TextFormat
+from metamodal.data.tables.triples import Triples, read_triples
+from metamodal.data.tables.unreadable import Unreadable
+from metamodal.data.tasks.splits import Keys, Plan, Split, split_rows
 from metamodal.errors import DataError, OptionError
 from metamodal.options import parse
 from metamodal.outputs import outputs

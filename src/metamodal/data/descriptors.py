@@ -13,15 +13,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
-from metamodal.data.digests import digest, fingerprint
-from metamodal.data.encode import fit_options, fitted_from
-from metamodal.data.encoders import Encoders, reopened
-from metamodal.data.extractors import Extractor
+from metamodal.data.features.digests import digest, fingerprint
+from metamodal.data.features.encode import fit_options, fitted_from
+from metamodal.data.features.encoders import Encoders, reopened
+from metamodal.data.features.extractors import Extractor
+from metamodal.data.features.reading import read_cells
 from metamodal.data.modalities import Modality, modalities
-from metamodal.data.reading import read_cells
-from metamodal.data.schema import Schema
+from metamodal.data.schema.inference import Schema
+from metamodal.data.tables.cells import is_absent
 from metamodal.errors import OptionError
 from metamodal.types import Space
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamodal.data.scalars import date_of
+from metamodal.data.tables.scalars import date_of
 
 __all__ = ["flag_word", "free_name", "name_of"]
 

@@ -14,12 +14,12 @@ import numpy as np
 from markupsafe import Markup
 
 from metamodal.data.audit import Audit, Balance, Fault, Finding
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
-from metamodal.data.forms import form
 from metamodal.data.modalities import modalities
-from metamodal.data.problems import Problem
-from metamodal.data.schema import Column, Schema
+from metamodal.data.schema.inference import Column, Schema
+from metamodal.data.tables.cells import is_absent
+from metamodal.data.tables.forms import form
+from metamodal.data.tables.problems import Problem
 from metamodal.errors import DataError
 from metamodal.evaluation.audit_text import heading
 from metamodal.evaluation.pictures import Picture, painter

@@ -8,7 +8,7 @@ from itertools import combinations, permutations
 import torch
 from torch import Tensor
 
-from metamodal.data.tasks import Draw, episodes_of, random_missing
+from metamodal.data.tasks.episodes import Draw, episodes_of, random_missing
 from metamodal.evaluation.protocol import Protocol
 from metamodal.evaluation.results import Condition
 from metamodal.types import Batch, Episode

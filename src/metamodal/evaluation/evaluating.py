@@ -14,8 +14,8 @@ import numpy as np
 from metamodal.components import kind_of
 from metamodal.data.dataset import Dataset
 from metamodal.data.descriptors import ClassTable
-from metamodal.data.reading import Cells
-from metamodal.data.tasks import Task, draw_episodes, tasks_in
+from metamodal.data.features.reading import Cells
+from metamodal.data.tasks.episodes import Task, draw_episodes, tasks_in
 from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.conditions import occurring
 from metamodal.evaluation.examples import answers, confusions, showcase

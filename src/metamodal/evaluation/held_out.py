@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from metamodal.data.dataset import Dataset
-from metamodal.data.digests import fingerprint
-from metamodal.data.splits import rows_of
-from metamodal.data.tasks import tasks_in
+from metamodal.data.features.digests import fingerprint
+from metamodal.data.tasks.episodes import tasks_in
+from metamodal.data.tasks.splits import rows_of
 from metamodal.errors import DataError
 from metamodal.evaluation.told import class_table, told_tasks
 from metamodal.model import MetaModel

@@ -17,9 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from metamodal.data.dataset import Dataset
-from metamodal.data.reading import Cells
-from metamodal.data.splits import rows_of
-from metamodal.data.tasks import Draw
+from metamodal.data.features.reading import Cells
+from metamodal.data.tasks.episodes import Draw
+from metamodal.data.tasks.splits import rows_of
 from metamodal.evaluation.spaces import Encoding
 from metamodal.model import MetaModel
 from metamodal.types import Batch

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.dataset import Dataset
-from metamodal.data.targets import Targets
-from metamodal.data.tasks import Shape
+from metamodal.data.schema.targets import Targets
+from metamodal.data.tasks.episodes import Shape
 from metamodal.errors import OptionError
 from metamodal.evaluation.metrics import SCORES, interval
 from metamodal.evaluation.results import Result, named

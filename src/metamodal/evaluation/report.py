@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from markupsafe import Markup
 
 from metamodal.data.dataset import Dataset
-from metamodal.data.splits import Split
+from metamodal.data.tasks.splits import Split
 from metamodal.evaluation.joint_views import joint_view
 from metamodal.evaluation.pictures import curve
 from metamodal.evaluation.pictures.words import breakable

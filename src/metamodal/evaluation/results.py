@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metamodal.data.targets import Targets
+from metamodal.data.schema.targets import Targets
 from metamodal.evaluation.metrics import SCORES, calibration_error, interval, scores_of
 
 __all__ = ["Condition", "Result", "named", "scored"]

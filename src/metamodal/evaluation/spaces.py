@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from metamodal.data.dataset import Dataset
-from metamodal.data.reading import Cells
-from metamodal.data.splits import rows_of
+from metamodal.data.features.reading import Cells
+from metamodal.data.tasks.splits import rows_of
 from metamodal.model import MetaModel
 from metamodal.types import Batch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metamodal.data.dataset import Dataset
 from metamodal.data.descriptors import ClassTable
-from metamodal.data.tasks import Task
+from metamodal.data.tasks.episodes import Task
 from metamodal.errors import OptionError
 from metamodal.model import MetaModel
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from metamodal.data.tasks import Draw
+from metamodal.data.tasks.episodes import Draw
 from metamodal.evaluation.conditions import conditions, episodes_under, occurring
 from metamodal.evaluation.protocol import Protocol
 from metamodal.evaluation.results import Condition, Result, scored

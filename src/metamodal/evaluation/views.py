@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
-from metamodal.data.scalars import number_of
-from metamodal.data.splits import PARTS, Split
+from metamodal.data.tables.cells import is_absent
+from metamodal.data.tables.scalars import number_of
+from metamodal.data.tasks.splits import PARTS, Split
 from metamodal.evaluation.pictures import Picture, painter
 from metamodal.evaluation.protocol import Evaluation, Showcase
 from metamodal.evaluation.results import Result

@@ -8,13 +8,13 @@ import torch
 
 from metamodal.data.dataset import Dataset
 from metamodal.data.descriptors import Descriptors, Reader
-from metamodal.data.digests import fingerprint
-from metamodal.data.encode import Preprocessor
-from metamodal.data.encoders import open_encoders
+from metamodal.data.features.digests import fingerprint
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.features.encoders import open_encoders
+from metamodal.data.features.reading import Cells, read_cells
 from metamodal.data.names import Names, found_names
-from metamodal.data.reading import Cells, read_cells
-from metamodal.data.splits import Split
-from metamodal.data.targets import Targets
+from metamodal.data.schema.targets import Targets
+from metamodal.data.tasks.splits import Split
 from metamodal.errors import OptionError, suggestion
 from metamodal.experiment.options import Experiment
 from metamodal.model import MetaModel

@@ -13,9 +13,9 @@ import torch
 
 from metamodal.components import Auto, Built
 from metamodal.data.dataset import Dataset
-from metamodal.data.digests import fingerprint
-from metamodal.data.reading import Cells
-from metamodal.data.splits import Split
+from metamodal.data.features.digests import fingerprint
+from metamodal.data.features.reading import Cells
+from metamodal.data.tasks.splits import Split
 from metamodal.evaluation.metrics import SCORES
 from metamodal.experiment.options import FUSIONS, Experiment
 from metamodal.experiment.prepared import Prepared, prepared

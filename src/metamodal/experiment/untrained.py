@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from metamodal.data.dataset import Dataset
-from metamodal.data.encoders import Encoders
+from metamodal.data.features.encoders import Encoders
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, untrained
 from metamodal.training.after.regression_prior import prior_of_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from metamodal.data.encode import Preprocessor
+from metamodal.data.features.encode import Preprocessor
 from metamodal.meta.engine import Engine
 from metamodal.model import MetaModel
 from metamodal.training.episodes.class_info import ClassInfo

@@ -24,8 +24,8 @@ def run(options: argparse.Namespace) -> int:
     from metamodal.app.arguments import format_from, roles_from
     from metamodal.app.speech import print_json, speaker
     from metamodal.data.audit import audited
-    from metamodal.data.source import open_source
-    from metamodal.data.splits import Plan
+    from metamodal.data.tables.source import open_source
+    from metamodal.data.tasks.splits import Plan
     from metamodal.errors import DataError
     from metamodal.evaluation.audit_page import write_audit
     from metamodal.evaluation.audit_text import audit_text

@@ -26,9 +26,9 @@ def run(options: argparse.Namespace) -> None:
     """Feature shards of a table of any size."""
     from metamodal.app.arguments import format_from, roles_from, specs_from
     from metamodal.app.speech import print_json, speaker
-    from metamodal.data.shard_options import ShardOptions
-    from metamodal.data.shards import encode_table
-    from metamodal.data.source import open_source
+    from metamodal.data.features.shard_options import ShardOptions
+    from metamodal.data.features.shards import encode_table
+    from metamodal.data.tables.source import open_source
 
     began = time.perf_counter()
     say = speaker(options)

@@ -119,7 +119,7 @@ def _evaluate_full(options: argparse.Namespace, model: MetaModel, table: Dataset
     """Cross-validated supervised performance of one table."""
     from metamodal.app.arguments import specs_from
     from metamodal.app.speech import print_json, results_bar, speaker
-    from metamodal.data.encoders import open_encoders
+    from metamodal.data.features.encoders import open_encoders
     from metamodal.errors import OptionError
     from metamodal.evaluation.full import evaluate_full, full_table
     from metamodal.model import untrained

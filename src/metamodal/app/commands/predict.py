@@ -29,8 +29,8 @@ def run(options: argparse.Namespace) -> None:
     from metamodal.app.predicting import Predicting, names_in_json
     from metamodal.app.speech import print_json, speaker
     from metamodal.artifact import load_artifact
-    from metamodal.data.source import open_source
-    from metamodal.data.writing import check_target
+    from metamodal.data.tables.source import open_source
+    from metamodal.data.tables.writing import check_target
     from metamodal.errors import ArtifactError
     from metamodal.predictor import Predictor
 

@@ -11,7 +11,7 @@ from metamodal.app.flags import TABLE, encoder_flag, format_flags, names
 
 if TYPE_CHECKING:
     from metamodal.data.dataset import Dataset
-    from metamodal.data.text_files import TextFormat
+    from metamodal.data.tables.text_files import TextFormat
     from metamodal.model import MetaModel
 
 __all__ = ["COMMAND"]
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     from metamodal.app.artifacts import loaded_model
     from metamodal.app.speech import print_json, speaker
     from metamodal.app.translating import translated_document, translated_frame
-    from metamodal.data.writing import check_target, write_frame
+    from metamodal.data.tables.writing import check_target, write_frame
     from metamodal.errors import OptionError
     from metamodal.translation import HOW_TO_TRAIN
 
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
 def _unlabelled(table: str, model: MetaModel, text: TextFormat) -> Dataset:
     """A table of which only the modalities are looked at."""
     from metamodal.data.dataset import open_table
-    from metamodal.data.roles import Roles
+    from metamodal.data.schema.roles import Roles
 
     return open_table(table, Roles(), model.roles.of_modalities(), text=text)
 

@@ -26,15 +26,15 @@ from metamodal.data.audit.labels import (
 from metamodal.data.audit.noise import label_noise
 from metamodal.data.audit.words import word_findings
 from metamodal.data.dataset import Dataset
-from metamodal.data.problems import Problem, Report
-from metamodal.data.roles import Roles
-from metamodal.data.schema import infer
-from metamodal.data.source import Source, open_source
-from metamodal.data.splits import PARTS, Plan, part_of
-from metamodal.data.table import frame_of_cells
-from metamodal.data.text_files import TextFormat
-from metamodal.data.triples import read_triples
-from metamodal.data.unreadable import without_unreadable
+from metamodal.data.schema.inference import infer
+from metamodal.data.schema.roles import Roles
+from metamodal.data.tables.problems import Problem, Report
+from metamodal.data.tables.source import Source, open_source
+from metamodal.data.tables.table import frame_of_cells
+from metamodal.data.tables.text_files import TextFormat
+from metamodal.data.tables.triples import read_triples
+from metamodal.data.tables.unreadable import without_unreadable
+from metamodal.data.tasks.splits import PARTS, Plan, part_of
 from metamodal.errors import MetamodalError
 
 __all__ = ["Audit", "Balance", "Coverage", "Fault", "Finding", "States", "audit", "audited"]

@@ -9,7 +9,7 @@ import numpy as np
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.signatures import grid
 from metamodal.data.dataset import Dataset
-from metamodal.data.opening import opener
+from metamodal.data.features.opening import opener
 
 __all__ = ["alike_pairs"]
 

@@ -13,16 +13,16 @@ import numpy as np
 
 from metamodal.data.audit.findings import Watch
 from metamodal.data.audit.signatures import LOOK, Signature, signature
-from metamodal.data.cells import is_absent, is_blank
 from metamodal.data.dataset import Dataset
-from metamodal.data.forms import SCALARS, form
+from metamodal.data.features.opening import opener
+from metamodal.data.features.reading import raw_cells
 from metamodal.data.modalities import modalities
 from metamodal.data.modalities.capabilities import capabilities_of
-from metamodal.data.opening import opener
-from metamodal.data.problems import Problem, Report, short
-from metamodal.data.reading import raw_cells
-from metamodal.data.scalars import number_of
-from metamodal.data.schema import Column
+from metamodal.data.schema.inference import Column
+from metamodal.data.tables.cells import is_absent, is_blank
+from metamodal.data.tables.forms import SCALARS, form
+from metamodal.data.tables.problems import Problem, Report, short
+from metamodal.data.tables.scalars import number_of
 from metamodal.errors import MetamodalError
 
 __all__ = ["ABSENT", "PRESENT", "UNREADABLE", "ColumnCells", "column_kind", "opened_cells"]

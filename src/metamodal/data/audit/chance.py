@@ -11,7 +11,7 @@ from scipy import stats
 
 from metamodal.data.audit.cells import ColumnCells
 from metamodal.data.dataset import Dataset
-from metamodal.data.scalars import number_of
+from metamodal.data.tables.scalars import number_of
 
 __all__ = ["by_chance"]
 

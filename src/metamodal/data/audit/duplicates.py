@@ -12,8 +12,8 @@ from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.chance import by_chance
 from metamodal.data.audit.findings import Finding, some
 from metamodal.data.dataset import Dataset
-from metamodal.data.forms import form
 from metamodal.data.modalities.capabilities import capabilities_of
+from metamodal.data.tables.forms import form
 
 __all__ = ["Twins", "duplicate_findings", "leak_findings", "twins"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metamodal.data.dataset import Dataset
-from metamodal.data.problems import Problem
+from metamodal.data.tables.problems import Problem
 from metamodal.summary import Summary, listed
 
 __all__ = ["Audit", "Balance", "Coverage", "Fault", "Finding", "States", "Watch", "some"]

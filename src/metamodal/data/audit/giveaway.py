@@ -12,11 +12,11 @@ from scipy import stats
 
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.findings import Finding, some
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
-from metamodal.data.doubts import counts_along
 from metamodal.data.modalities.capabilities import capabilities_of
-from metamodal.data.scalars import number_of
+from metamodal.data.schema.doubts import counts_along
+from metamodal.data.tables.cells import is_absent
+from metamodal.data.tables.scalars import number_of
 
 __all__ = ["giveaway_findings"]
 

@@ -12,11 +12,11 @@ import numpy as np
 from metamodal.data.audit.cells import PRESENT, ColumnCells
 from metamodal.data.audit.findings import Finding, some
 from metamodal.data.dataset import Dataset
-from metamodal.data.doubts import counts_along
 from metamodal.data.modalities.capabilities import capabilities_of
-from metamodal.data.problems import Problem, Report, short
-from metamodal.data.scalars import number_of
-from metamodal.data.schema import ROW_NUMBERS
+from metamodal.data.schema.doubts import counts_along
+from metamodal.data.schema.inference import ROW_NUMBERS
+from metamodal.data.tables.problems import Problem, Report, short
+from metamodal.data.tables.scalars import number_of
 
 __all__ = ["constant_findings", "counting_findings", "limit_findings", "repeated_ids"]
 

@@ -12,8 +12,8 @@ from scipy import stats
 from metamodal.data.audit.cells import ABSENT, PRESENT, ColumnCells
 from metamodal.data.audit.findings import Balance, Coverage, Finding, some
 from metamodal.data.dataset import Dataset
-from metamodal.data.problems import Problem, Report, short
-from metamodal.data.target_kinds import flag_of, is_empty, labels_of, number_in
+from metamodal.data.schema.target_kinds import flag_of, is_empty, labels_of, number_in
+from metamodal.data.tables.problems import Problem, Report, short
 
 __all__ = [
     "balance",

@@ -8,10 +8,10 @@ from importlib.util import find_spec
 import numpy as np
 
 from metamodal.data.audit.findings import Finding
-from metamodal.data.cells import is_absent
 from metamodal.data.dataset import Dataset
-from metamodal.data.encode import Preprocessor
-from metamodal.data.reading import read_cells
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.features.reading import read_cells
+from metamodal.data.tables.cells import is_absent
 
 __all__ = ["label_noise"]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 
-from metamodal.data.digests import digest
+from metamodal.data.features.digests import digest
 from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.data.modalities.spectrogram import samples_of
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 
 from metamodal.data.audit.findings import Finding, some
-from metamodal.data.conventions import MISSING_WORDS
 from metamodal.data.dataset import Dataset
 from metamodal.data.modalities.capabilities import capabilities_of
-from metamodal.data.string_kinds import na_remedy
+from metamodal.data.schema.conventions import MISSING_WORDS
+from metamodal.data.schema.string_kinds import na_remedy
 
 __all__ = ["word_findings"]
 

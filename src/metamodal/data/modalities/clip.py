@@ -13,9 +13,9 @@ import PIL.Image
 import PIL.ImageSequence
 
 from metamodal.data.limits import alone, limits
-from metamodal.data.media_types import media_kind
 from metamodal.data.modalities.image import opened_picture, pixels_of, refusing
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.tables.media_types import media_kind
 from metamodal.errors import OptionError
 
 __all__ = ["KEPT_FRAMES", "decoded_clip", "thinned"]

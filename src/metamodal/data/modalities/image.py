@@ -20,10 +20,10 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from metamodal.data.limits import alone, limits
-from metamodal.data.media_types import PICTURES
 from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.files import NPY_MAGIC, array_of_npy, file_bytes
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
+from metamodal.data.tables.media_types import PICTURES
 
 __all__ = ["Image", "check_pixels", "opened_picture", "pixels_of", "read_image", "refusing"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from metamodal.data.forms import TIME_KEYS
 from metamodal.data.limits import limits
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.tables.forms import TIME_KEYS
 
 __all__ = ["Steps", "read_steps"]
 

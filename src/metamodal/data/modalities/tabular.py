@@ -19,14 +19,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from metamodal.data.cells import NUMBERS, is_absent
-from metamodal.data.conventions import MISSING_WORDS, Convention
 from metamodal.data.identity import flag_word, name_of
 from metamodal.data.modalities.capabilities import Capabilities
 from metamodal.data.modalities.dates import DateColumn
 from metamodal.data.modalities.protocol import CellError, check_scales, modalities
-from metamodal.data.scalars import date_of, number_of
-from metamodal.data.unreadable import Unreadable
+from metamodal.data.schema.conventions import MISSING_WORDS, Convention
+from metamodal.data.tables.cells import NUMBERS, is_absent
+from metamodal.data.tables.scalars import date_of, number_of
+from metamodal.data.tables.unreadable import Unreadable
 
 __all__ = ["Tabular", "infinite"]
 

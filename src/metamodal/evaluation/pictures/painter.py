@@ -11,9 +11,9 @@ from typing import Any
 from markupsafe import Markup
 
 from metamodal.data.dataset import Dataset
+from metamodal.data.features.opening import opener
+from metamodal.data.features.reading import raw_cells
 from metamodal.data.modalities import modalities
-from metamodal.data.opening import opener
-from metamodal.data.reading import raw_cells
 from metamodal.errors import DataError, MetamodalError
 from metamodal.evaluation.pictures.bars import embedding_brush
 from metamodal.evaluation.pictures.media import clip_brush, image, sound

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from metamodal.data.scalars import date_of
+from metamodal.data.tables.scalars import date_of
 
 __all__ = ["breakable", "captioned", "pairs", "symbols", "words"]
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from metamodal.data.tasks import Task, random_missing
+from metamodal.data.tasks.episodes import Task, random_missing
 from metamodal.evaluation.metrics import interval
 from metamodal.meta.learners.per_modality import JOINT, PRIOR, PerModality
 from metamodal.meta.learners.protocol import seen

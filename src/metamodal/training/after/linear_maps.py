@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metamodal.data.tasks import Task
+from metamodal.data.tasks.episodes import Task
 from metamodal.evaluation.retrieval import codes_of, shares_found
 from metamodal.mappings.linear_maps import WEIGHT, LinearMaps, built, without_linear_maps
 from metamodal.model import MetaModel

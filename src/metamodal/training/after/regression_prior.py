@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metamodal.data.tasks import Task
+from metamodal.data.tasks.episodes import Task
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners.per_modality import PerModality
 from metamodal.meta.learners.protocol import seen

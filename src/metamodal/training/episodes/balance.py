@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from metamodal.data.tasks import Draw, Task
+from metamodal.data.tasks.episodes import Draw, Task
 from metamodal.errors import OptionError, suggestion
 from metamodal.training.episodes.options import EpisodeOptions
 from metamodal.types import Batch

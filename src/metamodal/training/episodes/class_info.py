@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from metamodal.data.descriptors import ClassTable
 from metamodal.data.modalities import Modality
-from metamodal.data.tasks import Draw, hidden
+from metamodal.data.tasks.episodes import Draw, hidden
 from metamodal.training.episodes.options import EpisodeOptions
 from metamodal.types import Episode
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from metamodal.data.dataset import Dataset
-from metamodal.data.encode import Preprocessor
-from metamodal.data.pseudo import pseudo_tasks
-from metamodal.data.splits import Split, unlabelled_rows
-from metamodal.data.tasks import Task, tasks_in
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.tasks.episodes import Task, tasks_in
+from metamodal.data.tasks.pseudo import pseudo_tasks
+from metamodal.data.tasks.splits import Split, unlabelled_rows
 from metamodal.errors import DataError, OptionError
 from metamodal.types import Batch
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metamodal.data.encode import Preprocessor
-from metamodal.data.pseudo import crossed
-from metamodal.data.tasks import Draw, Sampling, Shape, Task, draw_episodes, random_missing
+from metamodal.data.features.encode import Preprocessor
+from metamodal.data.tasks.episodes import Draw, Sampling, Shape, Task, draw_episodes, random_missing
+from metamodal.data.tasks.pseudo import crossed
 from metamodal.training.context import Context
 from metamodal.training.episodes.balance import Balancer
 from metamodal.training.episodes.pools import CROSSED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metamodal.data.tasks import Shape, Task
+from metamodal.data.tasks.episodes import Shape, Task
 from metamodal.errors import DataError
 from metamodal.training.episodes.options import EpisodeOptions
 

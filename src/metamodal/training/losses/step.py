@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from metamodal.data.tasks import Draw, episodes_of
+from metamodal.data.tasks.episodes import Draw, episodes_of
 from metamodal.mappings.objectives import Decoded
 from metamodal.outputs import Output
 from metamodal.training.context import Context

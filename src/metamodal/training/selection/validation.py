@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from metamodal.data.pseudo import crossed
-from metamodal.data.tasks import Draw, Sampling, Shape, draw_episodes, episodes_of
+from metamodal.data.tasks.episodes import Draw, Sampling, Shape, draw_episodes, episodes_of
+from metamodal.data.tasks.pseudo import crossed
 from metamodal.errors import DataError
 from metamodal.evaluation.metrics import SCORES, interval, scores_of
 from metamodal.meta.engine import Engine

@@ -1,0 +1,1 @@
+"""From raw cells to tensors and vectors: read, fitted, encoded, and kept."""

@@ -1,0 +1,1 @@
+"""What a column is: its role, its kind, and how its numbers, dates and labels are written."""
