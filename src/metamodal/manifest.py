@@ -117,7 +117,7 @@ class ModelReference(_Part):
 class PredictorManifest(_Part):
     """The content of `config.json` of a predictor that refers to its model."""
 
-    format: Literal[3]
+    format: Literal[4]
     version: str
     digest: str
     sha256: str

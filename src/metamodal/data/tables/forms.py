@@ -28,7 +28,7 @@ FORMS = {
     "timed": "series",
     "symbols": "series",
 }
-"""The kind that a column of cells of one form has; strings are told apart by their content."""
+"""The kind that a column of cells of one form has; strings are classified by their content."""
 SCALARS, VECTORS = FORMS["record"], FORMS["vector"]
 """The kinds of several scalars together, and of what an encoder gives."""
 _LISTS = (list, tuple, np.ndarray)
