@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from metamodal.adaptation import adapt
 from metamodal.app.parser import parsed, parser
@@ -387,3 +388,46 @@ def test_a_bug_is_one_line_and_debug_shows_where(cli, monkeypatch):
     assert "internal error: ZeroDivisionError: by nought" in done.err
     assert "Traceback" not in done.err
     assert "Traceback" in cli("doctor", "--debug").err
+
+
+def test_a_predictor_may_refer_to_its_model_and_finds_it_where_it_moved(trained, shapes, tmp_path, cli):
+    save_artifact(trained[0].model, tmp_path / "model")
+    few = shapes[shapes["label"].isin(["class16", "class17"])]
+    few.to_parquet(tmp_path / "few.parquet")
+    adapted = cli(
+        *("adapt", tmp_path / "model", tmp_path / "few.parquet", "--out", tmp_path / "small", "--no-embed"),
+        *("--device", "cpu", "--precision", "float32"),
+    )
+    assert adapted.code == 0, adapted.err
+    query = ("predict", tmp_path / "small", tmp_path / "few.parquet", "--json")
+    first = cli(*query)
+    assert first.code == 0, first.err
+    (tmp_path / "model").rename(tmp_path / "moved")
+    lost = cli(*query)
+    assert lost.code == 3 and "its model is not in" in lost.err and "--model DIR" in lost.err
+    again = cli(*query, "--model", tmp_path / "moved")
+    assert again.code == 0 and again.out == first.out
+    none = cli(
+        "adapt", "none", tmp_path / "few.parquet", "--target", "label", "--no-embed", "--out", tmp_path / "x"
+    )
+    assert none.code == 2 and "--no-embed" in none.err
+
+
+def test_half_precision_answers_from_the_command_line(trained, shapes, tmp_path, cli):
+    save_artifact(trained[0].model, tmp_path / "model")
+    few = shapes[shapes["label"].isin(["class16", "class17"])]
+    few.to_parquet(tmp_path / "few.parquet")
+    cli("adapt", tmp_path / "model", tmp_path / "few.parquet", "--out", tmp_path / "p")
+    full = cli("predict", tmp_path / "p", tmp_path / "few.parquet", "--json")
+    half = cli("predict", tmp_path / "p", tmp_path / "few.parquet", "--json", "--precision", "bfloat16")
+    assert half.code == 0, half.err
+    rows = zip(json.loads(full.out)["rows"], json.loads(half.out)["rows"])
+    assert all(abs(a["probabilities"]["class16"] - b["probabilities"]["class16"]) < 0.1 for a, b in rows)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("command", ["evaluate", "adapt"])
+def test_a_device_that_is_not_there_is_a_wrong_option(command: str, shapes_file, tmp_path, cli):
+    more = ("--out", tmp_path / "p") if command == "adapt" else ("--episodes", 2)
+    found = cli(command, "none", shapes_file, "--target", "label", "--device", "cuda", *more)
+    assert found.code == 2 and "device=cuda: torch sees no NVIDIA GPU here" in found.err

@@ -19,10 +19,11 @@ from metamodal.data.schema.roles import Roles
 from metamodal.data.schema.targets import Targets
 from metamodal.errors import ArtifactError, MetamodalError, OptionError, suggestion
 from metamodal.manifest import Manifest, PredictorManifest, PredictorPart, read_folder
+from metamodal.mappings.cross_modal_maps import without_maps
 from metamodal.mappings.decoders import decoders
 from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import fusions
-from metamodal.mappings.linear_maps import without_linear_maps
+from metamodal.mappings.maps import maps
 from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, Seen, built
 from metamodal.options import typed
@@ -146,7 +147,7 @@ def _predictor(model: MetaModel, part: PredictorPart, tensors: Mapping[str, Tens
 
 def _check_packages(packages: Mapping[str, str]) -> None:
     """ArtifactError unless the components of other packages are installed."""
-    rooms = {r.room: r for r in (learners, fusions, encoders, decoders, modalities)}
+    rooms = {r.room: r for r in (learners, fusions, encoders, decoders, modalities, maps)}
     for component, package in packages.items():
         room, _, name = component.partition(" ")
         if room not in rooms or name not in rooms[room]:
@@ -163,7 +164,7 @@ def _check_width(spec: ModelSpec, params: Mapping[str, Tensor]) -> None:
 
 def _check_tensors(model: MetaModel, params: dict[str, Tensor]) -> None:
     expected = {k: (v.shape, v.dtype) for k, v in model.params.items()}
-    held = {k: (v.shape, v.dtype) for k, v in without_linear_maps(params).items()}
+    held = {k: (v.shape, v.dtype) for k, v in without_maps(params).items()}
     if model.generic:  # the width of generic features, and so of the regression prior, is the table's
         held = {k: v for k, v in held.items() if k in expected or ".regression_prior." not in k}
     if expected != held:

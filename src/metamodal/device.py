@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from metamodal.device_names import DEVICES, Device, Precision
 from metamodal.errors import OptionError, suggestion
 
-__all__ = ["CPU", "DEVICES", "PRECISIONS", "Device", "Precision", "device_of", "numpy_of", "opened_device"]
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["float32", "bfloat16"]
-
-DEVICES: tuple[str, ...] = get_args(Device)
-"""`auto` is an NVIDIA GPU where there is one, else the CPU."""
-
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-"""`bfloat16` is for encoders, fusion and decoders; learners and losses compute in float32."""
+__all__ = ["CPU", "Device", "Precision", "device_of", "numpy_of", "opened_device"]
 
 CPU = torch.device("cpu")
 

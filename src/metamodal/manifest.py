@@ -79,10 +79,11 @@ class _Network(_Part):
 
 
 class SpecPart(_Part):
-    """What the model is built from: a network, or none, and a learner, each component as a record with `kind`."""
+    """What the model is built from: a network, or none, a learner, and the kind of its maps between modalities, each component as a record with `kind`."""
 
     network: _Network | None
     learner: dict[str, Any]
+    mapping: dict[str, Any] | None = None
 
 
 class PredictorPart(_Part):

@@ -22,8 +22,8 @@ from metamodal.data.tables.rows import Rows, dataset_of, rows_of_kinds
 from metamodal.device import Precision, device_of, numpy_of, opened_device
 from metamodal.errors import MetamodalWarning, OptionError
 from metamodal.manifest import write_folder
+from metamodal.mappings.cross_modal_maps import CrossModalMaps
 from metamodal.mappings.fusion import AttentionWeights
-from metamodal.mappings.linear_maps import LinearMaps
 from metamodal.meta.engine import Engine
 from metamodal.spec import ModelSpec
 from metamodal.translation import HOW_TO_TRAIN, Route, Translated, Translator
@@ -73,9 +73,9 @@ class MetaModel:
         return self.preprocessor.modalities
 
     @property
-    def linear_maps(self) -> LinearMaps:
-        """Linear maps between modalities, where validation rows were retrieved better with them."""
-        return LinearMaps(self.params)
+    def maps(self) -> CrossModalMaps:
+        """Maps between modalities, where validation rows were retrieved better with them."""
+        return CrossModalMaps(self.spec.mapping, self.params)
 
     def on(self, device: str = "auto", precision: Precision = "float32") -> MetaModel:
         """The same model, computing on another device or in another precision.
@@ -211,7 +211,7 @@ class MetaModel:
             )
         route = Route((source,) if isinstance(source, str) else tuple(source), target, top)
         among = None if against is None else dataset_of(against, self.roles)
-        translator = Translator(self.preprocessor, self.engine, self.params)
+        translator = Translator(self.preprocessor, self.engine, self.params, self.maps)
         return translator.translated(dataset_of(rows, self.roles), route, among)
 
     def blank(self, rows: int = 1) -> Batch:

@@ -14,6 +14,7 @@ from metamodal.data.schema.targets import Targets
 from metamodal.mappings.decoders import decoders
 from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import fusions
+from metamodal.mappings.maps import Map, maps
 from metamodal.mappings.model import NetworkSpec, build_model, untrained_model
 from metamodal.meta.engine import Engine
 from metamodal.meta.learners import learners
@@ -29,6 +30,7 @@ class ModelSpec:
 
     Args:
         network: `None` for a model without weights, over generic features.
+        mapping: the kind of the maps between modalities that it retrieves with, if any.
 
     >>> ModelSpec(None, component(learners, "ridge")).to_dict()["network"] is None
     True
@@ -36,6 +38,7 @@ class ModelSpec:
 
     network: NetworkSpec | None
     learner: Learner
+    mapping: Map | None = None
 
     def under(self, learner: Learner) -> ModelSpec:
         """The same network under another learner."""
@@ -67,6 +70,7 @@ class ModelSpec:
             used += [(learners, v) for v in options_of_value(learner).values() if isinstance(v, Learner)]
         if self.network:
             used += [(fusions, self.network.fusion), *((encoders, e) for e in self.network.encoders.values())]
+        used += [(maps, self.mapping)] if self.mapping else []
         named = [(registry, kind_of(registry, item)) for registry, item in used]
         named += [(registry, kind) for kind in kinds for registry in (modalities, encoders, decoders)]
         return {
@@ -80,6 +84,7 @@ class ModelSpec:
         return {
             "network": self.network.to_dict() if self.network else None,
             "learner": component_record(learners, self.learner),
+            "mapping": component_record(maps, self.mapping) if self.mapping else None,
         }
 
     @classmethod
@@ -89,8 +94,9 @@ class ModelSpec:
         Raises:
             OptionError: a component that is not installed, or an option that it does not have.
         """
-        network = record["network"]
+        network, mapping = record["network"], record["mapping"]
         return cls(
             None if network is None else NetworkSpec.from_dict(network),
             component(learners, record["learner"], "learner"),
+            None if mapping is None else component(maps, mapping, "mapping"),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from metamodal.data.features.encode import Preprocessor
 from metamodal.data.features.reading import raw_cells
 from metamodal.data.tables.cells import is_absent
 from metamodal.errors import DataError, OptionError, suggestion
+from metamodal.mappings.cross_modal_maps import CrossModalMaps
 from metamodal.mappings.decoders import decoders
-from metamodal.mappings.linear_maps import LinearMaps
 from metamodal.meta.engine import Engine
 from metamodal.types import Batch, Params
 
@@ -49,7 +49,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Match:
-    """A candidate: its row, counted from 1, and its cosine similarity in the shared space and over linear_maps."""
+    """A candidate: its row, counted from 1, and its cosine similarity in the shared space and by the maps."""
 
     row: int
     score: float
@@ -82,6 +82,7 @@ class Translator:
     preprocessor: Preprocessor
     engine: Engine
     params: Params
+    maps: CrossModalMaps = field(default_factory=lambda: CrossModalMaps(None, {}))
 
     def translated(
         self, dataset: Dataset, route: Route, candidates: Dataset | None = None, unreadable: str = "error"
@@ -91,7 +92,7 @@ class Translator:
         A target that is itself among the sources comes back as it is, where it is there. Else it is decoded
         if the model has a decoder and neither candidates nor their number are said; or it is that of the
         nearest candidate, by the cosine of its own token. By default a row's candidates are all other rows
-        of the table.
+        of the table. Maps that adapt to a task are corrected by the candidates that have a source, too.
 
         Raises:
             OptionError: an unknown modality, or a target that the model has no decoder of.
@@ -99,6 +100,25 @@ class Translator:
         """
         choosing = candidates is not None or route.top is not None
         self._check(route, choosing=choosing)
+        if candidates is not None:
+            return self._adapted(candidates, route, unreadable)._translated(
+                dataset, route, candidates, unreadable
+            )
+        return self._translated(dataset, route, None, unreadable)
+
+    def _adapted(self, candidates: Dataset, route: Route, unreadable: str) -> Translator:
+        """The same with maps that are corrected by candidates that have a source themselves, if they are of a kind
+        that adapts to a task."""
+        if not self.maps.adapts:
+            return self
+        reader = self.preprocessor.only({*route.source, route.target})
+        rows = reader.encode(reader.read(candidates, unreadable))
+        return replace(self, maps=self.maps.adapted(reader.features(rows)))
+
+    def _translated(
+        self, dataset: Dataset, route: Route, candidates: Dataset | None, unreadable: str
+    ) -> Translated:
+        choosing = candidates is not None or route.top is not None
         kind, columns = self.preprocessor.wanted[route.target]
         cells: list[Any] = [None] * len(dataset)
         how: list[str | None] = [None] * len(dataset)
@@ -157,10 +177,9 @@ class Translator:
     def _points(
         self, z: Float[Tensor, "n d"], rows: Batch, between: Sequence[tuple[str, str]]
     ) -> Float[Tensor, "n e"]:
-        """What is compared to find one modality's cells by another's: see `LinearMaps.points`."""
-        linear_maps = LinearMaps(self.params)
-        features = self.preprocessor.only(rows.inputs).features(rows) if linear_maps else rows
-        return linear_maps.points(z, features, between)
+        """What is compared to find one modality's cells by another's: see `CrossModalMaps.points`."""
+        features = self.preprocessor.only(rows.inputs).features(rows) if self.maps else rows
+        return self.maps.points(z, features, between)
 
     def _decoded(self, z: Float[Tensor, "n d"], target: str) -> list[Any]:
         fitted: Any = self.preprocessor.fitted[target]

@@ -7,10 +7,12 @@ import csv
 from typing import Any
 
 from metamodal.data.schema.roles import ROLES, Role
+from metamodal.device_names import DEVICES, PRECISIONS
 
 __all__ = [
     "MODEL",
     "TABLE",
+    "device_flags",
     "encoder_flag",
     "format_flags",
     "names",
@@ -92,6 +94,22 @@ def unreadable_flag(options: argparse._ActionsContainer) -> None:
         choices=("error", "absent"),
         default="error",
         help="whether a cell that cannot be read is an error or counts as absent (%(default)s)",
+    )
+
+
+def device_flags(command: argparse.ArgumentParser) -> None:
+    """Where and in which precision a model computes."""
+    command.add_argument(
+        "--device",
+        choices=DEVICES,
+        default="auto",
+        help="where to compute (%(default)s: an NVIDIA GPU where there is one, else the CPU)",
+    )
+    command.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="of encoders, fusion and decoders (%(default)s)",
     )
 
 

@@ -147,10 +147,10 @@ def _evaluated(
 
 
 def _recalls(ground: _Ground, protocol: Protocol) -> Iterator[Recall]:
-    """Retrieval among the test rows, by one modality alone: its tokens, and linear maps where the model has any."""
+    """Retrieval among the test rows, by one modality alone: its tokens, and cross-modal maps where the model has any."""
     model = ground.model
     tokens = None if model.generic else model.shared(ground.raw)
-    generic = model.preprocessor.features(ground.raw) if model.linear_maps else None
+    generic = model.preprocessor.features(ground.raw) if model.maps else None
     training = ground.training() if protocol.baselines else None
     gallery = Gallery(
         ground.raw,
@@ -159,7 +159,7 @@ def _recalls(ground: _Ground, protocol: Protocol) -> Iterator[Recall]:
         ground.spaces["untrained"] if training else None,
         training.without_validation("untrained") if training else None,
         generic,
-        model.linear_maps,
+        model.maps,
     )
     yield from recalls(gallery, protocol.retrieval, protocol.episodes, protocol.seed)
 

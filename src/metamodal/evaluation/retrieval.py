@@ -17,7 +17,7 @@ from metamodal.errors import DataError
 from metamodal.evaluation.baselines.retrieval import retrieval_baselines
 from metamodal.evaluation.metrics import interval
 from metamodal.evaluation.results import named
-from metamodal.mappings.linear_maps import LinearMaps
+from metamodal.mappings.cross_modal_maps import CrossModalMaps
 from metamodal.types import Batch
 
 __all__ = ["RANKS", "Gallery", "Recall", "codes_of", "recalls", "shares_found"]
@@ -74,7 +74,7 @@ class Gallery:
     """The rows that candidates are drawn of.
 
     `raw` is what is read of them, `groups` the entity of each or `None`, `tokens` their points in the shared
-    space, if there is one, and `generic` the features that `linear_maps` between modalities start from. Baselines are
+    space, if there is one, and `generic` the features that `maps` between modalities start from. Baselines are
     fitted to the features of `training` rows and compare those of the gallery, `features`.
     """
 
@@ -84,12 +84,12 @@ class Gallery:
     features: Batch | None = None
     training: Batch | None = None
     generic: Batch | None = None
-    linear_maps: LinearMaps = field(default_factory=lambda: LinearMaps({}))
+    maps: CrossModalMaps = field(default_factory=lambda: CrossModalMaps(None, {}))
 
     def points(self, mine: str, other: str) -> Float[Tensor, "n e"]:
         """Each row's cell of one modality as it is compared with those of another."""
         assert self.tokens is not None
-        return self.linear_maps.points(self.tokens.inputs[mine], self.generic or self.raw, [(mine, other)])
+        return self.maps.points(self.tokens.inputs[mine], self.generic or self.raw, [(mine, other)])
 
 
 def recalls(gallery: Gallery, candidates: int, draws: int, seed: int) -> Iterator[Recall]:

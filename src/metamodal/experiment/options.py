@@ -14,6 +14,7 @@ from metamodal.data.options import DataOptions
 from metamodal.device import Device, Precision
 from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import fusions
+from metamodal.mappings.maps import Map, maps
 from metamodal.mappings.model import NetworkSpec
 from metamodal.meta.learners import learners
 from metamodal.options import Misfit, Options, refused
@@ -119,6 +120,11 @@ class Experiment(Options):
     model: ModelOptions = ModelOptions()
     learner: Annotated[Learner | Auto, OneOf(learners, auto=True)] = Field(
         Auto(), description="a name, a record with kind, or auto: chosen on validation tasks"
+    )
+    mapping: Annotated[Map | Auto, OneOf(maps, auto=True)] = Field(
+        Auto(),
+        description="the map between modalities that retrieval uses, a name or a record with kind; auto: chosen on validation "
+        "rows, of training with train.losses.align",
     )
     train: TrainOptions = TrainOptions()
 

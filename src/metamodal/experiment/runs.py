@@ -20,8 +20,8 @@ from metamodal.device import opened_device
 from metamodal.evaluation.metrics import SCORES
 from metamodal.experiment.options import FUSIONS, Experiment
 from metamodal.experiment.prepared import Prepared, prepared
+from metamodal.mappings.cross_modal_maps import without_maps
 from metamodal.mappings.fusion import fusions
-from metamodal.mappings.linear_maps import without_linear_maps
 from metamodal.model import MetaModel, Seen, built
 from metamodal.spec import ModelSpec
 from metamodal.training.after import STAGES, Work
@@ -75,6 +75,7 @@ def run(
         table.encoded,
         trial.options.model_copy(update={"budget": experiment.train.budget, "steps": experiment.train.steps}),
         watch,
+        mapping=experiment.mapping,
         replaceable=_replaceable(experiment),
         interrupted=trained.ended == "interrupted",
     )
@@ -99,7 +100,8 @@ def _without_stages(start: MetaModel, *, fallback: bool) -> MetaModel:
     """A model as training left it, before the stages that followed."""
     if fallback:
         start, _ = without_fallback(start)
-    return replace(start, params=without_class_prior(without_linear_maps(start.params)))
+    spec = replace(start.spec, mapping=None)
+    return replace(start, spec=spec, params=without_class_prior(without_maps(start.params)))
 
 
 def _trained(

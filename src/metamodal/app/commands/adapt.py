@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from metamodal.app.command import Command
-from metamodal.app.flags import MODEL, role_flags, strict_flag
+from metamodal.app.flags import MODEL, device_flags, role_flags, strict_flag
 
 if TYPE_CHECKING:
     from metamodal.predictor import Predictor
@@ -27,8 +27,15 @@ def flags(command: argparse.ArgumentParser) -> None:
         default="auto",
         help="how frequent classes are (%(default)s: as in the support where it is a sample of unequal counts)",
     )
+    command.add_argument(
+        "--embed",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="hold the model in PREDICTOR, or refer to MODEL, which must then stay as it is (%(default)s)",
+    )
     role_flags(command)
     strict_flag(command)
+    device_flags(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -47,6 +54,8 @@ def run(options: argparse.Namespace) -> None:
         raise OptionError(
             "adapt: there is nothing to learn from. Give a table of labelled rows, or --classes FILE."
         )
+    if options.model == "none" and not options.embed:
+        raise OptionError("--no-embed: the model none has no folder to refer to. Leave it out.")
     check_artifact_folder(options.out)
     table: Dataset | None = None
     if options.model == "none":
@@ -58,16 +67,16 @@ def run(options: argparse.Namespace) -> None:
         warn_of_columns(table, speaker(options))
         model = untrained(
             table, _default_learner(), options.unreadable, encoders=encoders_from(options, table)
-        )
+        ).on(options.device, options.precision)
     else:
-        model = loaded_model(options)
+        model = loaded_model(options).on(options.device, options.precision)
         table = table_from(options, model.roles) if options.table else None
         if table is not None:
             warn_of_columns(table, speaker(options))
     told = classes_from(options, model.roles) if options.classes else {}
     predictor = adapted(model, table, unreadable=options.unreadable, describe=told, prior=options.prior)
     rows = 0 if table is None else len(table)
-    folder = predictor.save(options.out)
+    folder = predictor.save(options.out, model=None if options.embed else options.model)
     speaker(options)(
         f"predictor {folder}: {_counted(len(predictor.labels), _word(predictor))} from {_counted(rows, 'row')} of "
         f"{', '.join(model.modalities)}"

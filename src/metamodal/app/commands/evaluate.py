@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metamodal.app.command import Command
-from metamodal.app.flags import MODEL, TABLE, role_flags, strict_flag
+from metamodal.app.flags import MODEL, TABLE, device_flags, role_flags, strict_flag
 
 if TYPE_CHECKING:
     from metamodal.data.dataset import Dataset
@@ -67,6 +67,7 @@ def flags(command: argparse.ArgumentParser) -> None:
     )
     role_flags(command)
     strict_flag(command)
+    device_flags(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -138,7 +139,8 @@ def _evaluate_full(options: argparse.Namespace, model: MetaModel, table: Dataset
         if not model.generic or model.record:
             return model
         encoders = open_encoders(specs, [], rows.schema)
-        return untrained(rows, model.engine.learner, options.unreadable, encoders)
+        fresh = untrained(rows, model.engine.learner, options.unreadable, encoders)
+        return fresh.on(options.device, options.precision)
 
     with results_bar(options, "folds") as watch:
         found = evaluate_full(model_for, table, seed=options.seed, watch=watch)
@@ -161,8 +163,9 @@ def _model_and_table(options: argparse.Namespace) -> tuple[MetaModel, Dataset]:
     if options.model == "none":
         table = table_from(options)
         encoders = encoders_from(options, table)
-        return untrained_for(table, learner, unreadable=options.unreadable, encoders=encoders), table
-    model = loaded_model(options)
+        model = untrained_for(table, learner, unreadable=options.unreadable, encoders=encoders)
+        return model.on(options.device, options.precision), table
+    model = loaded_model(options).on(options.device, options.precision)
     return model.under(learner) if learner else model, table_from(options, model.roles)
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 
 from metamodal.app.command import Command
-from metamodal.app.flags import TABLE, encoder_flag, format_flags, root_flag, strict_flag, unreadable_flag
+from metamodal.app.flags import (
+    TABLE,
+    device_flags,
+    encoder_flag,
+    format_flags,
+    root_flag,
+    strict_flag,
+    unreadable_flag,
+)
 
 __all__ = ["COMMAND"]
 
@@ -16,11 +24,15 @@ def flags(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", metavar="FILE", default="-", help="a .csv, .jsonl or .parquet file (standard output)"
     )
+    command.add_argument(
+        "--model", metavar="DIR", help="the folder of its model, if PREDICTOR refers to one that has moved"
+    )
     encoder_flag(command)
     root_flag(command)
     format_flags(command)
     unreadable_flag(command)
     strict_flag(command)
+    device_flags(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -35,11 +47,12 @@ def run(options: argparse.Namespace) -> None:
     from metamodal.predictor import Predictor
 
     check_target(options.out)
-    predictor = load_artifact(options.predictor, specs_from(options))
-    if not isinstance(predictor, Predictor):
+    item = load_artifact(options.predictor, specs_from(options), options.model)
+    if not isinstance(item, Predictor):
         raise ArtifactError(
             f"{options.predictor}: a model, not a predictor. Adapt it to labelled rows first: metamodal adapt."
         )
+    predictor = item.on(options.device, options.precision)
     work = Predicting(
         predictor, open_source(options.table, options.root, format_from(options)), options.unreadable
     )

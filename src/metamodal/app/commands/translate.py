@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metamodal.app.command import Command
-from metamodal.app.flags import TABLE, encoder_flag, format_flags, names
+from metamodal.app.flags import TABLE, device_flags, encoder_flag, format_flags, names
 
 if TYPE_CHECKING:
     from metamodal.data.dataset import Dataset
@@ -40,6 +40,7 @@ def flags(command: argparse.ArgumentParser) -> None:
     )
     encoder_flag(command)
     format_flags(command)
+    device_flags(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
             f"translate: the model none has no shared space. Train one: metamodal train TABLE --out DIR {HOW_TO_TRAIN}."
         )
     check_target(options.out)
-    model = loaded_model(options)
+    model = loaded_model(options).on(options.device, options.precision)
     say = speaker(options)
     text = format_from(options)
     table = _unlabelled(options.table, model, text)

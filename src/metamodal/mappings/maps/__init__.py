@@ -16,7 +16,11 @@ from metamodal.mappings.maps.nonlinear import Nonlinear
 from metamodal.mappings.maps.protocol import FittedMap, Guess, Map, Pairs, fit_map, maps
 from metamodal.mappings.maps.transformer import Transformer
 
+MAPS = ("linear", "nonlinear", "adaptive", "autoencoder", "transformer")
+"""The maps that `auto` chooses among, the first where there is no choice."""
+
 __all__ = [
+    "MAPS",
     "Adaptive",
     "Autoencoder",
     "FittedMap",

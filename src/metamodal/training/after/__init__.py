@@ -5,15 +5,15 @@
 | `class_prior` | a classifier of the class names of training, for `per_modality` |
 | `regression_prior` | a linear model of all training rows, for multilabel and regression targets |
 | `untrained_candidate` | nothing: compares the model with the untrained one |
-| `linear_maps` | linear maps between modalities, for retrieval |
+| `cross_modal_maps` | maps between modalities, for retrieval |
 | `fallback` | nothing: compares all modalities with the best one alone |
 | `final_fit` | the weights, on validation tasks too; priors and maps on their rows |
 """
 
 from metamodal.training.after.class_prior import class_prior
+from metamodal.training.after.cross_modal_maps import cross_modal_maps
 from metamodal.training.after.fallback import fallback
 from metamodal.training.after.final_fit import final_fit
-from metamodal.training.after.linear_maps import linear_maps
 from metamodal.training.after.regression_prior import regression_prior
 from metamodal.training.after.stage import Report, Stage, Work
 from metamodal.training.after.untrained import untrained_candidate
@@ -24,7 +24,7 @@ STAGES: tuple[Stage, ...] = (
     class_prior,
     regression_prior,
     untrained_candidate,
-    linear_maps,
+    cross_modal_maps,
     fallback,
     final_fit,
 )

@@ -1,7 +1,7 @@
 """The final fit: after model selection, training continues on training and validation tasks.
 
 With few tasks, holding some out for validation costs accuracy: of four speakers two would train, one would
-validate and one would test. What validation tasks settled stays. Priors and linear maps are then refitted to
+validate and one would test. What validation tasks settled stays. Priors and cross-modal maps are then refitted to
 training and validation rows, with or without more training.
 """
 
@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from metamodal.mappings.linear_maps import WEIGHT, without_linear_maps
+from metamodal.mappings.cross_modal_maps import WEIGHT, without_maps
 from metamodal.model import MetaModel
 from metamodal.training.after.class_prior import (
     with_class_prior_of_all,
     without_class_prior,
 )
+from metamodal.training.after.cross_modal_maps import with_maps_of_all
 from metamodal.training.after.fallback import with_fallback, without_fallback
-from metamodal.training.after.linear_maps import with_linear_maps_of_all
 from metamodal.training.after.regression_prior import with_regression_prior_of_all
 from metamodal.training.after.stage import Report, Work
 from metamodal.training.context import Context
@@ -44,7 +44,7 @@ def final_fit(work: Work, model: MetaModel) -> tuple[MetaModel, Report]:
         params, steps = trained_on_all(context, options, params, watch)
     params = with_class_prior_of_all(context, params, work.outcome.get("class_prior_penalty"))
     params = with_regression_prior_of_all(context, params, work.outcome.get("regression_prior_penalty"))
-    fitted = replace(plain, params=with_linear_maps_of_all(context, params))
+    fitted = replace(plain, params=with_maps_of_all(context, plain.spec.mapping, params))
     notes = (
         (
             f"final fit: {steps} more steps with the validation tasks among the training tasks; the validation score is "
@@ -69,7 +69,7 @@ def trained_on_all(
     """
     pools = context.pools
     wider = replace(context, pools=replace(pools, train=[*pools.train, *pools.valid]))
-    trainer = Trainer(wider, options, without_class_prior(without_linear_maps(params)))
+    trainer = Trainer(wider, options, without_class_prior(without_maps(params)))
     try:
         with trainer.workers:
             for progress, _ in trainer.steps():

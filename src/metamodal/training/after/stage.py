@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from metamodal.components import Auto
+from metamodal.mappings.maps import Map
 from metamodal.model import MetaModel
 from metamodal.training.context import Context, EncodedTable
 from metamodal.training.loop.progress import Progress
@@ -21,6 +23,7 @@ class Work:
 
     Args:
         options: those of the trained model.
+        mapping: the kind of cross-modal maps, or which to choose among.
         interrupted: whether training was interrupted, after which nothing more is trained.
         outcome: what the stages before reported.
     """
@@ -28,6 +31,7 @@ class Work:
     table: EncodedTable
     options: TrainOptions
     watch: Callable[[Progress], None] = lambda progress: None
+    mapping: Map | Auto = field(default_factory=Auto)
     replaceable: bool = False
     interrupted: bool = False
     outcome: Mapping[str, Any] = field(default_factory=dict)
