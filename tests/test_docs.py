@@ -20,6 +20,7 @@ from metamodal.components import Auto, EachOf, OneOf, in_words, kind_of, options
 from metamodal.experiment import Experiment
 from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import fusions
+from metamodal.mappings.maps import maps
 from metamodal.meta.learners import learners
 from metamodal.options import Options, parse
 from metamodal.registry import Registry
@@ -102,7 +103,7 @@ def option_lines(kind: type[Options], prefix: str = "") -> list[str]:
 def component_lines() -> list[str]:
     """The table of components and their options."""
     lines = []
-    for registry in (learners, fusions, encoders, weighings, surgeries, modality_balances):
+    for registry in (learners, fusions, encoders, maps, weighings, surgeries, modality_balances):
         for name in registry:
             fields = options_of(registry[name]).model_fields
             shown = [f"`{option}={_short(registry, field.default)}`" for option, field in fields.items()]

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from metamodal.artifact import load_artifact, save_artifact
 from metamodal.components import component
+from metamodal.contrib.imputation import Imputer, surprise
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.errors import OptionError
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import Experiment, run
-from metamodal.mappings.fusion import Imputer, fusions, surprise
+from metamodal.mappings.fusion import fusions
 from metamodal.mappings.fusion.registry import Presence
 from metamodal.mappings.model import NetworkSpec, build_model
 from metamodal.model import MetaModel

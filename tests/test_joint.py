@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from dataclasses import astuple
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ from hypothesis import strategies as st
 
 from conftest import hidden_table
 from metamodal.components import component
+from metamodal.contrib import surgeries as contrib_surgeries
+from metamodal.contrib.modality_balance import Modulation
+from metamodal.contrib.weighings import DWA, Blending, GradNorm, Uncertainty
 from metamodal.data.dataset import read_table
 from metamodal.data.features.encode import Preprocessor
 from metamodal.data.features.reading import read_cells
@@ -40,13 +44,13 @@ from metamodal.training.episodes.pools import labelled_pools
 from metamodal.training.episodes.sampler import EpisodeSampler
 from metamodal.training.loop.meta_train import meta_train
 from metamodal.training.loop.trainer import Trainer
-from metamodal.training.losses import drawn_step, surgery
+from metamodal.training.losses import drawn_step
 from metamodal.training.losses.diagnosis import diagnosed, pushes
 from metamodal.training.losses.generalisation_gap import GapMeter
-from metamodal.training.losses.modality_balance import Modulation, modality_balances, scores
+from metamodal.training.losses.modality_balance import modality_balances, scores
 from metamodal.training.losses.multi_loss import MultiLoss
 from metamodal.training.losses.surgery import aggregated, surgeries
-from metamodal.training.losses.weighing import DWA, Blending, Gap, GradNorm, Uncertainty, begun, weighings
+from metamodal.training.losses.weighing import Gap, begun, weighings
 from metamodal.training.options import TrainOptions
 from metamodal.training.selection.trials import context_of
 from metamodal.types import Params
@@ -59,7 +63,7 @@ BRIEF = {
 }
 AVAILABLE = [
     pytest.param(
-        name, marks=pytest.mark.skipif(name == "cagrad" and not surgery.find_spec("cvxpy"), reason="no cvxpy")
+        name, marks=pytest.mark.skipif(name == "cagrad" and not find_spec("cvxpy"), reason="no cvxpy")
     )
     for name in surgeries
 ]
@@ -289,7 +293,7 @@ class TestSurgery:
         assert torch.equal(aggregated(beside, surgeries[name]), row)
 
     def test_a_solver_that_is_missing_is_named(self, monkeypatch):
-        monkeypatch.setattr(surgery, "find_spec", lambda name: None)
+        monkeypatch.setattr(contrib_surgeries, "find_spec", lambda name: None)
         with pytest.raises(OptionError, match=r"pip install 'metamodal\[joint\]'"):
             aggregated(torch.eye(2), surgeries["cagrad"])
 

@@ -1,13 +1,15 @@
 """Names for components: one decorator, one lookup, the same door for third parties.
 
 A package adds a component by an entry point in the group `metamodal.<room>`; it is loaded the
-first time a name of that room is asked for.
+first time a name of that room is asked for. Components that work and beat no default by their own measurements are in
+`metamodal.contrib` and come through the same door.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +25,9 @@ class Registry(Generic[T]):
 
     `packages` names the package and version of each component that came by an entry point.
 
+    Args:
+        contrib: the module of `metamodal.contrib` that has more components of this room.
+
     >>> shapes = Registry[type]("shape")
     >>> @shapes.register("square")
     ... class Square: ...
@@ -30,8 +35,8 @@ class Registry(Generic[T]):
     True
     """
 
-    def __init__(self, room: str) -> None:
-        self.room = room
+    def __init__(self, room: str, contrib: str | None = None) -> None:
+        self.room, self._contrib = room, contrib
         self._items: dict[str, T] = {}
         self.named: dict[str, dict[str, Any]] = {}
         self.packages: dict[str, str] = {}
@@ -73,6 +78,8 @@ class Registry(Generic[T]):
         if self._plugins_loaded:
             return
         self._plugins_loaded = True
+        if self._contrib:
+            import_module(f"metamodal.contrib.{self._contrib}")
         for entry in entry_points(group=f"metamodal.{self.room}"):
             package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
             try:

@@ -15,7 +15,7 @@ from metamodal.errors import OptionError
 from metamodal.mappings.class_encoder import ClassEncoder
 from metamodal.mappings.decoders import decoders as decoders_by_kind
 from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
-from metamodal.mappings.fusion import Guesses, Imputer, Presence, SideBySide, fusions
+from metamodal.mappings.fusion import Presence, SideBySide, fusions, imputers
 from metamodal.mappings.layers import of_rows, stackable
 from metamodal.traits import declared
 from metamodal.types import Batch, Space
@@ -107,7 +107,7 @@ class Model(nn.Module):
         fusion: Any = self.fusion
         return fusion.weights(tokens)
 
-    def impute(self, tokens: Batch) -> Guesses:
+    def impute(self, tokens: Batch) -> Any:
         """What each of a flat row's tokens says of each other one, where the model imputes."""
         presence: Any = self.fusion.presence
         return presence.guesses(tokens)
@@ -224,7 +224,7 @@ def build_model(
             raise OptionError(
                 f"model.impute=true: the fusion {kind_of(fusions, spec.fusion)} has no Presence to impute in. Leave it out."
             )
-        presence.imputer = Imputer(len(order), dim)
+        presence.imputer = imputers["gaussian"](len(order), dim)
     return Model(order, networks, fused, dim, class_encoder, back)
 
 

@@ -12,10 +12,9 @@ from metamodal.mappings.fusion.bottleneck import Bottleneck
 from metamodal.mappings.fusion.concat import Concatenation, SideBySide
 from metamodal.mappings.fusion.experts import Experts
 from metamodal.mappings.fusion.gated import Gated
-from metamodal.mappings.fusion.imputation import Guesses, Imputer, surprise
 from metamodal.mappings.fusion.low_rank import LowRank
 from metamodal.mappings.fusion.mean import Mean
-from metamodal.mappings.fusion.registry import Presence, fusions
+from metamodal.mappings.fusion.registry import Presence, fusions, imputers
 
 __all__ = [
     "Attention",
@@ -24,12 +23,10 @@ __all__ = [
     "Concatenation",
     "Experts",
     "Gated",
-    "Guesses",
-    "Imputer",
     "LowRank",
     "Mean",
     "Presence",
     "SideBySide",
     "fusions",
-    "surprise",
+    "imputers",
 ]

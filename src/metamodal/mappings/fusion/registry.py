@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metamodal.mappings.fusion.imputation import Guesses, Imputer
 from metamodal.mappings.layers import of_rows, picked
 from metamodal.registry import Registry
 from metamodal.types import Batch
 
-__all__ = ["Presence", "Row", "attended", "fusions", "split"]
+__all__ = ["Presence", "Row", "attended", "fusions", "imputers", "split"]
 
 fusions: Registry[Callable[[tuple[str, ...], int], nn.Module]] = Registry("fusion")
 """Builders of fusions by name: `(modalities, dim) -> module`; the module takes a `Batch` of tokens."""
+
+imputers: Registry[Callable[[int, int], nn.Module]] = Registry("imputer", contrib="imputation")
+"""Builders of imputers of absent tokens by name: `(modalities, dim) -> module`. The module gives each absent cell a
+token and the confidence in it; its `guesses` of every token from every other one are what its loss compares."""
 
 _ABSENT_LOGIT = -4.0
 
@@ -54,7 +58,7 @@ class Presence(nn.Module):
         super().__init__()
         self.modalities = modalities
         self.absence = nn.Parameter(torch.full((len(modalities),), _ABSENT_LOGIT))
-        self.imputer: Imputer | None = None
+        self.imputer: Any = None
 
     def forward(self, tokens: Batch) -> Row:
         """Those modalities that have tokens, always in the model's order."""
@@ -68,7 +72,7 @@ class Presence(nn.Module):
         logits = torch.where(present, 0.0, torch.logaddexp(absence, log_confidence))
         return Row(torch.where(present[..., None], z, instead), logits, at)
 
-    def guesses(self, tokens: Batch) -> Guesses:
+    def guesses(self, tokens: Batch) -> Any:
         """What the imputer, which must be there, says of every token from every other."""
         assert self.imputer is not None
         return self.imputer.guesses(*self._side_by_side(tokens))

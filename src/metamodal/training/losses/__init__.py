@@ -14,7 +14,6 @@
 from metamodal.training.losses.align import Align
 from metamodal.training.losses.decoded import Reconstruct, Translate
 from metamodal.training.losses.episodic import Episodic
-from metamodal.training.losses.impute import Impute
 from metamodal.training.losses.protocol import Objective, active, objectives
 from metamodal.training.losses.step import Step, drawn_step, where_present
 from metamodal.training.losses.supervised import Supervised
@@ -23,7 +22,6 @@ from metamodal.training.losses.unimodal import Unimodal
 __all__ = [
     "Align",
     "Episodic",
-    "Impute",
     "Objective",
     "Reconstruct",
     "Step",

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from pydantic import NonNegativeFloat
 from torch import Generator, Tensor
 
 from metamodal.outputs import Output
 from metamodal.registry import Registry
 from metamodal.training.losses.step import Step
 
-__all__ = ["ModalityBalance", "Modulation", "Unbalanced", "modality_balances", "scores"]
+__all__ = ["ModalityBalance", "Unbalanced", "modality_balances", "scores"]
 
 
 @runtime_checkable
@@ -36,7 +34,7 @@ class ModalityBalance(Protocol):
         ...
 
 
-modality_balances: Registry[type[ModalityBalance]] = Registry("modality_balance")
+modality_balances: Registry[type[ModalityBalance]] = Registry("modality_balance", contrib="modality_balance")
 """Balances of modalities by name; each is a frozen dataclass of its options."""
 
 
@@ -54,39 +52,6 @@ class Unbalanced:
 
     def changed(self, gradient: Tensor, factor: float, generator: Generator) -> Tensor:
         return gradient
-
-
-@modality_balances.register("modulation")
-@dataclass(frozen=True)
-class Modulation:
-    """On-the-fly gradient modulation, with generalisation enhancement by `noise` (OGM-GE: Peng et al., 2022).
-
-    With `ρ` a modality's score over the mean of the others', its gradient is multiplied by
-    `1 − tanh(alpha ρ)` where `ρ > 1`; one that no query row of the step has is no measure. `noise` times the gradient's standard deviation, drawn anew in
-    every step, is then added to what was scaled.
-    """
-
-    alpha: NonNegativeFloat = 0.3
-    noise: NonNegativeFloat = 0.0
-
-    @property
-    def scored(self) -> bool:
-        return True
-
-    def factors(self, scores: Mapping[str, float]) -> dict[str, float]:
-        found = {}
-        for name, score in scores.items():
-            others = [other for m, other in scores.items() if m != name and other > 0]
-            if others and score > (mean := sum(others) / len(others)) > 0:
-                found[name] = 1 - math.tanh(self.alpha * score / mean)
-        return found
-
-    def changed(self, gradient: Tensor, factor: float, generator: Generator) -> Tensor:
-        scaled = factor * gradient
-        if not self.noise or gradient.numel() < 2:
-            return scaled
-        noise = torch.randn(gradient.shape, generator=generator).to(gradient.device)
-        return scaled + self.noise * gradient.std() * noise
 
 
 def scores(step: Step) -> Tensor:

@@ -43,7 +43,7 @@ class Objective(Protocol):
         ...
 
 
-objectives: Registry[type[Objective]] = Registry("objective")
+objectives: Registry[type[Objective]] = Registry("objective", contrib="impute_loss")
 """Objectives by name."""
 
 

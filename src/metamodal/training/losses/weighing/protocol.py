@@ -65,7 +65,7 @@ class Weighing(Protocol):
         return state
 
 
-weighings: Registry[type[Weighing]] = Registry("weighing")
+weighings: Registry[type[Weighing]] = Registry("weighing", contrib="weighings")
 """Weighings by name; each is a frozen dataclass of its options."""
 
 

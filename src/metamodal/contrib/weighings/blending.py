@@ -9,7 +9,7 @@ import torch
 from pydantic import PositiveFloat
 
 from metamodal.errors import OptionError
-from metamodal.training.losses.weighing.protocol import Gap, State, Weighing, evened, weighings
+from metamodal.training.losses.weighing import Gap, State, Weighing, evened, weighings
 
 __all__ = ["Blending"]
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pydantic import PositiveFloat
 from torch import Tensor
 
-from metamodal.training.losses.weighing.protocol import Gap, State, Weighing, evened, weighings
+from metamodal.training.losses.weighing import Gap, State, Weighing, evened, weighings
 
 __all__ = ["DWA"]
 

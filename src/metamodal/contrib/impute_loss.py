@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from metamodal.mappings.fusion import surprise
+from metamodal.contrib.imputation import surprise
 from metamodal.training.context import Context
 from metamodal.training.episodes.sampler import EpisodeSampler
 from metamodal.training.losses.protocol import objectives

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from metamodal.mappings.fusion.registry import imputers
 from metamodal.mappings.layers import Linear, of_rows, picked
 from metamodal.traits import declared
 
@@ -37,6 +38,7 @@ class Guesses(NamedTuple):
     both: Bool[Tensor, "n a b"]
 
 
+@imputers.register("gaussian")
 class Imputer(nn.Module):
     """A Gaussian over the normalised token of every modality from every other one, of low rank.
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from metamodal.training.losses.weighing.protocol import State, Weighing, evened, weighings
+from metamodal.training.losses.weighing import State, Weighing, evened, weighings
 
 __all__ = ["GradNorm"]
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metamodal.training.losses.weighing.protocol import State, Weighing, weighings
+from metamodal.training.losses.weighing import State, Weighing, weighings
 from metamodal.traits import declared
 from metamodal.types import Params
 
