@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from metamodal.mappings.maps import FittedMap, Map, Pairs, fit_map
+from metamodal.mappings.maps import AdaptingMap, FittedMap, Map, Pairs, fit_map
 from metamodal.types import Batch, Params
 
 __all__ = ["WEIGHT", "CrossModalMaps", "both_ways", "fitted_maps", "paired", "without_maps"]
@@ -47,7 +47,7 @@ class CrossModalMaps:
     @property
     def adapts(self) -> bool:
         """Whether a task's own rows correct the maps."""
-        return bool(self) and hasattr(self.map, "adapt")
+        return bool(self) and isinstance(self.map, AdaptingMap)
 
     def points(
         self, z: Float[Tensor, "n d"], features: Batch, between: Iterable[tuple[str, str]]

@@ -15,7 +15,7 @@ from metamodal.errors import OptionError
 from metamodal.mappings.class_encoder import ClassEncoder
 from metamodal.mappings.decoders import decoders as decoders_by_kind
 from metamodal.mappings.encoders import Identity, PretrainedEncoder, encoders
-from metamodal.mappings.fusion import Presence, SideBySide, fusions, imputers
+from metamodal.mappings.fusion import Attending, KnowsPresence, SideBySide, fusions, imputers
 from metamodal.mappings.layers import of_rows, stackable
 from metamodal.traits import declared
 from metamodal.types import Batch, Space
@@ -67,8 +67,7 @@ class Model(nn.Module):
     @property
     def imputes(self) -> bool:
         """Whether tokens of absent cells come from those that are there."""
-        presence = getattr(self.fusion, "presence", None)
-        return isinstance(presence, Presence) and presence.imputer is not None
+        return isinstance(self.fusion, KnowsPresence) and self.fusion.presence.imputer is not None
 
     def encode(self, batch: Batch) -> Batch:
         """One token a modality a row; an absent cell gives its modality's absent token.
@@ -100,7 +99,7 @@ class Model(nn.Module):
     @property
     def attends(self) -> bool:
         """Whether the fusion has attention weights to show."""
-        return callable(getattr(self.fusion, "weights", None))
+        return isinstance(self.fusion, Attending)
 
     def attend(self, tokens: Batch) -> Float[Tensor, "n h m m"]:
         """How much each of a row's tokens attends to each, where the model attends."""
@@ -219,12 +218,11 @@ def build_model(
         if spec.decoders and kind in decoders_by_kind and name not in given
     }
     if spec.impute:
-        presence = getattr(fused, "presence", None)
-        if not isinstance(presence, Presence):
+        if not isinstance(fused, KnowsPresence):
             raise OptionError(
                 f"model.impute=true: the fusion {kind_of(fusions, spec.fusion)} has no Presence to impute in. Leave it out."
             )
-        presence.imputer = imputers["gaussian"](len(order), dim)
+        fused.presence.imputer = imputers["gaussian"](len(order), dim)
     return Model(order, networks, fused, dim, class_encoder, back)
 
 

@@ -14,15 +14,17 @@ from metamodal.mappings.fusion.experts import Experts
 from metamodal.mappings.fusion.gated import Gated
 from metamodal.mappings.fusion.low_rank import LowRank
 from metamodal.mappings.fusion.mean import Mean
-from metamodal.mappings.fusion.registry import Presence, fusions, imputers
+from metamodal.mappings.fusion.registry import Attending, KnowsPresence, Presence, fusions, imputers
 
 __all__ = [
+    "Attending",
     "Attention",
     "AttentionWeights",
     "Bottleneck",
     "Concatenation",
     "Experts",
     "Gated",
+    "KnowsPresence",
     "LowRank",
     "Mean",
     "Presence",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from metamodal.mappings.layers import of_rows, picked
 from metamodal.registry import Registry
 from metamodal.types import Batch
 
-__all__ = ["Presence", "Row", "attended", "fusions", "imputers", "split"]
+__all__ = ["Attending", "KnowsPresence", "Presence", "Row", "attended", "fusions", "imputers", "split"]
 
 fusions: Registry[Callable[[tuple[str, ...], int], nn.Module]] = Registry("fusion")
 """Builders of fusions by name: `(modalities, dim) -> module`; the module takes a `Batch` of tokens."""
@@ -23,6 +23,22 @@ imputers: Registry[Callable[[int, int], nn.Module]] = Registry("imputer", contri
 token and the confidence in it; its `guesses` of every token from every other one are what its loss compares."""
 
 _ABSENT_LOGIT = -4.0
+
+
+@runtime_checkable
+class KnowsPresence(Protocol):
+    """A fusion in which absent tokens have a weight, and may be imputed."""
+
+    presence: Presence
+
+
+@runtime_checkable
+class Attending(Protocol):
+    """A fusion with attention weights."""
+
+    def weights(self, tokens: Batch) -> Float[Tensor, "n h m m"]:
+        """How much each of a row's tokens attends to each."""
+        ...
 
 
 class Row:

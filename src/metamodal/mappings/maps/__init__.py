@@ -13,7 +13,7 @@ from metamodal.mappings.maps.adaptive import Adaptive
 from metamodal.mappings.maps.autoencoder import Autoencoder
 from metamodal.mappings.maps.linear import Linear
 from metamodal.mappings.maps.nonlinear import Nonlinear
-from metamodal.mappings.maps.protocol import FittedMap, Guess, Map, Pairs, fit_map, maps
+from metamodal.mappings.maps.protocol import AdaptingMap, FittedMap, Guess, Map, Pairs, fit_map, maps
 from metamodal.mappings.maps.transformer import Transformer
 
 MAPS = ("linear", "nonlinear", "adaptive", "autoencoder", "transformer")
@@ -21,6 +21,7 @@ MAPS = ("linear", "nonlinear", "adaptive", "autoencoder", "transformer")
 
 __all__ = [
     "MAPS",
+    "AdaptingMap",
     "Adaptive",
     "Autoencoder",
     "FittedMap",

@@ -14,7 +14,7 @@ from metamodal.errors import DataError, OptionError
 from metamodal.registry import Registry
 from metamodal.types import Params
 
-__all__ = ["FittedMap", "Guess", "Map", "Pairs", "fit_map", "maps"]
+__all__ = ["AdaptingMap", "FittedMap", "Guess", "Map", "Pairs", "fit_map", "maps"]
 
 _FEWEST = 3  # pairs: a slope, an intercept, and something left over to judge them by
 
@@ -42,10 +42,7 @@ class Pairs(NamedTuple):
 
 @runtime_checkable
 class Map(Protocol):
-    """A map `f(x) ≈ y`, as two pure functions of standardised rows; a frozen dataclass of its settings.
-
-    A map that also has `adapt(state, x, y) -> state` corrects itself by a task's support pairs.
-    """
+    """A map `f(x) ≈ y`, as two pure functions of standardised rows; a frozen dataclass of its settings."""
 
     def fit(self, pairs: Pairs, generator: Generator) -> Params:
         """Everything learned, as tensors by name."""
@@ -53,6 +50,15 @@ class Map(Protocol):
 
     def guess(self, state: Params, x: Float[Tensor, "n f"]) -> Guess:
         """What `y` is at each row."""
+        ...
+
+
+@runtime_checkable
+class AdaptingMap(Map, Protocol):
+    """A map that corrects itself by a task's support pairs."""
+
+    def adapt(self, state: Params, x: Float[Tensor, "n f"], y: Float[Tensor, "n g"]) -> Params:
+        """The state of one task."""
         ...
 
 
@@ -87,13 +93,12 @@ class FittedMap:
         Raises:
             OptionError: a map that does not adapt.
         """
-        adapt = getattr(self.map, "adapt", None)
-        if adapt is None:
+        if not isinstance(self.map, AdaptingMap):
             raise OptionError(f"map: {type(self.map).__name__} does not adapt to a task. Take 'adaptive'.")
         if not len(x):
             return self
         _check_pairs(x, y)
-        return replace(self, state=adapt(self.state, self._scaled("x", x), self._scaled("y", y)))
+        return replace(self, state=self.map.adapt(self.state, self._scaled("x", x), self._scaled("y", y)))
 
     def _scaled(self, side: str, rows: Tensor) -> Tensor:
         return (rows - self.state[f"{side}.mean"]) / self.state[f"{side}.scale"]
