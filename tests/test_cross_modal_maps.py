@@ -205,7 +205,7 @@ def test_what_is_unrelated_gains_nothing_and_training_that_does_not_align_has_no
     loose = trained(read_table(pairs(linked=False), target="label")).model
     scores = loose.record["outcome"]["maps"]
     assert max(max(of.values()) for of in scores.values()) < scores["none"]["0.0"] + 0.1
-    plain = trained(data, losses__align__weight=0.0).model
+    plain = trained(data, mapping="auto", losses__align__weight=0.0).model
     assert not plain.maps and plain.record["outcome"]["maps"] == {}
 
 
