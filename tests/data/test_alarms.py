@@ -11,7 +11,7 @@ import pytest
 import metamodal as mm
 from metamodal.data.audit.ids import _named_id
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import audit as tables
 

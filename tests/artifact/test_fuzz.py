@@ -15,7 +15,7 @@ COUNTS = {"tables": 150, "artifacts": 100}
 
 @pytest.mark.parametrize("what", COUNTS)
 def test_no_input_raises_but_our_errors_or_runs_anything_or_takes_much_memory(what: str, tmp_path: Path):
-    script = Path(__file__).with_name("fuzz.py")
+    script = Path(__file__).resolve().parents[1] / "fuzz.py"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "METAMODAL_CACHE": str(tmp_path)}
     command = [sys.executable, str(script), what, str(COUNTS[what]), "--first", "100000"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,10 @@ from metamodal.reporting import class_views
 from metamodal.reporting.pictures import curve, painter
 from metamodal.reporting.report import write_report
 from metamodal.training.loop.progress import Progress, Trained
+from pages import Page
 
 NASTY = '<b>&"'
 CLASSES = ["oak", "ash", "fir", "elm", "yew", "bay", "fig", NASTY]
-VOID = {"meta", "img", "wbr"}
 
 Row = dict[str, object]
 
@@ -85,45 +84,6 @@ def run(model: MetaModel, table: Dataset) -> Run:
 @pytest.fixture
 def page(tmp_path: Path, table: Dataset, evaluations: list[Evaluation], run: Run) -> Page:
     return Page(write_report(tmp_path / "new" / "report.html", table, evaluations, run).read_text("utf-8"))
-
-
-class Page(HTMLParser):
-    """The elements of a page in order, as (tag, attributes, text within)."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.raw = text
-        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
-        self.open: list[int] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs), []))
-        if tag not in VOID:
-            self.open.append(len(self.elements) - 1)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs), []))
-
-    def handle_endtag(self, tag: str) -> None:
-        opened = self.elements[self.open.pop()][0]
-        assert opened == tag, f"<{opened}> is closed by </{tag}>"
-
-    def handle_data(self, data: str) -> None:
-        for at in self.open:
-            self.elements[at][2].append(data)
-
-    def texts(self, tag: str) -> list[str]:
-        return [" ".join("".join(words).split()) for t, _, words in self.elements if t == tag]
-
-    def with_class(self, name: str) -> list[str]:
-        """The texts of the elements of a class."""
-        return [
-            " ".join("".join(words).split())
-            for _, attributes, words in self.elements
-            if name in (attributes.get("class") or "").split()
-        ]
 
 
 def written(path: Path, *parts: object) -> Page:

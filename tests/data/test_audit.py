@@ -25,7 +25,7 @@ from metamodal.data.audit.labels import _chi_square, _holm, _tested
 from metamodal.data.modalities import modalities
 from metamodal.errors import MetamodalError, OptionError
 from metamodal.reporting.audit_page import write_audit
-from test_report import Page
+from pages import Page
 
 ONES = [
     *(
