@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from metamodal import extend
     from metamodal.data.audit import audit
     from metamodal.data.dataset import Dataset, read_table
+    from metamodal.data.tasks.splits import Plan
     from metamodal.errors import (
         ArtifactError,
         DataError,
@@ -45,6 +46,7 @@ __all__ = [
     "MetamodalWarning",
     "OptionError",
     "OutputError",
+    "Plan",
     "Predictor",
     "Protocol",
     "Regressor",
@@ -68,6 +70,7 @@ _HOMES = {
     "MetamodalWarning": "errors",
     "OptionError": "errors",
     "OutputError": "errors",
+    "Plan": "data.tasks.splits",
     "Predictor": "predictor",
     "Protocol": "evaluation.protocol",
     "Regressor": "supervised",

@@ -166,6 +166,8 @@ def write_folder(folder: str | Path, record: Mapping[str, Any], tensors: Mapping
     Raises:
         OutputError: the folder holds files of others, or cannot be written.
     """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise OptionError(f"save: {folder!r} is no folder. Give the path of a folder to write.")
     folder = Path(folder)
     check_artifact_folder(folder)
     data = _bytes_of(tensors)

@@ -274,6 +274,8 @@ def open_table(
     What is said must be there. What is known (the roles a model was trained with) holds where the
     table has the column, and gives way to what is said.
     """
+    if not isinstance(plan, (Plan, type(None))):
+        raise OptionError(f"plan={plan!r}: no plan. Give metamodal.Plan(…), or leave it out.")
     with within(caps):
         opened = source if isinstance(source, Source) else open_source(source, root, text)
         frame, numbers = opened.whole()

@@ -154,6 +154,17 @@ def test_a_webdataset_tar_has_a_column_for_each_ending(tmp_path: Path):
     assert [int(v[0, 0]) for v in read_cells(data).values["left"]] == [10, 20, 30, 40]
 
 
+def test_the_files_of_a_sample_in_a_tar_stand_together(tmp_path: Path):
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("a.txt", "b.txt", "a.cls", "b.cls"):
+            _add(archive, name, b"1")
+    with pytest.raises(
+        DataError, match=r"files of sample 'a' do not stand together: a.cls .* tar --sort=name"
+    ):
+        read_table(path)
+
+
 def test_a_cut_tar_is_refused_and_a_pickle_is_never_opened(tmp_path: Path):
     path = tmp_path / "shard.tar"
     with tarfile.open(path, "w") as archive:

@@ -47,6 +47,11 @@ def parts(found: Split) -> list[np.ndarray]:
     ),
     st.integers(0, 5),
 )
+def test_what_is_no_plan_is_an_option_error():
+    with pytest.raises(OptionError, match="plan=5: no plan"):
+        read_table(pd.DataFrame({"a": [1], "y": ["x"]}), target="y", plan=5)
+
+
 def test_no_class_and_no_group_is_in_two_parts(drawn, seed: int):
     _, rows = drawn
     labels = np.array([k for k, _ in rows])

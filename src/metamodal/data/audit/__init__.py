@@ -62,7 +62,7 @@ def audit(
     na: str | Sequence[str] | None = None,
     seed: int = 0,
 ) -> Audit:
-    """All that is wrong with a table, and all to beware of; takes what `read_table` takes.
+    """All that is wrong with a table, and all to beware of; takes what `read_table` takes, or a Dataset, whose roles hold.
 
     Nothing is raised for a bad cell: each is in `faults`, by row and column, and none is filled in.
 
@@ -91,6 +91,9 @@ def audit(
         disjoint_by=disjoint_by,
     )
     text = TextFormat.said(sep, decimal, encoding, na)
+    if isinstance(source, Dataset):
+        roles, plan = roles.over(source.schema.to_roles()), plan or source.plan
+        root, source = root or source.base, source.frame
     return audited(open_source(source, root, text), roles, plan or Plan(), seed)
 
 

@@ -58,7 +58,7 @@ class Series:
         return read_steps(cell)
 
     @classmethod
-    def fit(cls, values: Sequence[Steps], *, length: Annotated[int, Field(ge=8)] = 96) -> Series:
+    def fit(cls, values: Sequence[Steps], *, length: Annotated[int, Field(ge=8, le=65_536)] = 96) -> Series:
         timed = sum(v.times is not None for v in values) > len(values) / 2
         logs = np.log([_extent(v, timed) for v in values])
         fitted: dict[str, Any] = {

@@ -60,7 +60,9 @@ class Text:
         return text
 
     @classmethod
-    def fit(cls, values: Sequence[str], *, buckets: Annotated[int, Field(ge=64)] = 2048) -> Text:
+    def fit(
+        cls, values: Sequence[str], *, buckets: Annotated[int, Field(ge=64, le=1_048_576)] = 2048
+    ) -> Text:
         counts = (hashed_counts(values, buckets) != 0).sum(0)
         rarity = np.log((1 + len(values)) / (1 + np.asarray(counts).ravel())) + 1
         return cls(tuple(np.round(rarity, 4).tolist()))

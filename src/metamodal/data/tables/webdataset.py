@@ -46,6 +46,7 @@ def read_tar(stream: io.BufferedIOBase, name: str, report: Report) -> Iterator[t
     """
     number, key = 1, None
     record: dict[str, Any] = {}
+    ended: set[str] = set()
     files: dict[str, tarfile.TarInfo] = {}
     try:
         with tarfile.open(fileobj=stream, mode="r:*", tarinfo=_Member) as archive:
@@ -59,6 +60,12 @@ def read_tar(stream: io.BufferedIOBase, name: str, report: Report) -> Iterator[t
                     if key is not None:
                         yield number, record
                         number += 1
+                        ended.add(key)
+                    if this in ended:
+                        raise DataError(
+                            f"{name}: the files of sample {this!r} do not stand together: {member.name} comes after those of "
+                            f"{key!r}. Write the archive again in the order of names: tar --sort=name."
+                        )
                     key, record = this, {"key": this}
                 try:
                     held = _held(member, files, in_place=archive.fileobj is stream)

@@ -64,7 +64,16 @@ class Keys:
 
 @dataclass(frozen=True)
 class Plan:
-    """How rows are shared out where no split column says.
+    """How rows are shared out over training, validation and test where no split column says.
+
+    >>> import pandas as pd, metamodal as mm
+    >>> frame = pd.DataFrame(
+    ...     {"height": range(30), "pet": ["cat", "dog"] * 15, "owner": [i // 3 for i in range(30)]}
+    ... )
+    >>> plan = mm.Plan("group", shares=(0.5, 0.25, 0.25))
+    >>> split = mm.read_table(frame, target="pet", group="owner", plan=plan).split()
+    >>> len(split.train), len(split.valid), len(split.test)
+    (18, 6, 6)
 
     Args:
         by: what is kept whole: `"task"`, `"class"`, `"group"` or `"row"`; `"time"` for the earliest rows to
