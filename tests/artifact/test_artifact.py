@@ -41,13 +41,6 @@ def few(shapes: pd.DataFrame, rows: int = 3) -> pd.DataFrame:
     return shapes[shapes.groupby("label").cumcount() < rows].head(4 * rows)
 
 
-@pytest.mark.parametrize("folder", [None, 5])
-def test_what_is_no_folder_is_not_written_to(folder):
-    frame = pd.DataFrame({"height": [1.0, 2.0, 3.0, 4.0], "pet": ["cat", "dog"] * 2})
-    with pytest.raises(OptionError, match=f"save: {folder} is no folder"):
-        mm.MetaLearner(data__target="pet").adapt(frame).save(folder)
-
-
 def test_a_model_comes_back_as_it_was(trained, saved: Path, shapes: pd.DataFrame):
     first, again = trained[0].model, load_artifact(saved)
     assert isinstance(again, MetaModel)
@@ -208,3 +201,10 @@ def test_saving_replaces_an_artifact_but_nothing_else(trained, saved: Path, tmp_
         save_artifact(trained[0].model, other)
     assert (other / "chapter.txt").read_text() == "words"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "thesis"]
+
+
+@pytest.mark.parametrize("folder", [None, 5])
+def test_what_is_no_folder_is_not_written_to(folder):
+    frame = pd.DataFrame({"height": [1.0, 2.0, 3.0, 4.0], "pet": ["cat", "dog"] * 2})
+    with pytest.raises(OptionError, match=f"save: {folder} is no folder"):
+        mm.MetaLearner(data__target="pet").adapt(frame).save(folder)

@@ -47,11 +47,6 @@ def parts(found: Split) -> list[np.ndarray]:
     ),
     st.integers(0, 5),
 )
-def test_what_is_no_plan_is_an_option_error():
-    with pytest.raises(OptionError, match="plan=5: no plan"):
-        read_table(pd.DataFrame({"a": [1], "y": ["x"]}), target="y", plan=5)
-
-
 def test_no_class_and_no_group_is_in_two_parts(drawn, seed: int):
     _, rows = drawn
     labels = np.array([k for k, _ in rows])
@@ -241,3 +236,8 @@ def test_too_few_folds_are_refused_before_they_are_gone_through(count: int):
     table = read_table(pd.DataFrame({"a": [1.0, 2.0], "y": ["u", "v"]}), target="y")
     with pytest.raises(OptionError, match=rf"folds\({count}\): too few"):
         table.folds(count)
+
+
+def test_what_is_no_plan_is_an_option_error():
+    with pytest.raises(OptionError, match="plan=5: no plan"):
+        read_table(pd.DataFrame({"a": [1], "y": ["x"]}), target="y", plan=5)
