@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -203,8 +205,20 @@ def test_saving_replaces_an_artifact_but_nothing_else(trained, saved: Path, tmp_
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "thesis"]
 
 
-@pytest.mark.parametrize("folder", [None, 5])
-def test_what_is_no_folder_is_not_written_to(folder):
-    frame = pd.DataFrame({"height": [1.0, 2.0, 3.0, 4.0], "pet": ["cat", "dog"] * 2})
-    with pytest.raises(OptionError, match=f"save: {folder} is no folder"):
-        mm.MetaLearner(data__target="pet").adapt(frame).save(folder)
+def test_arguments_of_a_wrong_type_are_option_errors():
+    """In a process of its own: in this one every argument's type is checked beforehand."""
+    code = """
+import pandas as pd, metamodal as mm
+frame = pd.DataFrame({"height": [1.0, 2.0, 3.0, 4.0], "pet": ["cat", "dog"] * 2})
+predictor = mm.MetaLearner(data__target="pet").adapt(frame)
+for call in (lambda: predictor.save(None), lambda: mm.read_table(frame, target="pet", plan=5)):
+    try:
+        call()
+    except mm.OptionError as error:
+        print(error)
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    save, plan = run.stdout.splitlines()
+    assert save.startswith("save: None is no folder") and plan.startswith("plan=5: no plan")

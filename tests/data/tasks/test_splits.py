@@ -236,8 +236,3 @@ def test_too_few_folds_are_refused_before_they_are_gone_through(count: int):
     table = read_table(pd.DataFrame({"a": [1.0, 2.0], "y": ["u", "v"]}), target="y")
     with pytest.raises(OptionError, match=rf"folds\({count}\): too few"):
         table.folds(count)
-
-
-def test_what_is_no_plan_is_an_option_error():
-    with pytest.raises(OptionError, match="plan=5: no plan"):
-        read_table(pd.DataFrame({"a": [1], "y": ["x"]}), target="y", plan=5)
