@@ -53,7 +53,7 @@ def adapt(
         return _adapted(model, model.blank(), model.targets.names)
     if support is None or (describe and not len(support)):
         return _of_classes(model, model.blank(), [None], "the support", _by_name(describe))
-    dataset = dataset_of(support, model.roles)
+    dataset = dataset_of(support, model.roles, unreadable)
     if dataset.schema.target is None and model.roles.target:
         wanted = " or ".join(map(repr, model.roles.columns("target")))
         raise DataError(

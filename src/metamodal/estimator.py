@@ -155,7 +155,7 @@ class MetaLearner:
             return adapt(self.model, support, unreadable, describe=describe, prior=prior)
         if describe or support is None:
             raise OptionError("MetaLearner: descriptions are of use to a trained model. Call fit first.")
-        data = self._labelled(support)
+        data = self._labelled(support, unreadable)
         return adapt(self._untrained(data, unreadable), data, unreadable, prior=prior)
 
     def score(self, data: Rows, *, episodes: int = 600, way: int = 5, shot: int = 1) -> float:
@@ -256,7 +256,7 @@ class MetaLearner:
             raise OptionError(f"MetaLearner: nothing is trained yet to {purpose}. Call fit first.")
         return self.model
 
-    def _labelled(self, support: Rows) -> Dataset:
+    def _labelled(self, support: Rows, unreadable: str | None = None) -> Dataset:
         """Rows with the roles and the split that the options name; a Dataset has its own."""
         if isinstance(support, Dataset):
             return support
@@ -266,7 +266,7 @@ class MetaLearner:
             raise OptionError(
                 "MetaLearner: which column is the label? Pass read_table(frame, target=…), or MetaLearner(data__target=…)."
             )
-        return replace(dataset_of(support, roles), plan=options.plan)
+        return replace(dataset_of(support, roles, unreadable or options.unreadable), plan=options.plan)
 
 
 def load(

@@ -212,7 +212,7 @@ class Predictor:
             query, unreadable: as in `predict`.
             empty: `error` to refuse a row that has no modality.
         """
-        dataset = dataset_of(query, self.model.roles)
+        dataset = dataset_of(query, self.model.roles, unreadable)
         faults: dict[int, str] = {}
         inputs = self.model.inputs(dataset, unreadable, faults)
         if empty == "error":

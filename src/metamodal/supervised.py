@@ -110,10 +110,14 @@ class _Supervised(BaseEstimator):
                     )
                 if target in frame:
                     raise InputError(f"X: column {target!r} is the model's target. Leave it out of X.")
-                data = dataset_of(labelled, model.roles)
+                data = dataset_of(labelled, model.roles, self.unreadable)
                 return adapt(model, data, self.unreadable, prior=prior, empty="absent")
             data = read_table(
-                labelled, target=target, target_kind=self._target_kind, kinds=dict(self.kinds or {})
+                labelled,
+                target=target,
+                target_kind=self._target_kind,
+                kinds=dict(self.kinds or {}),
+                unreadable=self.unreadable,
             )
             learner = component(learners, self.learner if self.learner is not None else _UNTRAINED, "learner")
             model = untrained(data, learner, self.unreadable)

@@ -100,7 +100,15 @@ def table_from(options: argparse.Namespace, known: Roles | None = None) -> Datas
     """The table of a command under the roles it says."""
     plan = Plan(options.split_by)
     text = format_from(options)
-    return open_table(options.table, roles_from(options), known, root=options.root, plan=plan, text=text)
+    return open_table(
+        options.table,
+        roles_from(options),
+        known,
+        root=options.root,
+        plan=plan,
+        text=text,
+        unreadable=getattr(options, "unreadable", "error"),
+    )
 
 
 def classes_from(options: argparse.Namespace, known: Roles) -> dict[str, Any]:

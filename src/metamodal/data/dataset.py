@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,14 +22,14 @@ from metamodal.data.schema.roles import ROLES, Roles
 from metamodal.data.schema.stored_types import StoredTypes
 from metamodal.data.schema.target_kinds import SEPARATOR, is_empty, labels_of
 from metamodal.data.tables.cells import is_absent
-from metamodal.data.tables.problems import short
+from metamodal.data.tables.problems import Problem, short
 from metamodal.data.tables.scalars import moment_of
 from metamodal.data.tables.source import Source, open_source
 from metamodal.data.tables.text_files import TextFormat
 from metamodal.data.tables.triples import Triples, read_triples
 from metamodal.data.tables.unreadable import Unreadable
 from metamodal.data.tasks.splits import Keys, Plan, Split, split_rows
-from metamodal.errors import DataError, OptionError
+from metamodal.errors import DataError, MetamodalWarning, OptionError
 from metamodal.options import parse
 from metamodal.outputs import outputs
 from metamodal.summary import Summary, listed
@@ -201,6 +202,7 @@ def read_table(
     encoding: str | None = None,
     na: str | Sequence[str] | None = None,
     limits: Limits | Mapping[str, int] | None = None,
+    unreadable: str = "error",
 ) -> Dataset:
     """A data set from a table: a file, a folder, a frame in memory, or the embedded ``"glyphs"``.
 
@@ -227,6 +229,7 @@ def read_table(
         encoding: of a CSV or JSONL file that is neither UTF-8 nor UTF-16, such as `cp1252`.
         na: a word, or several, that stand for an empty cell.
         limits: caps on what one cell may decode to, as `Limits` or by name: `{"seconds": 3600}`.
+        unreadable: `error`, or `absent`: a cell of another kind than most of its column is absent, with a warning.
 
     >>> import pandas as pd
     >>> pets = pd.DataFrame(
@@ -256,7 +259,7 @@ def read_table(
     if not isinstance(limits, (Limits, Mapping, type(None))):
         raise OptionError(f"limits={limits!r}: no caps. Give Limits, or {{name: number}}.")
     caps = parse(Limits, dict(limits)) if isinstance(limits, Mapping) else limits
-    return open_table(source, roles, root=root, plan=plan, text=text, caps=caps)
+    return open_table(source, roles, root=root, plan=plan, text=text, caps=caps, unreadable=unreadable)
 
 
 def open_table(
@@ -268,6 +271,7 @@ def open_table(
     plan: Plan | None = None,
     text: TextFormat | None = None,
     caps: Limits | None = None,
+    unreadable: str = "error",
 ) -> Dataset:
     """A table under the roles that a caller said, and those `known` beforehand as far as they fit.
 
@@ -283,7 +287,10 @@ def open_table(
     known = known or opened.roles
     told = said.describe is not None
     roles = (said.over(_there(known, frame, opened.name, told=told)) if known else said).settled()
-    schema = infer(frame, roles, opened.name, index=opened.stored.index)
+    odd: list[Problem] = []
+    report = odd.append if unreadable == "absent" else None
+    schema = infer(frame, roles, opened.name, report, index=opened.stored.index)
+    frame = _without(frame, odd, opened.name) if odd else frame
     triples = read_triples(roles.triples, opened.base) if roles.triples else None
     return Dataset(
         frame,
@@ -296,6 +303,23 @@ def open_table(
         _label_type(frame, schema, opened.stored),
         caps,
     )
+
+
+def _without(frame: pd.DataFrame, odd: Sequence[Problem], name: str) -> pd.DataFrame:
+    """The table with cells of another kind than their column's as cells that cannot be read; a warning counts them."""
+    found = frame.copy()
+    for problem in odd:
+        place = (problem.row or 1) - 1, list(found.columns).index(str(problem.column))
+        found.iat[place] = Unreadable(problem.value, problem.reason)  # type: ignore[assignment]
+    for column in dict.fromkeys(str(problem.column) for problem in odd):
+        rows = [problem.row for problem in odd if problem.column == column]
+        warnings.warn(
+            f"{name}, column {column}: {len(rows)} of {len(frame)} cells are of another kind than most and count as absent, "
+            f"the first in row {rows[0]}. metamodal audit names them all",
+            MetamodalWarning,
+            stacklevel=2,
+        )
+    return found
 
 
 def _label_type(frame: pd.DataFrame, schema: Schema, stored: StoredTypes) -> LabelType:

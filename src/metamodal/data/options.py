@@ -95,7 +95,13 @@ class DataOptions(_RoleOptions):
             raise DataError("no table is named. Give a table file, or the word glyphs.")
         text = TextFormat.said(self.sep, self.decimal, self.encoding, self.na)
         return open_table(
-            self.table, roles_of(self), root=self.root, plan=self.plan, text=text, caps=self.limits
+            self.table,
+            roles_of(self),
+            root=self.root,
+            plan=self.plan,
+            text=text,
+            caps=self.limits,
+            unreadable=self.unreadable,
         )
 
     @property

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conftest import png
 from metamodal.data.audit import audit
 from metamodal.data.dataset import open_table, read_table
 from metamodal.data.features.encode import Preprocessor
 from metamodal.data.features.reading import read_cells
 from metamodal.data.schema.roles import Roles
 from metamodal.data.schema.targets import Targets
-from metamodal.errors import DataError, OptionError
+from metamodal.errors import DataError, MetamodalWarning, OptionError
 
 
 def kinds(frame: pd.DataFrame, **roles) -> dict[str, str | None]:
@@ -334,3 +335,26 @@ def test_the_hint_of_a_lacking_column_is_none_of_the_model_s_targets():
     assert any("'tags' (is it 'tag'?)" in warning for warning in preprocessor.lacking(query))
     (warning,) = preprocessor.lacking(query, ["tag"])
     assert "columns that the model knows: 'tags'. They" in warning
+
+
+@pytest.mark.parametrize("odd", [b"garbage", 3.5, "nofile.png", [1, 2], {"path": None}])
+def test_a_cell_of_another_kind_counts_as_absent_where_unreadable_cells_do(odd):
+    frame = pd.DataFrame(
+        {
+            "photo": [png(np.full((8, 8), 5 * i, np.uint8)) for i in range(40)],
+            "y": [f"class{i % 4}" for i in range(40)],
+        }
+    )
+    frame.at[3, "photo"] = odd
+    with pytest.raises(DataError, match="row 4, column photo: the column has two kinds"):
+        read_table(frame, target="y")
+    words = (
+        "column photo: 1 of 40 cells are of another kind than most and count as absent, the first in row 4"
+    )
+    with pytest.warns(MetamodalWarning, match=words):
+        table = read_table(frame, target="y", unreadable="absent")
+    assert table.schema.modalities["photo"][0] == "image"
+    cells = read_cells(table, unreadable="absent").values["photo"]
+    assert [i for i, cell in enumerate(cells) if cell is None] == [3]
+    with pytest.raises(DataError, match="row 4, column photo"):
+        read_cells(table)

@@ -21,8 +21,11 @@ Rows: TypeAlias = pd.DataFrame | Dataset | Mapping[Any, Any] | Sequence[Any] | p
 """What may be given as rows: a table, a list of records, or one row as a record or a Series."""
 
 
-def dataset_of(rows: Rows, roles: Roles) -> Dataset:
+def dataset_of(rows: Rows, roles: Roles, unreadable: str = "error") -> Dataset:
     """Rows as a data set with the roles a model was trained with, as far as they have the columns.
+
+    Args:
+        unreadable: as of `read_table`.
 
     Raises:
         OptionError: what is given is no table and no row.
@@ -34,7 +37,7 @@ def dataset_of(rows: Rows, roles: Roles) -> Dataset:
             "dict given where rows are needed, and each of its values is a list: columns, or one row of lists. "
             "Give pd.DataFrame(columns), or [row]."
         )
-    return open_table(_frame_of_rows(rows), Roles(), roles)
+    return open_table(_frame_of_rows(rows), Roles(), roles, unreadable=unreadable)
 
 
 def rows_of_kinds(
