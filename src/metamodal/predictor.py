@@ -104,7 +104,7 @@ class Predictor:
             raise ValueError(f"the state answers two rows with {tuple(logits.shape)} numbers")
         return logits.shape[1]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Predictor:
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Predictor:
         """A copy of what was adapted; the model is a value that copies share."""
         return replace(self, state=copy.deepcopy(self.state, memo))
 

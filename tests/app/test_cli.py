@@ -301,7 +301,7 @@ def test_bad_input_is_one_line_with_the_remedy(cli, bad, tmp_path, command, tabl
         (
             ["evaluate", "none", "{sound}", "--target", "label", "--shot", "0"],
             2,
-            ["shot 0 tells classes apart by what is known"],
+            ["shot 0 predicts classes from class information alone"],
         ),
         (["evaluate", "none", "{sound}"], 2, ["no target column is named", "--target"]),
         (["evaluate", "nowhere", "{sound}"], 3, ["nowhere: no artifact"]),

@@ -564,7 +564,7 @@ def test_sixteen_thousand_columns_cost_no_more_each_than_four_thousand():
         __hash__ = str.__hash__
 
     from metamodal.data.schema.inference import Column, Schema
-    from metamodal.data.schema.roles import check_roles
+    from metamodal.data.schema.role_check import check_roles
 
     names = [Name(f"gene{i}") for i in range(4000)]
     check_roles(Roles(use=tuple(names), kinds=dict.fromkeys(names, "tabular")), names, "t")
