@@ -120,21 +120,21 @@ def classes_from(options: argparse.Namespace, known: Roles) -> dict[str, Any]:
     frame, _ = open_source(options.classes, None, format_from(options)).whole()
     said = roles_from(options).among(frame.columns)
     label = next(iter(said.columns("target") or known.columns("target")), None)
-    told = options.describe or known.describe
-    for column, role in ((label, "target"), (told, "describe")):
+    described_by = options.describe or known.describe
+    for column, role in ((label, "target"), (described_by, "describe")):
         if column not in frame.columns:
             raise DataError(
                 f"{options.classes}: no column {column!r}. Name the {role} column with --{role} C."
             )
     found: dict[str, Any] = {}
-    for row, (name, cell) in enumerate(zip(frame[label], frame[told]), start=1):
+    for row, (name, cell) in enumerate(zip(frame[label], frame[described_by]), start=1):
         if (
             not is_absent(name)
             and not is_absent(cell)
             and repr(found.setdefault(name_of(name), cell)) != repr(cell)
         ):
             raise DataError(
-                f"{options.classes} row {row}, column {told}: {name!r} is described twice. Keep one of them."
+                f"{options.classes} row {row}, column {described_by}: {name!r} is described twice. Keep one of them."
             )
     return found
 

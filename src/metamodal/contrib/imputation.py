@@ -131,5 +131,5 @@ def _normed(z: Tensor) -> Tensor:
 
 
 def _pairs(present: Bool[Tensor, "n m"], at: list[int]) -> Bool[Tensor, "n m m"]:
-    """Of each row, from which modality it can be told of which: from those that are there of all others."""
+    """Of each row, which modality can be imputed from which: from those that are there of all others."""
     return present[..., None] & ~torch.eye(len(at), dtype=torch.bool, device=present.device)

@@ -285,8 +285,8 @@ def open_table(
         frame, numbers = opened.whole()
     said = said.among(frame.columns)
     known = known or opened.roles
-    told = said.describe is not None
-    roles = (said.over(_there(known, frame, opened.name, told=told)) if known else said).settled()
+    described = said.describe is not None
+    roles = (said.over(_there(known, frame, opened.name, described=described)) if known else said).settled()
     odd: list[Problem] = []
     report = odd.append if unreadable == "absent" else None
     schema = infer(frame, roles, opened.name, report, index=opened.stored.index)
@@ -329,12 +329,12 @@ def _label_type(frame: pd.DataFrame, schema: Schema, stored: StoredTypes) -> Lab
     return LabelType.of(cells, stored.dtype(schema.target), typed=stored.typed)
 
 
-def _there(known: Roles, frame: pd.DataFrame, name: str, *, told: bool) -> Roles:
+def _there(known: Roles, frame: pd.DataFrame, name: str, *, described: bool) -> Roles:
     """The known roles whose columns this table has; it may have no modality if it describes classes."""
     columns = set(frame.columns)
     roles = known.within(columns)
-    told = roles.describe is not None or told
-    if known.use and not roles.use and not told:
+    described = roles.describe is not None or described
+    if known.use and not roles.use and not described:
         raise DataError(
             f"{name}: none of the model's columns is there ({', '.join(known.use)}). Name at least one of them so."
         )

@@ -73,8 +73,10 @@ def run(options: argparse.Namespace) -> None:
         table = table_from(options, model.roles) if options.table else None
         if table is not None:
             warn_of_columns(table, speaker(options))
-    told = classes_from(options, model.roles) if options.classes else {}
-    predictor = adapted(model, table, unreadable=options.unreadable, describe=told, prior=options.prior)
+    descriptions = classes_from(options, model.roles) if options.classes else {}
+    predictor = adapted(
+        model, table, unreadable=options.unreadable, describe=descriptions, prior=options.prior
+    )
     rows = 0 if table is None else len(table)
     folder = predictor.save(options.out, model=None if options.embed else options.model)
     speaker(options)(

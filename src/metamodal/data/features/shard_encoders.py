@@ -70,6 +70,6 @@ def _digests(sample: Dataset, kind: str, cells: list[Any]) -> list[bytes | None]
     for cell in cells:
         try:
             found.append(None if cell is None else digest(content_of(cell, kind, sample.base)))
-        except CellError:  # told when the cells are read
+        except CellError:  # reported when the cells are read
             found.append(None)
     return found

@@ -162,15 +162,15 @@ def infer(
     roles = roles.among(frame.columns)
     check_roles(roles, frame.columns, name)
     given = {column: role.name for role in ROLES if role.exclusive for column in roles.columns(role.name)}
-    targets, told = roles.columns("target"), Inference("classification", "")
+    targets, inferred = roles.columns("target"), Inference("classification", "")
     raws = [RawColumn(column, tuple(frame[column]), name, report) for column in map(str, frame.columns)]
     conventions = {
         r.name: r.convention for r in raws if r.convention and given.get(r.name) in ("target", "time")
     }
     if targets:
         by_column = {c: found.convention for c, found in conventions.items() if not found.convention.order}
-        told = kind_of_target(frame, targets, roles.target_kind, name, by_column)
-    target_kind = told.kind
+        inferred = kind_of_target(frame, targets, roles.target_kind, name, by_column)
+    target_kind = inferred.kind
     labels = tuple(frame[targets[0]]) if targets and target_kind == "classification" else None
     wanted = None if roles.use is None else frozenset(roles.use)
     columns = []
@@ -178,9 +178,11 @@ def infer(
         if role := given.get(raw.name):
             kind = _describing(raw, roles) if role == "describe" and raw.present else None
             evidence = (
-                f"{_ROLE_EVIDENCE}; {target_kind} ({told.evidence})" if role == "target" else _ROLE_EVIDENCE
+                f"{_ROLE_EVIDENCE}; {target_kind} ({inferred.evidence})"
+                if role == "target"
+                else _ROLE_EVIDENCE
             )
-            doubt = [told.warning, printed_lists(raw)] if role == "target" else []
+            doubt = [inferred.warning, printed_lists(raw)] if role == "target" else []
             written = conventions.get(raw.name) if role == "time" or target_kind == "regression" else None
             if role == "time" and not roles.split:
                 doubt.append(_timeless(raw))

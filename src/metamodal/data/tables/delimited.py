@@ -26,7 +26,7 @@ from metamodal.errors import DataError, MetamodalWarning
 
 __all__ = ["delimited"]
 
-_SAMPLE = 1 << 16  # characters by which the separator is told
+_SAMPLE = 1 << 16  # characters by which the separator is inferred
 
 
 def delimited(separator: str) -> Format:
@@ -61,7 +61,7 @@ def delimited(separator: str) -> Format:
 
 
 def _separator(file: Path | bytes, name: str, encoding: str, usual: str) -> str:
-    """What separates the cells, told from the first rows; a warning where it is not what the ending says."""
+    """What separates the cells, inferred from the first rows; a warning where it is not what the ending says."""
     with opened(file) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
         try:
             sample = text.read(_SAMPLE)

@@ -55,7 +55,7 @@ class Task:
 class Shape:
     """The shape of an episode: classes, support rows a class, query rows a class (at most).
 
-    Without support rows, at `shot` 0, classes are told apart by what is known of them alone. An episode
+    Without support rows, at `shot` 0, classes are predicted from class information alone. An episode
     of multilabel or regression targets has one pool of rows instead of classes, and may have no support.
     """
 
