@@ -17,10 +17,13 @@ from metamodal.errors import DataError, OptionError
 from metamodal.evaluation.baselines import baselines, baselines_for, logistic_regression
 from metamodal.evaluation.baselines.fitting import support_logits
 from metamodal.evaluation.evaluating import evaluate
+from metamodal.evaluation.full import evaluate_full
 from metamodal.evaluation.held_out import held_out
 from metamodal.evaluation.metrics import calibration_error, episode_scores, interval
 from metamodal.evaluation.protocol import Protocol
 from metamodal.experiment import untrained_for
+from metamodal.meta.learners import learners
+from metamodal.model import untrained
 from metamodal.types import Batch, Episode
 
 
@@ -235,3 +238,14 @@ def test_too_wide_a_protocol_is_an_error(shapes: pd.DataFrame):
 def test_a_senseless_protocol_is_an_error(wrong: dict):
     with pytest.raises(OptionError):
         Protocol(**wrong)
+
+
+def test_rows_without_a_label_are_left_out_of_cross_validation_with_a_note():
+    rng = np.random.default_rng(0)
+    label = np.array(["cat", "dog"] * 30, dtype=object)
+    frame = pd.DataFrame({"height": rng.normal(size=60) + 3 * (label == "dog"), "pet": label})
+    frame.loc[:4, "pet"] = None
+    data = read_table(frame, target="pet")
+    found = evaluate_full(lambda rows: untrained(rows, learners["per_modality"]()), data)
+    assert "5 of 60 rows have no label and are left out" in found.notes
+    assert found.to_dict()["rows"] == 55

@@ -119,14 +119,17 @@ def evaluate_full(
     Raises:
         DataError: fewer labelled rows, or rows of a class, than folds.
     """
-    labels = dataset.labels()
-    dataset = dataset.rows(np.flatnonzero(labels != np.array(None)))
+    labelled = np.array([label is not None for label in dataset.labels()], dtype=bool)
+    unlabelled = int((~labelled).sum())
+    dataset = dataset.rows(labelled)
     model = model_for(dataset)
     kind, targets = model.targets.kind, model.targets
     groups = dataset.groups()
     grouped = any(group is not None for group in groups)
     truth = _codes(dataset.labels()) if kind == "classification" else targets.raw(dataset)
     folds, notes = _folds(dataset, truth, grouped, seed)
+    if unlabelled:
+        notes = (*notes, f"{unlabelled} of {len(labelled)} rows have no label and are left out")
     compared = baselines_for(kind, "other folds")
     methods = ["model", *compared]
     shape = (len(dataset), int(truth.max()) + 1) if kind == "classification" else truth.shape
