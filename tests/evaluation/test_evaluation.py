@@ -248,4 +248,4 @@ def test_rows_without_a_label_are_left_out_of_cross_validation_with_a_note():
     data = read_table(frame, target="pet")
     found = evaluate_full(lambda rows: untrained(rows, learners["per_modality"]()), data)
     assert "5 of 60 rows have no label and are left out" in found.notes
-    assert found.to_dict()["rows"] == 55
+    assert found.rows == 55
