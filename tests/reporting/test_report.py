@@ -293,3 +293,14 @@ def test_a_curve_takes_its_colours_from_the_page():
     assert "var(--own)" in drawing
     assert "#0" not in drawing.replace('"#', "").replace("(#", "")
     assert "<style" not in drawing
+
+
+def test_the_page_shows_which_map_between_modalities_was_chosen(tmp_path: Path, table: Dataset, run: Run):
+    tried = {"none": {"0.0": 0.1}, "linear": {"0.5": 0.3, "1.0": 0.2}, "nonlinear": {"0.5": 0.25}}
+    outcome = run.model.record["outcome"] | {"mapping": "linear", "maps": tried}
+    model = replace(run.model, record=run.model.record | {"outcome": outcome})
+    found = Page(
+        write_report(tmp_path / "maps.html", table, [], replace(run, model=model)).read_text("utf-8")
+    )
+    rows = [text for text in found.texts("tr") if "linear" in text or "none" in text]
+    assert rows == ["linear (chosen)0.530.0", "nonlinear0.525.0", "none0.010.0"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -13,6 +14,7 @@ from metamodal.data.dataset import Dataset
 from metamodal.evaluation.protocol import Evaluation
 from metamodal.evaluation.retrieval import RANKS
 from metamodal.experiment.runs import Run
+from metamodal.mappings.cross_modal_maps import without_maps
 from metamodal.reporting.class_views import DataView, episode_views, score_views
 from metamodal.reporting.classless_views import classless_episodes, classless_tests
 from metamodal.reporting.loss_views import loss_view
@@ -50,6 +52,8 @@ def write_report(path: Path, table: Dataset, evaluations: Sequence[Evaluation], 
         score=_score(run) if run else "accuracy",
         board=run.model.record.get("outcome", {}).get("leaderboard", ()) if run else (),
         balance=run.model.record.get("outcome", {}).get("balance", ()) if run else (),
+        notes=run.model.record.get("outcome", {}).get("notes", ()) if run else (),
+        maps=_maps(run.model.record.get("outcome", {})) if run else [],
         evaluations=evaluations,
         ranks=RANKS,
         losses=loss_view(run.model.record.get("outcome", {}).get("losses", ())) if run else None,
@@ -69,7 +73,7 @@ def _model_facts(evaluations: Sequence[Evaluation], run: Run | None) -> list[tup
         if evaluations:
             facts.append(("Modalities", ", ".join(evaluations[0].whole.modalities)))
         return facts
-    weights = sum(p.numel() for p in run.model.params.values())
+    weights = sum(p.numel() for p in without_maps(run.model.params).values())
     facts += [("Modalities", ", ".join(run.model.modalities)), ("Parameters", number(weights))]
     facts.append(("Training", f"{number(run.trained.steps)} steps"))
     facts.append(("Ended by", run.trained.ended))
@@ -80,6 +84,17 @@ def _model_facts(evaluations: Sequence[Evaluation], run: Run | None) -> list[tup
         accuracy, ci95 = best.accuracy or 0.0, best.ci95 if best.ci95 is not None else math.nan
         facts.append((f"Validation {_score(run)}", f"{percent(accuracy)} ± {percent(ci95)} %{among}"))
     return facts
+
+
+def _maps(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each kind of cross-modal map that was tried, at its best weight, the highest recall first."""
+    found = []
+    for name, recalls in outcome.get("maps", {}).items():
+        weight, recall = max(recalls.items(), key=lambda pair: pair[1], default=("", None))
+        if recall is not None:
+            chosen = name == (outcome.get("mapping") or "none")
+            found.append({"name": name, "weight": weight, "recall": recall, "chosen": chosen})
+    return sorted(found, key=lambda row: -row["recall"])
 
 
 def _score(run: Run) -> str:
