@@ -72,3 +72,12 @@ def test_a_model_of_a_gpu_answers_on_the_cpu(tmp_path: Path):
         atol=1e-3,
         rtol=0,
     )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_the_device_holds_without_training_too():
+    table = hidden_table()
+    with pytest.raises(OptionError, match="device=cuda"):
+        mm.MetaLearner(data__target="label", device="cuda").adapt(table)
+    with pytest.raises(OptionError, match="device=cuda"):
+        mm.MetaLearner(data__target="label", device="cuda").evaluate(table, episodes=2)

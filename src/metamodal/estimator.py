@@ -192,7 +192,9 @@ class MetaLearner:
             measured: other options of `Protocol`, such as `episodes`, `subsets`, `missing` and `baselines`.
         """
         data = self._labelled(data)
-        model = self.model or untrained_for(data, self.experiment.first_learner)
+        model = self.model or untrained_for(data, self.experiment.first_learner).on(
+            self.experiment.device, self.experiment.precision
+        )
         way = widest_way(model, data, shot, way)
         protocol = Protocol(way, shot, **{"seed": self.experiment.seed} | measured)
         (found,) = evaluate(model, data, [protocol])
@@ -249,7 +251,8 @@ class MetaLearner:
 
     def _untrained(self, data: Dataset, unreadable: str = "error") -> MetaModel:
         encoders = open_encoders(self.experiment.model.pretrained, [], data.schema)
-        return untrained(data, self.experiment.first_learner, unreadable, encoders)
+        model = untrained(data, self.experiment.first_learner, unreadable, encoders)
+        return model.on(self.experiment.device, self.experiment.precision)
 
     def _trained(self, purpose: str) -> MetaModel:
         if self.model is None:
