@@ -9,6 +9,7 @@ import numpy as np
 from metamodal.data.dataset import Dataset
 from metamodal.data.features.reading import Cells
 from metamodal.data.tasks.splits import rows_of
+from metamodal.device import CPU
 from metamodal.evaluation.baselines.training_rows import TrainingRows
 from metamodal.model import MetaModel
 from metamodal.types import Batch
@@ -47,7 +48,7 @@ class Encoding:
         model, spaces = self.model, {}
         if model.generic or self.compared:
             spaces["untrained"] = model.preprocessor.features(raw)
-        tokens = model.tokens(spaces["untrained"] if model.generic else raw)
+        tokens = model.tokens(spaces["untrained"] if model.generic else raw).to(CPU)
         if not model.generic and model.engine.learner.reads == "tokens":
             spaces["learned"] = tokens
         return tokens, spaces if self.compared else {}

@@ -49,7 +49,7 @@ class Trial:
 
     def answered(self, episodes: Episode) -> Tensor:
         with torch.no_grad():
-            return self.model.engine.logits(self.model.params, episodes)
+            return self.model.engine.logits(self.model.params, episodes).cpu()
 
 
 def results(trial: Trial) -> Iterator[Result]:

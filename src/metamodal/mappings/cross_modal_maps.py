@@ -59,7 +59,8 @@ class CrossModalMaps:
             between: pairs of a modality of these rows and the one that they are compared with; on the other side
                 the same pairs turned round, in the same order.
         """
-        parts, features = [F.normalize(z, dim=-1)], features.to(z.device)
+        device = self.params[WEIGHT].device if self else z.device
+        parts, features = [F.normalize(z.to(device), dim=-1)], features.to(device)
         for mine, other in between:
             fitted = self.fitted(mine, other) if self else None
             if fitted is None:
