@@ -20,6 +20,7 @@ from metamodal.meta.learners import learners
 from metamodal.meta.learners.protocol import SelfTesting, own, seen
 from metamodal.outputs import CLASSIFICATION, MULTILABEL, REGRESSION, Output
 from metamodal.registry import Registry
+from metamodal.reporting.pictures import pictures
 from metamodal.training.context import Context
 from metamodal.training.episodes.sampler import EpisodeSampler
 from metamodal.training.losses import Objective, Step, objectives
@@ -82,6 +83,7 @@ __all__ = [
     "modality_balances",
     "objectives",
     "own",
+    "pictures",
     "retrieval_baselines",
     "seen",
     "surgeries",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import Markup
 
 from metamodal import storage
 from metamodal.data.dataset import Dataset, read_table
@@ -20,7 +21,7 @@ from metamodal.experiment import untrained_for
 from metamodal.experiment.runs import Run
 from metamodal.model import MetaModel
 from metamodal.reporting import class_views
-from metamodal.reporting.pictures import curve, painter
+from metamodal.reporting.pictures import curve, painter, pictures
 from metamodal.reporting.report import write_report
 from metamodal.training.loop.progress import Progress, Trained
 from pages import Page
@@ -304,3 +305,12 @@ def test_the_page_shows_which_map_between_modalities_was_chosen(tmp_path: Path, 
     )
     rows = [text for text in found.texts("tr") if "linear" in text or "none" in text]
     assert rows == ["linear (chosen)0.530.0", "nonlinear0.525.0", "none0.010.0"]
+
+
+def test_a_kind_is_drawn_by_the_picture_that_is_registered_for_it(monkeypatch: pytest.MonkeyPatch):
+    frame = pd.DataFrame({"says": ["meow", "woof"], "pet": ["cat", "dog"]})
+    table = read_table(frame, target="pet", use=["says"], kinds={"says": "text"})
+    assert painter(table)(0)[0].html == '<span class="words" title="meow">meow</span>'
+    bold = Markup("<b>{}</b>")
+    monkeypatch.setitem(pictures._items, "text", lambda cells: bold.format)
+    assert painter(table)(0)[0].html == "<b>meow</b>"

@@ -12,6 +12,6 @@
 """
 
 from metamodal.reporting.pictures.curve import curve, lines, scatter
-from metamodal.reporting.pictures.painter import Picture, painter
+from metamodal.reporting.pictures.painter import Picture, painter, pictures
 
-__all__ = ["Picture", "curve", "lines", "painter", "scatter"]
+__all__ = ["Picture", "curve", "lines", "painter", "pictures", "scatter"]

@@ -14,26 +14,34 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.features.opening import opener
 from metamodal.data.features.reading import raw_cells
 from metamodal.data.modalities import modalities
+from metamodal.data.modalities.capabilities import capabilities_of
 from metamodal.errors import DataError, MetamodalError
+from metamodal.registry import Registry
 from metamodal.reporting.pictures.bars import embedding_brush
 from metamodal.reporting.pictures.media import clip_brush, image, sound
 from metamodal.reporting.pictures.series import series_brush
 from metamodal.reporting.pictures.shapes import cloud, graph_brush
 from metamodal.reporting.pictures.words import captioned, pairs, words
 
-__all__ = ["Picture", "painter"]
+__all__ = ["Picture", "painter", "pictures"]
 
 _SAMPLE = 64  # cells that decide a column's scale and look
 
 _Brush = Callable[[Any], Markup]
 
-_PLAIN: dict[str, _Brush] = {"image": image, "audio": sound, "points": cloud, "tabular": pairs}
-_BY_COLUMN: dict[str, Callable[[Iterator[Any]], _Brush]] = {
-    "series": series_brush,
-    "video": clip_brush,
-    "graph": graph_brush,
-    "embedding": embedding_brush,
-}
+pictures: Registry[Callable[[Iterator[Any]], _Brush]] = Registry("picture")
+"""How the cells of a kind are drawn, by the kind's name: a function of some cells of a column, which may decide its scale
+and look, gives the function that draws one cell as HTML. Cells of a kind without a picture are written as text."""
+
+pictures.register("series")(series_brush)
+pictures.register("video")(clip_brush)
+pictures.register("graph")(graph_brush)
+pictures.register("embedding")(embedding_brush)
+pictures.register("image")(lambda cells: image)
+pictures.register("audio")(lambda cells: sound)
+pictures.register("points")(lambda cells: cloud)
+pictures.register("tabular")(lambda cells: pairs)
+pictures.register("text")(lambda cells: words)
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class _Column:
         self._base = dataset.base
         self._cells = raw_cells(dataset, kind, columns)
         self._read = opener(kind, dataset.schema.limits) if kind in modalities else None
-        self._names = dataset.frame[columns[0]] if kind == "graph" else None
+        self._names = dataset.frame[columns[0]] if capabilities_of(kind).entities else None
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -110,9 +118,8 @@ class _Column:
 
 def _brush(column: _Column) -> _Brush:
     """How the cells of a modality are drawn; the scale is that of the column, not of a cell."""
-    if column.kind in _BY_COLUMN:
-        return _BY_COLUMN[column.kind](islice(column.some(), _SAMPLE))
-    return _PLAIN.get(column.kind, words)
+    kind = column.kind if column.kind in pictures else "text"
+    return pictures[kind](islice(column.some(), _SAMPLE))
 
 
 def _picture(column: _Column, brush: _Brush, row: int) -> Picture:
