@@ -38,15 +38,27 @@ __all__ = ["Dataset", "open_table", "read_table"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table and its schema. `name` is for messages, `base` the folder that paths start from.
+    """A table with its schema: raw cells, the role and kind of each column, and the split of the rows.
 
-    `frame` holds the cells as the file says them, as Python objects: every column is of dtype object, and
-    an empty cell is `None`. `frame.convert_dtypes()` gives pandas' own dtypes.
+    `read_table` makes it. `MetaLearner.fit`, `score` and `evaluate` take it, `train`, `valid` and `test` are
+    its parts, and `folds(n)` gives the table once for each fold of a cross-validation.
 
-    `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
-    reports an error where the user can find it. `triples` say how the entities of graph columns are
-    related. `label_type` is the dtype of the labels, `caps` what one cell may decode to,
-    by default what holds where it is read.
+    >>> import pandas as pd, metamodal as mm
+    >>> pets = pd.DataFrame({"size": range(40), "pet": [f"pet{i % 20:02}" for i in range(40)]})
+    >>> data = mm.read_table(pets, target="pet", use=["size"])
+    >>> len(data), len(data.train), len(data.valid), len(data.test)
+    (40, 24, 8, 8)
+    >>> set(data.train.labels()) & set(data.test.labels())
+    set()
+
+    Attributes:
+        frame: the cells as Python objects, an empty cell as `None`; `frame.convert_dtypes()` has pandas' own dtypes.
+        schema: the role and kind of each column, with the evidence.
+        name, base: the table's name in messages, and the folder that paths start from.
+        numbers: `(n,)`, the rows' places in the file from 1, which a selection of rows keeps.
+        triples: how the entities of graph columns are related.
+        plan: how rows are shared out where no column says.
+        label_type, caps: the dtype of the labels, and what one cell may decode to.
     """
 
     frame: pd.DataFrame
