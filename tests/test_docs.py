@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import is_dataclass
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -39,16 +40,20 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 def run_line(line: str) -> None:
-    """One line of a console block: our program, or make as a dry run."""
+    """One line of a console block: our program, make as a dry run, or an installation, whose extras must exist."""
     words = shlex.split(line, comments=True)
     if not words:
+        return
+    if words[:2] == ["pip", "install"]:
+        extras = {extra for word in words[2:] for extra in re.findall(r"\[(.*)\]", word)}
+        assert extras <= set(metadata("metamodal").get_all("Provides-Extra")), line
         return
     if words[0] == "metamodal":
         command, folder = [*METAMODAL, *words[1:], "--quiet"], None
     elif words[0] == "make":
         command, folder = [words[0], "-n", *words[1:]], ROOT
     else:
-        pytest.fail(f"{line}: neither metamodal nor make")
+        pytest.fail(f"{line}: neither metamodal, make nor pip")
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{line}\n{done.stderr}"
 
