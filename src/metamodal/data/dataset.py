@@ -214,10 +214,12 @@ def read_table(
     na: str | Sequence[str] | None = None,
     limits: Limits | Mapping[str, int] | None = None,
 ) -> Dataset:
-    """A data set from a table: a file, a folder, a frame in memory, or the embedded ``"glyphs"``.
+    """A `Dataset` from a table: a file, a folder, a frame in memory, or the embedded `"glyphs"`.
+
+    Kinds are inferred from the cells; print the result to see what each column was taken for.
 
     Args:
-        source: what `open_source` takes: a Parquet, Arrow, CSV, TSV, JSON, JSONL, Excel, OpenDocument or
+        source: a Parquet, Arrow, CSV, TSV, JSON, JSONL, Excel, OpenDocument or
             WebDataset file, a folder of them, a folder that `datasets` saved, a folder of files sorted by class, `-` for standard
             input, a DataFrame, an Arrow table.
         target: the column with the label, or a list of several with labels or numbers. A column that a
@@ -239,6 +241,10 @@ def read_table(
         encoding: of a CSV or JSONL file that is neither UTF-8 nor UTF-16, such as `cp1252`.
         na: a word, or several, that stand for an empty cell.
         limits: caps on what one cell may decode to, as `Limits` or by name: `{"seconds": 3600}`.
+
+    Raises:
+        OptionError: a role names a column that is not there, or a kind that does not exist.
+        DataError: a source that cannot be read.
 
     >>> import pandas as pd
     >>> pets = pd.DataFrame(
