@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import is_dataclass
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ from metamodal.training.losses.weighing import weighings
 METAMODAL = [sys.executable, "-c", "import sys; from metamodal.app.cli import main; sys.exit(main())"]
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
+WRITTEN = [page for page in PAGES if page.parent.name != "api"]  # those of docs/api are made of docstrings
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -39,21 +41,25 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 def run_line(line: str) -> None:
-    """One line of a console block: our program, or make as a dry run."""
+    """One line of a console block: our program, make as a dry run, or an installation, whose extras must exist."""
     words = shlex.split(line, comments=True)
     if not words:
+        return
+    if words[:2] == ["pip", "install"]:
+        extras = {extra for word in words[2:] for extra in re.findall(r"\[(.*)\]", word)}
+        assert extras <= set(metadata("metamodal").get_all("Provides-Extra")), line
         return
     if words[0] == "metamodal":
         command, folder = [*METAMODAL, *words[1:], "--quiet"], None
     elif words[0] == "make":
         command, folder = [words[0], "-n", *words[1:]], ROOT
     else:
-        pytest.fail(f"{line}: neither metamodal nor make")
+        pytest.fail(f"{line}: neither metamodal, make nor pip")
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [p for p in WRITTEN if blocks(p)], ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_block_of_a_page_runs_in_order(page: Path, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for registry in (item for item in vars(extend).values() if isinstance(item, Registry)):
@@ -72,10 +78,25 @@ def test_every_block_of_a_page_runs_in_order(page: Path, tmp_path: Path, monkeyp
                 run_line(line)
 
 
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_link_between_pages_leads_somewhere():
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", BLOCK.sub("", page.read_text())):
+            found = page.parent / target if target else page
+            assert found.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(found), f"{page.name}: {target}#{anchor}"
+
+
+def test_every_page_is_in_the_index():
+    folder = ROOT / "docs"
+    linked = {(folder / t).resolve() for t in re.findall(r"\]\(([^)#:]+)", (folder / "index.md").read_text())}
+    pages = {*folder.glob("*.md"), folder / "api" / "index.md", folder / "decisions"} - {folder / "index.md"}
+    assert not {page.resolve() for page in pages} - linked
 
 
 def option_lines(kind: type[Options], prefix: str = "") -> list[str]:

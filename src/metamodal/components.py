@@ -71,7 +71,11 @@ class Auto:
 
 
 class OneOf:
-    """The annotation of an option that is one of a room's components.
+    """The annotation of an option that is one of a room's components, by name or as a record with `kind`.
+
+    >>> from metamodal.mappings.fusion import fusions
+    >>> OneOf(fusions, "attention").parsed({"heads": 2}).options
+    {'heads': 2}
 
     Args:
         default: the kind of a record without one; where another kind alone has its options, that one.
@@ -127,7 +131,7 @@ class OneOf:
 class EachOf:
     """The annotation of options by name: a record for every component of a room, all there with their defaults.
 
-    A number is short for the record with that `weight`.
+    A number is short for the record with that `weight`: `train.losses.align=0.5`.
 
     Args:
         of: what of a component has the options, by default the component itself.

@@ -33,7 +33,7 @@ def log_prior(counts: Sequence[int], prior: str = "auto") -> tuple[float, ...]:
     >>> log_prior([5, 5]), log_prior([3, 1])
     ((), ())
     >>> [round(p, 2) for p in log_prior([90, 10])]
-    [0.58, -1.54]
+    [0.58, -1.53]
     """
     if prior not in PRIORS:
         raise OptionError(f"prior={prior!r}: no such prior. {suggestion(prior, PRIORS)}")

@@ -53,17 +53,29 @@ _FREE = (
 
 
 class MetaLearner:
-    """Learns from many tasks how to learn the next one from a handful of examples.
+    """A meta-learner: trained on many tasks, it adapts to a new one from a handful of labelled rows.
 
-    Options are the fields of the option tree: `MetaLearner(seed=1, learner="ridge",
-    train={"budget": 60})`, or with double underscores, `train__budget=60`. Without `fit`, `adapt`
-    and `score` use generic features that need no training.
+    `fit` trains on a table of many tasks or classes, `adapt` turns labelled rows of a new task into a
+    `Predictor`, `evaluate` measures on classes that training did not see. Without `fit`, generic features
+    are used that need no training.
 
     >>> import pandas as pd
     >>> support = pd.DataFrame({"height": [20, 24, 60, 63], "pet": ["cat", "cat", "dog", "dog"]})
     >>> predictor = MetaLearner(data__target="pet").adapt(support)
     >>> predictor.predict(pd.DataFrame({"height": [22, 61]})).tolist()
     ['cat', 'dog']
+
+    Args:
+        options: fields of the option tree, as records, `train={"budget": 60}`, or with double underscores,
+            `train__budget=60` (seconds). The page of options lists all. `get_params`, `set_params` and
+            scikit-learn's `clone` work on them.
+
+    Attributes:
+        experiment: the parsed options.
+        model: the trained model, `None` before `fit`.
+
+    Raises:
+        OptionError: an unknown option, or a value that does not fit, with its path.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -280,9 +292,20 @@ def load(
     device: str = "cpu",
     precision: Precision = "float32",
 ) -> MetaLearner | Predictor:
-    """A saved model as a `MetaLearner`, or a saved predictor. Nothing that the folder names is run.
+    """A saved model as a `MetaLearner`, or a saved `Predictor`, from its folder.
+
+    Nothing that the folder names is run: weights are safetensors, and there is no pickle. Answers after
+    loading are equal to those before saving.
+
+    >>> import tempfile
+    >>> import pandas as pd, metamodal as mm
+    >>> support = pd.DataFrame({"height": [20, 24, 60, 63], "pet": ["cat", "cat", "dog", "dog"]})
+    >>> folder = mm.MetaLearner(data__target="pet").adapt(support).save(tempfile.mkdtemp())
+    >>> mm.load(folder).predict([{"height": 22}]).tolist()
+    ['cat']
 
     Args:
+        folder: what `save` or the command line wrote.
         encoders: by modality, the encoders that are Python code: as objects, or as `package.module:name`.
             They must be those of training.
         model: the folder of a predictor's model, where the predictor refers to one that has moved.

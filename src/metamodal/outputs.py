@@ -18,13 +18,25 @@ __all__ = ["CLASSIFICATION", "MULTILABEL", "REGRESSION", "RENAMED", "Output", "o
 
 
 class Output(ABC):
-    """A kind of target, from logits to losses.
+    """A kind of target: how logits become predictions, losses and their derivatives.
+
+    There are three: `CLASSIFICATION`, `MULTILABEL` and `REGRESSION`. Each is a generalised linear model, so the
+    gradient of the loss in the logits is the expected target less the target. Learners write inner loops in these
+    terms and serve all three. An unknown target is NaN for labels and numbers, a row of zeros for classes.
+
+    >>> import torch
+    >>> from metamodal.extend import CLASSIFICATION
+    >>> logits, targets = torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]])
+    >>> torch.allclose(CLASSIFICATION.gradient(logits, targets), CLASSIFICATION.link(logits) - targets)
+    True
 
     Attributes:
         name: as options and documents write it.
         plural: what is predicted, in words.
         has_classes: whether every task has its own outputs, its classes; else all tasks share the same ones.
         has_probabilities: whether logits become probabilities.
+
+    Source: McCullagh and Nelder (1989), *Generalized linear models*.
     """
 
     name: ClassVar[str]
@@ -75,7 +87,19 @@ class Output(ABC):
 
 @final
 class Classification(Output):
-    """One class out of several: softmax and cross-entropy over one-hot rows; an unknown row is all zeros."""
+    """Targets that are one class out of several: softmax and cross-entropy over one-hot rows.
+
+    Every task has classes of its own, so the number of outputs is the task's. A row of zeros is an unknown
+    target and does not count.
+
+    >>> import torch
+    >>> from metamodal.extend import CLASSIFICATION
+    >>> targets = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    >>> CLASSIFICATION.weights(targets).tolist()
+    [1.0, 0.0]
+    >>> round(CLASSIFICATION.loss(torch.zeros(2, 2), targets).item(), 3)  # ln 2, of the known row
+    0.693
+    """
 
     name = "classification"
     plural = "classes"
@@ -150,7 +174,20 @@ class _Shared(Output):
 
 @final
 class Multilabel(_Shared):
-    """Any of several labels: a sigmoid and cross-entropy each, targets 0 or 1."""
+    """Targets that are any of several labels: a sigmoid and cross-entropy each, targets 0 or 1.
+
+    All tasks share the labels. A NaN is an unknown label; the loss of a row is the mean over its known ones.
+
+    >>> import torch
+    >>> from metamodal.extend import MULTILABEL
+    >>> targets = torch.tensor([[1.0, float("nan")]])
+    >>> MULTILABEL.known(targets).tolist()
+    [[True, False]]
+    >>> MULTILABEL.link(torch.zeros(1, 2)).tolist()
+    [[0.5, 0.5]]
+    >>> MULTILABEL.has_classes, MULTILABEL.has_probabilities
+    (False, True)
+    """
 
     name = "multilabel"
     plural = "labels"
@@ -171,7 +208,19 @@ class Multilabel(_Shared):
 
 @final
 class Regression(_Shared):
-    """One or several standardised numbers: half the squared error."""
+    """Targets that are one or several numbers: half the squared error of standardised numbers.
+
+    All tasks share the outputs. A NaN is an unknown number. Logits are the numbers themselves, standardised by
+    the training rows; predictors answer in the unit of the table.
+
+    >>> import torch
+    >>> from metamodal.extend import REGRESSION
+    >>> logits, targets = torch.tensor([[1.0]]), torch.tensor([[3.0]])
+    >>> REGRESSION.loss(logits, targets).item(), REGRESSION.gradient(logits, targets).item()
+    (2.0, -2.0)
+    >>> REGRESSION.has_probabilities
+    False
+    """
 
     name = "regression"
     plural = "numbers"
@@ -191,8 +240,11 @@ class Regression(_Shared):
 
 
 CLASSIFICATION = Classification()
+"""The kind of target that is one class out of several: softmax and cross-entropy."""
 MULTILABEL = Multilabel()
+"""The kind of target that is any of several labels: sigmoids."""
 REGRESSION = Regression()
+"""The kind of target that is one or several numbers: squared error."""
 
 outputs: dict[str, Output] = {output.name: output for output in (CLASSIFICATION, MULTILABEL, REGRESSION)}
 """Kinds of target by name."""

@@ -35,12 +35,28 @@ __all__ = ["Predictor", "check_seen"]
 
 @dataclass(frozen=True)
 class Predictor:
-    """An adapted learner with its preprocessing: what users and servers hold.
+    """A predictor: a learner adapted to a support set, with the preprocessing that its rows need.
 
-    `labels` are the names of the classes or labels, or of the numbers' columns; `classes` are the classes
-    in the dtype of the support. `shift` is added to the logits of classes that are not equally frequent,
-    `thresholds` are the probabilities from which on each label is given (½ where there are none). `rows` is the
-    number of support rows, of a predictor that was not loaded.
+    `MetaLearner.adapt` makes it, `load` reads it. It is a small value: `predict` and `predict_proba` answer
+    rows, `save` writes a folder, `on` moves it to another device.
+
+    >>> import pandas as pd, metamodal as mm
+    >>> support = pd.DataFrame({"height": [20, 24, 60, 63], "pet": ["cat", "cat", "dog", "dog"]})
+    >>> predictor = mm.MetaLearner(data__target="pet").adapt(support)
+    >>> predictor.predict_proba([{"height": 22}, {"height": 61}]).round().to_numpy().tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    >>> predictor.labels, predictor.kind, predictor.prior
+    (('cat', 'dog'), 'classification', 'balanced')
+
+    Attributes:
+        model, state: the model it came from, and what adaptation made of the support.
+        labels: names of the classes or labels, or of the columns of numbers, in the order of every answer.
+        classes: the classes in the dtype of the support's labels.
+        shift: added to the logits of classes that are not equally frequent; empty where they are.
+        thresholds: probabilities from which on each label of several is given; empty means one half.
+        rows: the number of support rows; `None` for a predictor that was loaded.
+        weights: the share of each modality in the answers, where the learner fuses late; else empty.
+        rates: `(k,)`, the probability of each class in a row of which nothing is known.
     """
 
     model: MetaModel

@@ -21,9 +21,11 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A mapping from names to components of one room.
+    """A mapping from names to the components of one room: one decorator to enter, one lookup to find.
 
-    `packages` names the package and version of each component that came by an entry point.
+    Learners, fusions, encoders, kinds and losses each have a registry in `metamodal.extend`. A package enters
+    components by entry points in the group `metamodal.<room>`, which are loaded at the first lookup of an unknown
+    name. Iteration gives the names in alphabetic order.
 
     Args:
         contrib: the module of `metamodal.contrib` that has more components of this room.
@@ -31,8 +33,16 @@ class Registry(Generic[T]):
     >>> shapes = Registry[type]("shape")
     >>> @shapes.register("square")
     ... class Square: ...
-    >>> shapes["square"] is Square
-    True
+    >>> shapes["square"] is Square, list(shapes)
+    (True, ['square'])
+
+    Attributes:
+        room: what it holds, in the singular, as messages and entry points name it.
+        named: settings of components by a name of their own, such as `anil`.
+        packages: package and version of each component that came by an entry point.
+
+    Raises:
+        OptionError: a name that is not there, with the nearest one; a name that is registered twice.
     """
 
     def __init__(self, room: str, contrib: str | None = None) -> None:

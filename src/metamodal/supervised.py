@@ -171,12 +171,11 @@ class _Supervised(BaseEstimator):
 
 
 class Classifier(ClassifierMixin, _Supervised):
-    """Learns to tell classes apart from the rows of one table, whatever kinds its columns are of.
+    """A classifier for the rows of one table, whatever kinds its columns are of, in scikit-learn's manner.
 
-    Images, texts, sounds, series, numbers, categories, vectors, graphs and point clouds are features as they
-    are, and any cell may be missing: a row without any is left out of `fit`, with a warning, and predicted by how
-    frequent classes are. With `model="none"` generic features are used that need no training; a
-    model that was meta-trained on other tasks brings its own.
+    Images, texts, sounds, videos, series, numbers, categories, vectors, graphs and point clouds are columns as
+    they are, and any cell may be missing. A row without any cell is left out of `fit`, with a warning, and is
+    predicted by class frequency. `Pipeline`, `cross_val_score` and `GridSearchCV` work with it.
 
     >>> import pandas as pd
     >>> X = pd.DataFrame({"size": [20, 24, 60, None], "note": ["purrs", "meows", "barks", "barks a lot"]})
@@ -185,7 +184,8 @@ class Classifier(ClassifierMixin, _Supervised):
     ['dog', 'cat']
 
     Args:
-        model: `"none"`, a folder that `train` or `MetaLearner.save` wrote, or a fitted `MetaLearner`.
+        model: `"none"` for generic features that need no training, a folder that `train` or `MetaLearner.save`
+            wrote, or a fitted `MetaLearner`, which brings what it learned from other tasks.
         learner: how an untrained model learns, by name or as a record such as `{"kind": "ridge", "penalty": 1.0}`;
             `per_modality` where it is not given.
         kinds: the kinds of columns of which it is not to be inferred: `{"price": "text"}`.
@@ -261,7 +261,10 @@ class Classifier(ClassifierMixin, _Supervised):
 
 
 class Regressor(RegressorMixin, _Supervised):
-    """Learns a number from the rows of one table, whatever kinds its columns are of.
+    """A regressor for the rows of one table, whatever kinds its columns are of, in scikit-learn's manner.
+
+    Columns are those of `Classifier`; any cell may be missing. A row without any cell is predicted by the
+    mean of `fit`. Numbers are standardised inside, and answers are in the unit of `y`.
 
     >>> import pandas as pd
     >>> X = pd.DataFrame({"rooms": [1, 2, 3, 4, 5, 6], "heating": ["gas", "oil"] * 3})

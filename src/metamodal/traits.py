@@ -16,7 +16,16 @@ __all__ = ["Trait", "decays", "declared", "trait_of"]
 
 @dataclass(frozen=True)
 class Trait:
-    """How training treats a parameter.
+    """How training treats a parameter: learning rate, weight decay, and what changes it after training.
+
+    A component declares traits with `declared`, where it makes the parameter. Training, adaptation shrinkage and
+    saving ask for the traits and never for a name, so a parameter can be renamed.
+
+    >>> import torch
+    >>> from metamodal.extend import Trait, declared
+    >>> temperature = declared(torch.tensor(0.0), rate=20.0)
+    >>> temperature.trait == Trait(rate=20.0)
+    True
 
     Args:
         rate: factor on the learning rate; logarithms and weights between 0 and 1 need a larger one.
@@ -41,11 +50,19 @@ T = TypeVar("T", Tensor, nn.Parameter)
 
 
 def declared(value: T, **traits: Any) -> T:
-    """The parameter with these traits, besides those that it has.
+    """The same parameter with these traits, besides those that it has already.
+
+    Use it where a learner or a module makes a parameter that training should treat in a particular way. A
+    temperature kept as a logarithm has to move far in few steps, so it takes a larger learning rate:
 
     >>> import torch
-    >>> trait_of(declared(torch.tensor(0.0), rate=20.0)).rate
-    20.0
+    >>> log_scale = declared(torch.tensor(0.0), rate=20.0)
+    >>> trait_of(log_scale).rate, trait_of(torch.tensor(0.0)).rate
+    (20.0, 1.0)
+
+    Args:
+        value: a tensor or an `nn.Parameter`; it is changed in place and returned.
+        traits: fields of `Trait`.
     """
     value.trait = replace(trait_of(value), **traits)  # type: ignore[attr-defined]
     return value

@@ -16,25 +16,54 @@ from metamodal.outputs import CLASSIFICATION, Output
 __all__ = ["Backbone", "Batch", "Embed", "Episode", "Learner", "Moving", "Params", "Setting", "Space"]
 
 Params = dict[str, Tensor]
-"""Parameters by dotted name: those of the model, and under `learner.` those the learner owns."""
+"""Parameters by dotted name: `model.…` are those of the model, `learner.…` those the learner owns.
+
+Adaptation and prediction are pure functions of such a dictionary. A gradient learner returns fast weights as
+another dictionary of the same names; with one more leading axis they are one value a task.
+"""
 
 
 @dataclass(frozen=True)
 class Space:
-    """A name and the shape of one sample, e.g. `Space("image", (1, 28, 28))`."""
+    """A name and the shape of one sample: what a mapping goes from and to.
+
+    A picture of 28 by 28 grey pixels is a sample of `(1, 28, 28)`, a vector one of `(384,)`. The number of
+    rows is no part of the space.
+
+    >>> from metamodal.extend import Space
+    >>> image = Space("image", (1, 28, 28))
+    >>> image.name, len(image.shape)
+    ('image', 3)
+
+    Attributes:
+        name: the modality's name, as in `Batch.inputs`.
+        shape: of one sample, without the axis of rows.
+    """
 
     name: str
     shape: tuple[int, ...]
 
 
 class Batch(NamedTuple):
-    """Samples of several modalities, any of which may be absent in any row.
+    """Rows of several modalities, any of which may be absent in any row: tensors, masks and targets.
 
-    `inputs[m]` has the n rows of modality m, `present[m]` says which of them are there (the others
-    hold zeros and are never read), `targets` is `(n, k)`: one-hot classes, or the labels or numbers
-    that `metamodal.outputs` speaks of; k is 0 where they are unknown. `class_info` holds class
-    information, which does not depend on rows: `embedding` `(k, e)`, `known` `(k)`, which classes have one, and
-    `name` `(k)`, the number of a shared name or -1. A stack of batches is a batch with one more leading axis.
+    `n` rows of an image and a text are two tensors of `n` rows each and two masks. A stack of tasks is a batch
+    with one more leading axis, `(t, n, …)`, so that functions written over leading axes serve both.
+
+    >>> import torch
+    >>> from metamodal.extend import Batch
+    >>> inputs = {"image": torch.randn(3, 16), "text": torch.randn(3, 8)}
+    >>> present = {"image": torch.tensor([True, True, False]), "text": torch.tensor([True, False, True])}
+    >>> rows = Batch(inputs, present, torch.eye(3))
+    >>> rows.only(["text"]).take(torch.tensor([0, 2])).present["text"].tolist()
+    [True, True]
+
+    Attributes:
+        inputs: by modality, `(n, …)`: values, or tokens `(n, d)` once encoded; zeros where a cell is absent.
+        present: by modality, `(n)`, which cells are there. Nothing reads an input where this is false.
+        targets: `(n, k)`: one-hot classes, several labels, or numbers; k is 0 where they are unknown.
+        class_info: class information, which does not depend on rows: `embedding` `(k, e)`, `known` `(k)`, which
+            classes have one, and `name` `(k)`, the number of a shared name or -1.
     """
 
     inputs: dict[str, Tensor]
@@ -108,7 +137,23 @@ class Batch(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """A few labelled rows of a task, and the rows to be predicted from them."""
+    """A support set and a query set of one task: what meta-training and evaluation consist of.
+
+    In a 5-way 1-shot episode the support has 5 rows, one a class, and the query rows are to be classified among
+    these five. A stack of `t` episodes is an episode whose tensors have one more leading axis.
+
+    >>> import torch
+    >>> from metamodal.extend import Batch, Episode
+    >>> def rows(n):
+    ...     return Batch({"x": torch.randn(4, n, 2)}, {"x": torch.ones(4, n).bool()}, torch.zeros(4, n, 5))
+    >>> stack = Episode(support=rows(5), query=rows(10))
+    >>> stack.together().targets.shape, stack.some(0).query.targets.shape
+    (torch.Size([4, 15, 5]), torch.Size([10, 5]))
+
+    Attributes:
+        support: labelled rows, a `Batch`.
+        query: rows to predict, with targets where a loss or a score is computed.
+    """
 
     support: Batch
     query: Batch
@@ -133,11 +178,22 @@ class Episode(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """What a learner is to work with: modalities, the embedding's width, the targets, the model.
+    """What a learner is to work with, known before any row: modalities, width, kind of target, the model.
 
-    `dim` is 0 where there are no weights and the width is known only at use. `outputs` is how many
-    labels or numbers there are, 0 for classes, whose number is each task's own. `model` holds the
-    model's parameters, named `model.…`, at their start.
+    `Learner.parameters` receives it and decides what meta-training tunes.
+
+    >>> from metamodal.extend import REGRESSION, Setting
+    >>> Setting(("image", "text"), dim=64).output.has_classes
+    True
+    >>> Setting(("image",), 64, REGRESSION, outputs=2).outputs
+    2
+
+    Attributes:
+        modalities: names, in the model's order.
+        dim: the embedding's width; 0 where there are no weights and the width is known only at use.
+        output: the kind of target, an `Output`.
+        outputs: how many labels or numbers there are; 0 for classes, whose number is each task's own.
+        model: the model's parameters at their start, named `model.…`.
     """
 
     modalities: tuple[str, ...]
@@ -154,9 +210,18 @@ class Setting:
 
 @runtime_checkable
 class Embed(Protocol):
-    """A pure function from parameters and rows to embeddings; any subset of the modalities will do.
+    """The embedding function that a learner receives as `fn`: pure, from parameters and rows to `(n, d)`.
 
-    `output` says what the targets of the rows are.
+    It runs encoders and fusion, or fusion alone for a learner that reads tokens. Any subset of the modalities
+    will do; absent cells are masked. It can be differentiated in its parameters. `Learner` shows one in use:
+    `z = fn(params, support)`.
+
+    Attributes:
+        output: the kind of target of the rows, an `Output`, with its link and loss.
+
+    Args:
+        params: parameters by name, see `Params`.
+        batch: rows `(*n, …)`, one task or a stack of tasks.
     """
 
     @property
@@ -167,10 +232,25 @@ class Embed(Protocol):
 
 @runtime_checkable
 class Backbone(Protocol):
-    """A model as learners and training see it: its stages, and what it is able to do.
+    """A model as learners and training see it: stages by name, and what the model is able to do.
 
-    Called with a batch and the name of a stage: `encode` (rows to tokens), `fuse` (tokens to embeddings), `embed`
-    (both), `decode` (tokens or embeddings to inputs), `impute`, `attend`, `embed_classes` (class information to embeddings).
+    Call it with a batch and the name of a stage.
+
+    | stage | from | to |
+    |---|---|---|
+    | `encode` | rows | tokens, one a modality |
+    | `fuse` | tokens | embeddings |
+    | `embed` | rows | embeddings: both of these |
+    | `decode` | tokens or embeddings | inputs |
+    | `impute` | tokens | absent tokens |
+    | `attend` | tokens | attention weights |
+    | `embed_classes` | class information | embeddings |
+
+    >>> from metamodal.extend import Backbone
+    >>> hasattr(Backbone, "dim"), hasattr(Backbone, "decoded")
+    (True, True)
+
+    Whoever uses a model asks these properties, and never its type or the names of its parameters.
     """
 
     @property
@@ -214,12 +294,30 @@ class Moving(Protocol):
 
 @runtime_checkable
 class Learner(Protocol):
-    """A mapping from a support set to a mapping: two pure functions, differentiable in `params`.
+    """A learner: a mapping from a support set to a mapping, as two pure functions differentiable in `params`.
 
-    `reads` says what the rows of a batch hold when the learner sees them: `"tokens"`, when the
-    encoders ran once over all rows beforehand, or `"inputs"`, when the learner adapts the encoders.
-    Both functions work on one task and, with one more leading axis on every tensor, on a stack of
-    tasks at once (`*t` in the shapes); where the encoders adapt, `params` stay those of one model.
+    `adapt` turns support rows into a state, a tree of tensors; `predict` gives logits of query rows from that
+    state. Nearest class mean is such a learner: its state is the class means. Both functions work on one task and,
+    with one more leading axis on every tensor (`*t` in the shapes), on a stack of tasks.
+
+    >>> import torch
+    >>> from metamodal.extend import Batch, Setting, learners
+    >>> class Plain:  # an embedding function: the rows as they are
+    ...     output = CLASSIFICATION
+    ...
+    ...     def __call__(self, params, batch):
+    ...         return batch.inputs["x"]
+    >>> def rows(x, y):
+    ...     return Batch({"x": x}, {"x": torch.ones(len(x)).bool()}, y)
+    >>> learner = learners["prototypes"]()
+    >>> params = {f"learner.{k}": v for k, v in learner.parameters(Setting(("x",), 2)).items()}
+    >>> support, query = rows(torch.eye(2), torch.eye(2)), rows(torch.tensor([[0.1, 0.9]]), torch.zeros(1, 0))
+    >>> learner.predict(Plain(), params, learner.adapt(Plain(), params, support), query).argmax().item()
+    1
+
+    Attributes:
+        reads: `"tokens"` where the encoders run once over all rows beforehand, `"inputs"` where the learner adapts
+            the encoders; then `params` stay those of one model.
     """
 
     @property

@@ -39,15 +39,27 @@ __all__ = ["Dataset", "open_table", "read_table"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table and its schema. `name` is for messages, `base` the folder that paths start from.
+    """A table with its schema: raw cells, the role and kind of each column, and the split of the rows.
 
-    `frame` holds the cells as the file says them, as Python objects: every column is of dtype object, and
-    an empty cell is `None`. `frame.convert_dtypes()` gives pandas' own dtypes.
+    `read_table` makes it. `MetaLearner.fit`, `score` and `evaluate` take it, `train`, `valid` and `test` are
+    its parts, and `folds(n)` gives the table once for each fold of a cross-validation.
 
-    `numbers` are the rows' places in the file, counted from 1, so that a selection of rows still
-    reports an error where the user can find it. `triples` say how the entities of graph columns are
-    related. `label_type` is the dtype of the labels, `caps` what one cell may decode to,
-    by default what holds where it is read.
+    >>> import pandas as pd, metamodal as mm
+    >>> pets = pd.DataFrame({"size": range(40), "pet": [f"pet{i % 20:02}" for i in range(40)]})
+    >>> data = mm.read_table(pets, target="pet", use=["size"])
+    >>> len(data), len(data.train), len(data.valid), len(data.test)
+    (40, 24, 8, 8)
+    >>> set(data.train.labels()) & set(data.test.labels())
+    set()
+
+    Attributes:
+        frame: the cells as Python objects, an empty cell as `None`; `frame.convert_dtypes()` has pandas' own dtypes.
+        schema: the role and kind of each column, with the evidence.
+        name, base: the table's name in messages, and the folder that paths start from.
+        numbers: `(n,)`, the rows' places in the file from 1, which a selection of rows keeps.
+        triples: how the entities of graph columns are related.
+        plan: how rows are shared out where no column says.
+        label_type, caps: the dtype of the labels, and what one cell may decode to.
     """
 
     frame: pd.DataFrame
@@ -204,10 +216,12 @@ def read_table(
     limits: Limits | Mapping[str, int] | None = None,
     unreadable: str = "error",
 ) -> Dataset:
-    """A data set from a table: a file, a folder, a frame in memory, or the embedded ``"glyphs"``.
+    """A `Dataset` from a table: a file, a folder, a frame in memory, or the embedded `"glyphs"`.
+
+    Kinds are inferred from the cells; print the result to see what each column was taken for.
 
     Args:
-        source: what `open_source` takes: a Parquet, Arrow, CSV, TSV, JSON, JSONL, Excel, OpenDocument or
+        source: a Parquet, Arrow, CSV, TSV, JSON, JSONL, Excel, OpenDocument or
             WebDataset file, a folder of them, a folder that `datasets` saved, a folder of files sorted by class, `-` for standard
             input, a DataFrame, an Arrow table.
         target: the column with the label, or a list of several with labels or numbers. A column that a
@@ -230,6 +244,10 @@ def read_table(
         na: a word, or several, that stand for an empty cell.
         limits: caps on what one cell may decode to, as `Limits` or by name: `{"seconds": 3600}`.
         unreadable: `error`, or `absent`: a cell of another kind than most of its column is absent, with a warning.
+
+    Raises:
+        OptionError: a role names a column that is not there, or a kind that does not exist.
+        DataError: a source that cannot be read.
 
     >>> import pandas as pd
     >>> pets = pd.DataFrame(

@@ -46,15 +46,34 @@ def evaluate(
     seconds: float = math.inf,
     watch: Callable[[int], None] = lambda results: None,
 ) -> Iterator[Evaluation]:
-    """The model on each protocol; the table is read and encoded once.
+    """An `Evaluation` for each protocol, one at a time; the table is read and encoded once.
 
-    Inductive throughout: a query row is predicted from the support and itself alone.
+    Evaluation is inductive: a query row is predicted from the support and itself alone. All protocols,
+    subsets of modalities and baselines meet the same episodes. `MetaLearner.evaluate` is the short form for
+    one protocol; this function takes a fitted learner's `model` and several.
+
+    >>> import pandas as pd, metamodal as mm
+    >>> pets = pd.DataFrame({"height": range(80), "pet": [f"pet{i // 4:02}" for i in range(80)]})
+    >>> data = mm.read_table(pets, target="pet", use=["height"])
+    >>> train = {"steps": 2, "episodes": {"way": 2}, "validation": {"count": 1, "episodes": 5}}
+    >>> learner = mm.MetaLearner(learner="ridge", model__dim=8, train=train).fit(data)
+    >>> protocols = [mm.Protocol(way=2, shot=shot, episodes=10) for shot in (1, 3)]
+    >>> [found.protocol.shot for found in mm.evaluate(learner.model, data, protocols)]
+    [1, 3]
 
     Args:
+        model: a trained model, such as `MetaLearner.model`.
+        dataset: the table; by default its test rows are evaluated, and never rows that training saw.
+        protocols: what to draw and to measure.
+        unreadable: `error`, or `absent`: a cell that cannot be read counts as empty.
         cells: the table's cells, where they have been read already.
-        rows: the rows to draw from; by default `held_out` says which.
-        seconds: for the baselines of each protocol; those that would begin later are left out, and a note says so.
+        rows: positions of the rows to draw from, in place of the test rows.
+        seconds: time for the baselines of each protocol; those that would begin later are left out, with a note.
         watch: called with the number of results after each one.
+
+    Raises:
+        OptionError: retrieval of an untrained model without baselines.
+        DataError: no test row is left, or none has a modality of the model.
     """
     if model.generic and any(p.retrieval and not p.baselines for p in protocols):
         raise OptionError(

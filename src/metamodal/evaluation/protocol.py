@@ -24,19 +24,34 @@ __all__ = ["Evaluation", "Protocol", "Showcase"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is drawn, and what is measured on it.
+    """What an evaluation draws and measures: the shape of its episodes, and the conditions.
+
+    Standard few-shot classification is 600 episodes of 5 classes with 1 support row each, the defaults. A
+    protocol is a value; `evaluate` takes several and reads the table once.
+
+    >>> import metamodal as mm
+    >>> one, five = mm.Protocol(), mm.Protocol(shot=5, baselines=True)
+    >>> one.way, one.shot, one.query, five.shot
+    (5, 1, 15, 5)
 
     Args:
-        way, shot, query: the episodes' shape; a class with fewer rows gives fewer queries. At shot 0 the
-            model predicts from class information alone: a description, or a name that it learned. Of
-            labels and numbers `shot` are all support rows, maybe none, and `way` says nothing.
-        subsets: measure every subset of the modalities, not only all and each.
-        cross: measure also query rows of other modalities than the support's: each single one where the
-            support has all, and each where it has another alone.
-        missing: measure also with this share of the cells absent, in support and query.
-        baselines: measure scikit-learn on the same episodes. At shot 0 only what is fitted to training rows is.
-        retrieval: among how many candidates to look for a row's other modalities, in as many draws as there
-            are episodes; 0 for not at all.
+        way, shot, query: classes of an episode, support rows of a class, query rows of a class. A class with
+            fewer rows gives fewer queries. At shot 0 the model predicts from class information alone: a
+            description, or a name that it learned. For labels and numbers `shot` counts all support rows and
+            may be 0, and `way` has no effect.
+        episodes: how many are drawn, 2 or more; an interval shrinks with the square root of their number.
+        seed: decides the episodes; models compared under one seed meet the same ones.
+        subsets: measure every subset of the modalities, not only all of them and each alone.
+        missing: also measure with this share of the cells absent, in support and query; 0 to below 1.
+        baselines: also measure scikit-learn on the same episodes. At shot 0 only baselines fitted to training
+            rows are measured.
+        cross: also measure query rows of other modalities than the support's: each single one where the
+            support has all, and each where the support has another alone.
+        retrieval: number of candidates among which a row's other modalities are looked for, in as many draws as
+            there are episodes; 0 for none.
+
+    Raises:
+        OptionError: fewer than 2 episodes, a share outside its range, fewer than 2 candidates.
     """
 
     way: int = 5
@@ -82,11 +97,32 @@ class Showcase:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything measured on one protocol.
+    """Everything measured under one `Protocol`: scores of the model and the baselines with 95 % intervals.
 
-    Of labels and numbers, which have no classes, `unseen_classes` says that no task was seen in
-    training, `without_support` is the result of the model without support rows, and `answers` are true and
-    predicted targets `(n, 2, k)` of some query rows, in their own unit. `table` is what was evaluated on.
+    `MetaLearner.evaluate` and `evaluate` return it. `to_frame()` has a row for each result, `to_dict()` is
+    the document of `evaluate --json`, and `report(path)` writes one HTML page.
+
+    >>> import pandas as pd, metamodal as mm
+    >>> pets = pd.DataFrame({"height": range(80), "pet": [f"pet{i // 4:02}" for i in range(80)]})
+    >>> data = mm.read_table(pets, target="pet", use=["height"])
+    >>> found = mm.MetaLearner().evaluate(data, way=2, shot=3, episodes=20)
+    >>> mean, half_width = found.whole.accuracy
+    >>> 0.5 < mean <= 1 and half_width < 0.2
+    True
+
+    Attributes:
+        results, baselines: a `Result` for each condition: its modalities, share of missing cells and scores.
+        whole: the result with all modalities and nothing removed.
+        best_single: the best result with one modality.
+        fusion_gain: mean and half-width of the score of all modalities less the best single one, paired by episode.
+        unseen_classes: whether training saw none of the classes (of labels and numbers: none of the tasks).
+        without_support: for labels and numbers, the result of the model without support rows.
+        answers: for labels and numbers, true and predicted targets `(n, 2, k)` of some query rows, in their own unit.
+        confusions, showcases: how often each pair of classes was confused; whole episodes to look at.
+        learner, trained, notes: what was measured, and what was left out.
+        table: the data set that was evaluated.
+
+    Source: intervals are Student's t over episodes.
     """
 
     protocol: Protocol

@@ -35,8 +35,9 @@ class Result:
     """Scores of one learner or baseline on one subset of the modalities, over all episodes.
 
     Of labels and numbers, `outputs` holds the scores of each of several by name, and `without_support` the
-    scores of the same model without support rows. `trained_on` is what rows a baseline was fitted to. `ece` is NaN where there is no confidence. X    that the model knew descriptions or names of classes besides their rows; `queried` are the query rows'
-    modalities where they are others than the support's.
+    scores of the same model without support rows. `trained_on` is what rows a baseline was fitted to. `ece` is NaN
+    where there is no confidence. `class_info` is true where the model knew descriptions or names of classes besides
+    their rows; `queried` are the query rows' modalities where they are others than the support's.
     """
 
     name: str

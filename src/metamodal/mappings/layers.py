@@ -25,7 +25,21 @@ _UNFOLDED = 300_000  # values of one task's patches, beyond which it is slower
 
 
 class Linear(nn.Linear):
-    """`x Wᵀ + b`, as one batched product over the tasks."""
+    """A linear layer `x Wᵀ + b` whose weight may differ from task to task.
+
+    Use it in an encoder or a fusion in place of `torch.nn.Linear`. With ordinary weights it is that layer, by the
+    same parameter names; with one more leading axis each task's rows meet their own weight in one batched product.
+
+    >>> import torch
+    >>> from metamodal.extend import Linear
+    >>> layer = Linear(3, 2)
+    >>> weights = {"weight": torch.randn(4, 2, 3), "bias": torch.randn(4, 2)}  # four tasks
+    >>> torch.func.functional_call(layer, weights, torch.randn(4 * 5, 3)).shape
+    torch.Size([20, 2])
+
+    Args:
+        in_features, out_features, bias: as of `torch.nn.Linear`. Rows are flat, `(t·n, in)`, task by task.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dim() == 2:
@@ -40,7 +54,23 @@ class Linear(nn.Linear):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Normalisation over the last axis."""
+    """Layer normalisation over the last axis, whose scale and shift may differ from task to task.
+
+    It keeps no statistics of a batch: a row's embedding depends on that row alone. With ordinary weights it is
+    `torch.nn.LayerNorm`.
+
+    >>> import torch
+    >>> from metamodal.extend import LayerNorm
+    >>> layer = LayerNorm(6)
+    >>> y = layer(torch.randn(5, 6))
+    >>> y.shape, bool(y.mean(-1).abs().max() < 1e-5)
+    (torch.Size([5, 6]), True)
+
+    Args:
+        normalized_shape, eps: as of `torch.nn.LayerNorm`; one axis.
+
+    Source: Ba et al. (2016), *Layer normalization*.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dim() == 1:
@@ -50,7 +80,21 @@ class LayerNorm(nn.LayerNorm):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Normalisation over groups of channels of one row."""
+    """Normalisation over groups of channels of one row, whose scale and shift may differ from task to task.
+
+    It stands where convolutional networks usually have batch normalisation, which would leak one row into another
+    and one task into the next. With ordinary weights it is `torch.nn.GroupNorm`.
+
+    >>> import torch
+    >>> from metamodal.extend import GroupNorm
+    >>> GroupNorm(2, 8)(torch.randn(5, 8, 4, 4)).shape
+    torch.Size([5, 8, 4, 4])
+
+    Args:
+        num_groups, num_channels, eps: as of `torch.nn.GroupNorm`.
+
+    Source: Wu and He (2018), *Group normalization*.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() == 4 and _worked_out(self.weight):
@@ -61,7 +105,21 @@ class GroupNorm(nn.GroupNorm):
 
 
 class Conv2d(nn.Conv2d):
-    """Convolution in two dimensions; with a weight a task, as one batched product where patches are few."""
+    """Convolution in two dimensions, whose filters may differ from task to task.
+
+    Rows are `(t·n, c, h, w)`, task by task. With a filter a task it is one batched product where patches are few,
+    and a convolution a task elsewhere; both give the same numbers.
+
+    >>> import torch
+    >>> from metamodal.extend import Conv2d
+    >>> layer = Conv2d(1, 8, 3, stride=2, padding=1)
+    >>> layer(torch.randn(6, 1, 28, 28)).shape
+    torch.Size([6, 8, 14, 14])
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, bias: as of `torch.nn.Conv2d`. Padding is given as
+            numbers, and dilation and groups are not supported where filters differ.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dim() == 4 and not _worked_out(self.weight):
@@ -80,7 +138,21 @@ class Conv2d(nn.Conv2d):
 
 
 class Conv1d(nn.Conv1d):
-    """Convolution in one dimension, by way of two."""
+    """Convolution in one dimension, whose filters may differ from task to task.
+
+    Rows are `(t·n, c, l)`, task by task: series, sounds and pen strokes. With a filter a task it unfolds the rows
+    and does one batched product.
+
+    >>> import torch
+    >>> from metamodal.extend import Conv1d
+    >>> layer = Conv1d(2, 8, 3, padding=1)
+    >>> layer(torch.randn(6, 2, 40)).shape
+    torch.Size([6, 8, 40])
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, bias: as of `torch.nn.Conv1d`. Padding is given as
+            numbers, and dilation and groups are not supported where filters differ.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dim() == 3:

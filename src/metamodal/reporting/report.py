@@ -27,12 +27,10 @@ __all__ = ["write_report"]
 
 
 def write_report(path: Path, table: Dataset, evaluations: Sequence[Evaluation], run: Run | None) -> Path:
-    """The path of a self-contained page on a table, a run if there was one, and its evaluations.
+    """The path of one self-contained HTML page about a table, a training run and its evaluations.
 
-    The same input gives the same bytes. The file appears whole or not at all.
-
-    Args:
-        table: the data set that was evaluated: the episodes shown point into its rows.
+    The page needs no network: pictures and styles are in it. The same input gives the same bytes, and the
+    file appears whole or not at all. `Evaluation.report` is the short form for one evaluation.
 
     >>> import tempfile
     >>> import pandas as pd
@@ -41,6 +39,15 @@ def write_report(path: Path, table: Dataset, evaluations: Sequence[Evaluation], 
     >>> folder = Path(tempfile.mkdtemp())
     >>> write_report(folder / "report.html", read_table(pets, target="pet"), [], None).name
     'report.html'
+
+    Args:
+        path: the file to write.
+        table: the data set that was evaluated; the episodes shown point into its rows.
+        evaluations: what was measured, one section each; may be empty.
+        run: the training run with its split and history, or `None`.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     data = DataView(table, run.split if run else table.split() if table.schema.role("split") else None)
     text = template("report.html").render(

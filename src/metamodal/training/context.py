@@ -21,13 +21,26 @@ __all__ = ["Context", "EncodedTable"]
 
 @dataclass(frozen=True)
 class Context:
-    """What training and every stage after it works on.
+    """What training and every stage after it works on: the model, the encoded table, its tasks, the episodes' options.
+
+    Objectives receive it when training starts, to decide whether they apply and with which λ. An alignment loss, for
+    example, needs two modalities:
+
+    >>> from metamodal.extend import objectives
+    >>> align = objectives["align"](weight=0.5)  # align.weights(context, sampler) is then {"align": 0.5}
+    >>> align.weight
+    0.5
 
     Args:
-        rows: the encoded table, into which the tasks of `pools` point.
-        classes: what is known of the rows' classes besides the rows.
+        engine: the model under its learner, as pure functions of the parameters.
+        preprocessor: from cells to tensors, fitted to the training rows.
+        rows: the encoded table, `(n, …)`, into which the tasks of `pools` point.
+        pools: the tasks of training and validation.
+        episodes: how episodes are drawn and varied.
         outer: the outer rule.
         valid_episodes: episodes of a validation.
+        seed: of everything random.
+        class_info: what is known of the rows' classes besides the rows.
         device: where parameters are trained; the table stays in main memory.
     """
 

@@ -62,13 +62,11 @@ def audit(
     na: str | Sequence[str] | None = None,
     seed: int = 0,
 ) -> Audit:
-    """All that is wrong with a table, and all to beware of; takes what `read_table` takes, or a Dataset, whose roles hold.
+    """All that is wrong with a table, and all to beware of, before anything is learned from it.
 
-    Nothing is raised for a bad cell: each is in `faults`, by row and column, and none is filled in.
-
-    Raises:
-        OptionError: a role names a column that is not there.
-        DataError: a file that is no table at all.
+    Every cell is opened. No bad cell raises: each is in `faults`, by row and column, and none is filled in.
+    `findings` are warnings, such as duplicates, leaks between the parts of a split, and columns that give
+    the label away. `ok` is true where there is no fault.
 
     >>> import pandas as pd
     >>> pets = pd.DataFrame({"weight": [4.1, float("inf"), 30.0], "pet": ["cat", "NA", "dog"]})
@@ -76,6 +74,14 @@ def audit(
     ...     print(fault.problem)
     row 2, column weight: weight is inf. Give a finite number, or leave the cell empty.
     row 2, column pet: 'NA' is read as the name of a class, but may mean that there is no label. Leave the cell empty if so, else write another word.
+
+    Args:
+        source: the table, and after it the roles and formats of `read_table`.
+        seed: of the automatic split and of permutation tests.
+
+    Raises:
+        OptionError: a role names a column that is not there.
+        DataError: a file that is no table at all.
     """
     roles = Roles.parse(
         target=target,

@@ -25,7 +25,17 @@ class OptionalReader(NamedTuple):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """A kind's class attribute `capabilities`; a kind without one has these defaults.
+    """What the cells of a kind are like: a class attribute `capabilities` of the kind, with these defaults.
+
+    The reader, the audit and the encoders ask it and never the kind's name, so a kind from another package is
+    treated like a built-in one. A kind whose cells name files, as pictures do, declares `files=True`; its cells
+    are then resolved against the table's folder.
+
+    >>> from metamodal.extend import Capabilities, modalities
+    >>> modalities["image"].capabilities.files, modalities["text"].capabilities.describes
+    (True, True)
+    >>> Capabilities(files=True, threaded=True).strings
+    False
 
     Attributes:
         threaded: `read` spends its time in decoders that let other threads run.

@@ -27,9 +27,19 @@ __all__ = [
 
 
 class CellError(DataError):
-    """A cell that is there but cannot be read; the caller adds file, row and column.
+    """A cell that is there but cannot be read; a kind raises it in `read` and `tensor`.
 
-    `column` names the one of a record's scalars that it is about.
+    Give the reason and the remedy. The caller adds file, row and column, so that the message is complete:
+
+    >>> from metamodal.extend import CellError, DataError
+    >>> str(CellError("not a colour. Write #rrggbb"))
+    'not a colour. Write #rrggbb'
+    >>> issubclass(CellError, DataError)
+    True
+
+    Args:
+        reason: what is wrong with the cell, and what to do.
+        column: the column in question, where the cell is a record of several scalars.
     """
 
     def __init__(self, reason: str, column: str | None = None) -> None:
@@ -52,7 +62,19 @@ def check_scales(kind: str, centres: Sequence[Any], scales: Sequence[float], *si
 
 @runtime_checkable
 class Fitted(Protocol):
-    """What was learned of a modality's training cells. Tensors of absent cells never come here."""
+    """A modality after `fit`: from read cells to tensors, generic features and augmented samples.
+
+    A fitted text knows its vocabulary, a fitted image its size. Cells that are absent never come here; their
+    places in a batch are zeros.
+
+    >>> import numpy as np
+    >>> from metamodal.extend import modalities
+    >>> fitted = modalities["embedding"].fit([np.array([1.0, 2.0]), np.array([3.0, 6.0])])
+    >>> fitted.shape, tuple(fitted.tensor([np.array([2.0, 4.0])]).shape)
+    ((2,), (1, 2))
+
+    A fitted value is a frozen dataclass: its fields are saved with the model.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,7 +105,19 @@ class Fitted(Protocol):
 
 @runtime_checkable
 class Invertible(Protocol):
-    """A fitted modality whose tensors can be turned back into cells; not every kind's can."""
+    """A fitted modality whose tensors can be turned back into cells, so that a model can have a decoder for it.
+
+    Not every kind has such an inverse: an image or a vector has one, a bag of hashed words has not. Translation
+    to a modality without one answers with the nearest cell of a table instead.
+
+    >>> import numpy as np
+    >>> from metamodal.extend import Invertible, modalities
+    >>> fitted = modalities["embedding"].fit([np.array([1.0, 2.0]), np.array([3.0, 6.0])])
+    >>> isinstance(fitted, Invertible)
+    True
+    >>> np.round(fitted.cells(fitted.tensor([np.array([2.0, 4.0])]))[0], 3).tolist()
+    [2.0, 4.0]
+    """
 
     def cells(self, x: Float[Tensor, "n *shape"]) -> list[Any]:
         """Raw cells that `read` and `tensor` would make `x` of, as near as cells can be."""
@@ -101,10 +135,22 @@ class Categorical(Protocol):
 
 @runtime_checkable
 class Modality(Fitted, Protocol):
-    """A kind: a frozen dataclass whose fields are all that training learned of the cells.
+    """A kind of modality: a frozen dataclass whose fields are all that training learned of the cells.
 
-    `read` and `fit` are class-level; the rest works on a fitted value. A class attribute `capabilities`
-    declares what its cells are like (`metamodal.data.modalities.capabilities.Capabilities`).
+    `read` and `fit` belong to the class: a raw cell becomes a plain value, and the values of the training rows
+    become a fitted dataclass. The rest works on the fitted value, see `Fitted`. Options are keyword-only
+    parameters of `fit`.
+
+    >>> from pathlib import Path
+    >>> from metamodal.extend import modalities
+    >>> series = modalities["series"]
+    >>> value = series.read([[0.0, 1.0], [1.0, 3.0], [2.0, 5.0]], Path("."))
+    >>> fitted = series.fit([value])
+    >>> fitted.tensor([value]).shape[0]
+    1
+
+    A class attribute `capabilities` declares what its cells are like, see `Capabilities`. Raise `CellError` for a
+    cell that is no cell of this kind; never return a substitute.
     """
 
     @classmethod
@@ -124,4 +170,4 @@ else:  # a protocol with properties cannot be asked about at run time
     Kind = type
 
 modalities: Registry[Kind] = Registry("modality")
-"""The kinds that can be read, by name."""
+"""The kinds of modality that can be read, by name: from a raw cell to a tensor."""

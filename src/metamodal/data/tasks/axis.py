@@ -25,7 +25,7 @@ def roughness(cells: Sequence[Any]) -> float:
 
     >>> wave = np.sin(np.linspace(0, 6, 50))
     >>> round(roughness([wave, -wave]), 2)
-    0.01
+    0.05
     """
     try:
         lists = np.array([np.asarray(cell, dtype=float) for cell in cells[:_ROWS]])

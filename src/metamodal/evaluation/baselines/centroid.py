@@ -16,3 +16,4 @@ def _fit(rows: FitRows) -> Predict:
 
 
 nearest_centroid = baselines.register("nearest_centroid")(Baseline(_fit))
+"""The class whose mean is nearest; scores are negative squared distances."""

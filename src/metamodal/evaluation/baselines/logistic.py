@@ -84,3 +84,6 @@ logistic_regression = baselines.register("logistic_regression")(
         late=True,
     )
 )
+"""scikit-learn's logistic regression of classes, and of labels one by one; many classes in many rows by linear
+discriminant analysis, which is solved at once.
+"""

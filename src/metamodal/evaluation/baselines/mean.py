@@ -27,3 +27,4 @@ def _fit(rows: FitRows) -> Predict:
 support_mean = baselines.register("support_mean")(
     Baseline(_fit, targets=("multilabel", "regression"), reads_modalities=False)
 )
+"""The mean of the support's labels or numbers, the same for every query row."""

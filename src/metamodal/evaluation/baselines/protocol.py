@@ -24,6 +24,10 @@ Predict = Callable[[np.ndarray], np.ndarray]
 class FitRows:
     """The rows that a baseline is fitted to: two at least, and every target known.
 
+    >>> rows = FitRows(np.zeros((3, 4)), np.array([0, 1, 1]), "classification")
+    >>> rows.x.shape, rows.trained_on
+    ((3, 4), 'support')
+
     Args:
         x: `(n, f)`, all features of a row side by side, zeros in place of absent cells.
         y: class numbers `(n,)` from 0, two classes at least and a row of each; or labels, 0 or 1, or standardised
@@ -76,7 +80,7 @@ class Baseline:
 
 
 baselines: Registry[Baseline] = Registry("baseline")
-"""Baselines by name."""
+"""Baselines by name, each a `Baseline`: methods that `evaluate --baselines` measures beside the model."""
 
 
 def baselines_for(kind: str, trained_on: TrainedOn) -> dict[str, Baseline]:

@@ -21,7 +21,7 @@ RetrievalBaseline = Callable[[Batch, str, str], Pair | None]
 """From training rows and the names of two modalities to a pair; `None` where too few rows have both."""
 
 retrieval_baselines: Registry[RetrievalBaseline] = Registry("retrieval_baseline")
-"""Baselines of retrieval by name."""
+"""Baselines of retrieval by name: from training rows and two modalities to a pair of functions into one space."""
 
 _FEWEST = 20  # training rows with both modalities
 _WIDEST = 256  # principal components of one modality

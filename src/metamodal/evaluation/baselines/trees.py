@@ -44,6 +44,8 @@ _KINDS = ("classification", "multilabel", "regression")
 random_forest = baselines.register("random_forest")(
     Baseline(_forest, targets=_KINDS, trained_on=("other folds",))
 )
+"""scikit-learn's random forest with its default options, in cross-validation."""
 gradient_boosting = baselines.register("gradient_boosting")(
     Baseline(_boosted, targets=_KINDS, trained_on=("other folds",))
 )
+"""scikit-learn's histogram gradient boosting with its default options, in cross-validation."""

@@ -11,7 +11,7 @@ from metamodal.registry import Registry
 __all__ = ["GROUPS", "decoders", "doublings"]
 
 decoders: Registry[Callable[[tuple[int, ...], int], nn.Module]] = Registry("decoder")
-"""Builders of decoders by modality kind: `(shape of a sample, dim) -> module`; not every kind has one."""
+"""Decoders by kind of modality, builders `(shape of a sample, dim) -> module`; not every kind has one."""
 
 GROUPS = 8
 

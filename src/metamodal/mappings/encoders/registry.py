@@ -13,7 +13,7 @@ from metamodal.registry import Registry
 __all__ = ["GROUPS", "Residual", "encoders"]
 
 encoders: Registry[Callable[[tuple[int, ...], int], nn.Module]] = Registry("encoder")
-"""Builders of encoders by modality kind: `(shape of a sample, dim) -> module`."""
+"""Encoders by kind of modality, builders `(shape of a sample, dim) -> module`, from `(n, *shape)` to `(n, d)`."""
 
 GROUPS = 8
 

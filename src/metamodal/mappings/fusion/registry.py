@@ -16,7 +16,7 @@ from metamodal.types import Batch
 __all__ = ["Attending", "KnowsPresence", "Presence", "Row", "attended", "fusions", "imputers", "split"]
 
 fusions: Registry[Callable[[tuple[str, ...], int], nn.Module]] = Registry("fusion")
-"""Builders of fusions by name: `(modalities, dim) -> module`; the module takes a `Batch` of tokens."""
+"""Fusions by name, builders `(modalities, dim) -> module`; the module takes a `Batch` of tokens to `(n, d)`."""
 
 imputers: Registry[Callable[[int, int], nn.Module]] = Registry("imputer", contrib="imputation")
 """Builders of imputers of absent tokens by name: `(modalities, dim) -> module`. The module gives each absent cell a
@@ -59,13 +59,27 @@ class Row:
 
 
 class Presence(nn.Module):
-    """How much the absent token of each modality counts beside the tokens of cells that are there.
+    """The first part of a fusion: tokens of a row side by side, each with the log-weight of its presence.
 
-    It is learned, as a log-weight `e`, and starts at almost nothing: whether a cell is missing tells
-    nothing until training finds that it does.
+    A fusion calls it and need not look at masks: an absent cell comes as the modality's learned absent token, with a
+    small weight. That log-weight `e` is learned and starts at -4, almost nothing, so absence means nothing until
+    training finds that it does.
 
-    With an `imputer`, what the row's other tokens say of an absent one stands beside the absent token,
-    weighed by the confidence `c` in it: together they count as `exp(e) + c`, their mean by these weights.
+    >>> import torch
+    >>> from metamodal.extend import Batch, Presence
+    >>> tokens = {"image": torch.randn(2, 4), "text": torch.randn(2, 4)}
+    >>> present = {"image": torch.tensor([True, True]), "text": torch.tensor([True, False])}
+    >>> row = Presence(("image", "text"))(Batch(tokens, present, torch.zeros(2, 0)))
+    >>> row.z.shape, [round(w, 2) for w in row.weights[1, :, 0].tolist()]
+    (torch.Size([2, 2, 4]), [0.98, 0.02])
+    >>> row.mean(row.z).shape
+    torch.Size([2, 4])
+
+    With an `imputer`, the token imputed from the row's other modalities, of confidence `c`, is mixed with the
+    absent one: together they count as `exp(e) + c`, and their mean has these weights.
+
+    Args:
+        modalities: names, in the model's order.
     """
 
     stackable = True

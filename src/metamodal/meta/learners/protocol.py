@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 learners: Registry[type[Learner]] = Registry("learner")
-"""Learners by name; each is a frozen dataclass of its hyper-parameters."""
+"""Learners by name, frozen dataclasses of hyper-parameters with `adapt` and `predict`."""
 
 
 QUICK = 20.0
@@ -43,10 +43,19 @@ _NAMED = 1.5  # a name stands for many rows of other tasks: at first it counts a
 
 @runtime_checkable
 class SelfTesting(Learner, Protocol):
-    """A learner that can say how well it would have predicted each support row without it.
+    """A learner that can predict each support row from the other support rows, in closed form or cheaply.
 
-    Its logits are zero where it knows nothing: for a class without a support row that it can see,
-    and for a query row that it cannot see.
+    `per_modality` weights the classifiers of its modalities by these leave-one-out predictions, so any self-testing
+    learner can be its base. Ridge regression has them from its hat matrix at no extra cost.
+
+    >>> from metamodal.extend import SelfTesting, learners
+    >>> isinstance(learners["ridge"](), SelfTesting), isinstance(learners["maml"](), SelfTesting)
+    (True, False)
+
+    Logits are zero where nothing is known: for a class without another support row that has the modality, and for a
+    row that lacks it.
+
+    Source: Allen (1974), the leave-one-out identity of linear smoothers.
     """
 
     def leave_one_out(
@@ -148,10 +157,38 @@ def only_for(setting: Setting, learner: str, *kinds: Output) -> None:
 
 
 def own(params: Params, name: str) -> Tensor:
-    """A parameter of the learner itself."""
+    """A parameter of the learner itself, by the name that `Learner.parameters` gave it.
+
+    In `adapt` and `predict` the parameters of model and learner come in one dictionary. A learner reads its own by
+    their short names:
+
+    >>> import torch
+    >>> from metamodal.extend import own
+    >>> own(
+    ...     {"model.fusion.weight": torch.zeros(2), "learner.log_scale": torch.tensor(1.5)}, "log_scale"
+    ... ).item()
+    1.5
+
+    Args:
+        params: all parameters, named `model.…` and `learner.…`.
+        name: without the prefix `learner.`.
+    """
     return params[f"learner.{name}"]
 
 
 def seen(batch: Batch) -> Bool[Tensor, "*n"]:
-    """Which rows have at least one modality."""
+    """Which rows have at least one modality, `(*t, n)`: the others carry no information.
+
+    A learner multiplies support weights or targets by it, so that an empty row changes nothing.
+
+    >>> import torch
+    >>> from metamodal.extend import Batch, seen
+    >>> present = {"image": torch.tensor([True, False, False]), "text": torch.tensor([True, True, False])}
+    >>> rows = Batch({m: torch.zeros(3, 2) for m in present}, present, torch.zeros(3, 0))
+    >>> seen(rows).tolist()
+    [True, True, False]
+
+    Args:
+        batch: rows with any leading axes.
+    """
     return torch.stack(list(batch.present.values())).any(0)

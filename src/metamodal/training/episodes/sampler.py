@@ -32,7 +32,23 @@ class Drawn:
 
 
 class EpisodeSampler:
-    """Episodes without end, and the account of what they were made of."""
+    """An endless source of training episodes: drawn, balanced, augmented, with cells removed.
+
+    An objective sees it in `weights` and `start`, where it needs the number of classes, and in `Step.sampler`. Each
+    worker process has its own, reseeded by its number.
+
+    >>> from metamodal.extend import EpisodeSampler
+    >>> [name for name in ("classes", "drawn", "numbers", "reseed") if hasattr(EpisodeSampler, name)]
+    ['classes', 'drawn', 'numbers', 'reseed']
+
+    Args:
+        context: the table, its tasks and the options of episodes.
+
+    Attributes:
+        classes: how many classes there are, each under each of its symmetries; the width of a classifier over all.
+        variants: how many symmetries, the identity included.
+        generator: of everything random in augmentation.
+    """
 
     def __init__(self, context: Context) -> None:
         self.context, self.options, pools = context, context.episodes, context.pools

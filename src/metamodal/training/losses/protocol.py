@@ -18,9 +18,27 @@ __all__ = ["Objective", "active", "objectives"]
 
 @runtime_checkable
 class Objective(Protocol):
-    """One summand of `Σ λ_m L_m`, or several that belong together: a frozen dataclass of its options.
+    """A training loss, or several that belong together: one summand of `Σ λ_m L_m`.
 
-    The option `weight` is λ.
+    It is a frozen dataclass whose fields are its options under `train.losses`; the field `weight` is λ. Reconstruction,
+    alignment and the episodic loss are objectives. Nothing is computed for an objective of weight 0.
+
+    >>> from dataclasses import dataclass
+    >>> from metamodal.extend import Objective
+    >>> @dataclass(frozen=True)
+    ... class SmallTokens:
+    ...     weight: float = 0.0
+    ...
+    ...     def weights(self, context, sampler):
+    ...         return {"small": self.weight} if self.weight else {}
+    ...
+    ...     def start(self, context, sampler):
+    ...         return {}
+    ...
+    ...     def losses(self, step):
+    ...         return {"small": sum(z.square().mean() for z in step.tokens.inputs.values())}
+    >>> isinstance(SmallTokens(), Objective)
+    True
     """
 
     @property
@@ -44,7 +62,7 @@ class Objective(Protocol):
 
 
 objectives: Registry[type[Objective]] = Registry("objective", contrib="impute_loss")
-"""Objectives by name."""
+"""Training losses by name, frozen dataclasses with `weights`, `start` and `losses`."""
 
 
 def active(

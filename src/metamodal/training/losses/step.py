@@ -21,9 +21,25 @@ __all__ = ["Step", "drawn_step", "learns_unimodally", "where_present"]
 
 @dataclass(frozen=True)
 class Step:
-    """Episodes as the learner reads them, of `drawn` rows; `targets` are the query's, weighed by class.
+    """One training step as objectives see it: its episodes, its rows, and what several objectives need of them.
 
-    `sampler` knows the classes' numbers among all.
+    Properties are computed at first use and shared, so two objectives that need tokens encode once. A loss on the
+    size of tokens reads `step.tokens.inputs`; a loss on labels reads `step.classes`.
+
+    >>> from metamodal.extend import Step
+    >>> [name for name in ("tokens", "inputs", "decoded", "classes", "rows", "real") if hasattr(Step, name)]
+    ['tokens', 'inputs', 'decoded', 'classes', 'rows', 'real']
+
+    Attributes:
+        context, sampler, params: the training context, the episode sampler, the parameters at this step.
+        drawn: the draw and its varied rows, flat.
+        encoded: the rows as the learner reads them, flat.
+        episodes: the same as a stack of episodes.
+        targets: `(t, q, k)`, of the query rows, weighted by class.
+        tokens: the encoders' tokens of all drawn rows, flat, `(n, d)` by modality.
+        inputs: the rows as the encoders read them, flat, on the device of training.
+        decoded: what each token is decoded to, where the model has decoders.
+        classes, rows, real: `(n)`, class numbers among all, equal for equal table rows, and which rows are no padding.
     """
 
     context: Context

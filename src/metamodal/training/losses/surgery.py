@@ -18,7 +18,7 @@ from metamodal.registry import Registry
 __all__ = ["aggregated", "surgeries"]
 
 surgeries: Registry[Callable[[int], Aggregator]] = Registry("surgery", contrib="surgeries")
-"""Builders of aggregators of so many gradients by name. They may draw from torch's generator, and keep no state."""
+"""Gradient surgeries by name, builders `count -> aggregator`; they may draw from torch's generator and keep no state."""
 
 
 def aggregated(

@@ -125,10 +125,10 @@ def rounds_of(count: int, budget: float) -> list[tuple[int, float]]:
 
     As many of `count` candidates take part as leave each of them ten seconds in the first round.
 
-    >>> rounds_of(8, 600)
+    >>> rounds_of(8, 600.0)
     [(8, 12.5), (4, 25.0), (2, 50.0), (1, 300.0)]
-    >>> rounds_of(8, 30)
-    [(1, 30)]
+    >>> rounds_of(8, 30.0)
+    [(1, 30.0)]
     """
     while count > 1:
         halvings = math.ceil(math.log2(count))

@@ -17,7 +17,29 @@ __all__ = ["Extractor", "Tunable", "open_cell"]
 
 @runtime_checkable
 class Extractor(Protocol):
-    """A frozen encoder of one kind of cells. It learns nothing of the table."""
+    """A frozen pretrained encoder of one kind of cells: opened cells in, vectors out.
+
+    A sentence encoder or a vision network from a folder is one. It learns nothing of the table, so its vectors
+    are cached by the content of the cell, and the column becomes an `embedding`.
+
+    >>> import numpy as np
+    >>> from metamodal.extend import Extractor
+    >>> class Length:
+    ...     kind, spec, identity = "text", None, "length-1"
+    ...
+    ...     def open(self, cell, base):
+    ...         return str(cell)
+    ...
+    ...     def vectors(self, values):
+    ...         return np.array([[len(v)] for v in values], np.float32)
+    >>> isinstance(Length(), Extractor), Length().vectors(["ab", "abc"]).tolist()
+    (True, [[2.0], [3.0]])
+
+    Attributes:
+        kind: the kind of the cells it opens.
+        spec: how a YAML file or an artifact names it; `None` for an object that only this process has.
+        identity: equal where equal cells give equal vectors; `None` if that cannot be known, and nothing is cached.
+    """
 
     @property
     def kind(self) -> str:
@@ -45,7 +67,20 @@ class Extractor(Protocol):
 
 @runtime_checkable
 class Tunable(Extractor, Protocol):
-    """An encoder whose network can be trained further."""
+    """An `Extractor` whose network can be trained further with the model (`model.tune`).
+
+    The table then holds prepared cells instead of vectors, the network becomes the encoder of its modality, and its
+    weights are saved in the artifact. Its parameters have the learning rate of pretrained networks.
+
+    >>> from metamodal.extend import Extractor, Tunable
+    >>> Extractor in Tunable.__mro__
+    True
+    >>> sorted({"prepare", "network"} & set(dir(Tunable)))
+    ['network', 'prepare']
+
+    `prepare` gives floats of one shape whatever the cells; `network` gives a copy, so that two models never share
+    weights.
+    """
 
     def prepare(self, values: Sequence[Any]) -> Tensor:
         """Opened cells as the network's input `(n, *shape)`, floats of one shape whatever the cells."""

@@ -27,10 +27,22 @@ class Gap(NamedTuple):
 
 @runtime_checkable
 class Weighing(Protocol):
-    """How the factors on `k` fixed λ are set: pure functions over a state, which most leave alone.
+    """A rule that sets factors on the fixed weights λ of several losses during training.
 
-    Losses and norms are means over the workers, and the state lives in the first of them, so that all
-    work with the same factors.
+    Uncertainty weighting and GradNorm are such rules. They are pure functions over a state, which most leave alone, so a
+    subclass defines what it needs and inherits the rest. Losses and norms are means over the workers; the state
+    lives in the first worker, so that all use the same factors.
+
+    >>> import torch
+    >>> from metamodal.extend import Weighing
+    >>> class Smaller(Weighing):
+    ...     def stepped(self, state, losses, norms):
+    ...         factors = 1 / losses.clamp(min=1e-6)
+    ...         return {"factors": factors * len(factors) / factors.sum()}
+    >>> Smaller().stepped({}, torch.tensor([1.0, 3.0]), torch.ones(2))["factors"].tolist()
+    [1.5, 0.5]
+
+    Register a frozen dataclass under `weighings`; its fields are its options.
     """
 
     @property
@@ -66,7 +78,7 @@ class Weighing(Protocol):
 
 
 weighings: Registry[type[Weighing]] = Registry("weighing", contrib="weighings")
-"""Weighings by name; each is a frozen dataclass of its options."""
+"""Weighings of losses by name, frozen dataclasses of their options."""
 
 
 def begun(count: int) -> State:
