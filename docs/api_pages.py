@@ -21,7 +21,7 @@ PAGES = {
     "classifier": ("Estimators", metamodal, "Classifier Regressor"),
     "meta_learner": ("Meta-learning", metamodal, "MetaLearner load"),
     "predictor": ("Predictors", metamodal, "Predictor"),
-    "tables": ("Tables", metamodal, "read_table Dataset audit"),
+    "tables": ("Tables", metamodal, "read_table Dataset Plan audit"),
     "evaluation": ("Measuring", metamodal, "evaluate Protocol Evaluation write_report"),
     "errors": (
         "Errors",
@@ -38,7 +38,7 @@ PAGES = {
     "extend_kinds": (
         "Kinds of modality",
         extend,
-        "modalities Modality Fitted Invertible Capabilities CellError Extractor Tunable",
+        "modalities Modality Fitted Invertible Capabilities CellError Extractor Tunable pictures",
     ),
     "extend_mappings": (
         "Encoders, fusions, decoders and maps between vectors",

@@ -258,3 +258,35 @@ def test_gaps_of_a_source_are_filled_by_the_maps_of_the_others(done: Run):
 def test_training_goes_on_without_them_and_fits_them_anew(done: Run, data: Dataset):
     more = trained(data, start=done.model, final_fit=0.5, steps=4)
     assert more.model.maps and more.model.record["outcome"]["final_fit_steps"] == 2
+
+
+def test_candidates_that_have_both_modalities_correct_an_adaptive_map():
+    """In a new table the second vector is shifted, as by an instrument that was set anew."""
+    rng, mix = np.random.default_rng(0), np.random.default_rng(1).normal(size=(8, 6))
+
+    def rows(visit: int, count: int = 12) -> pd.DataFrame:
+        u = rng.normal(size=(count, 8))
+        v = u @ mix + 4 * np.random.default_rng([9, visit]).normal(size=6)
+        return pd.DataFrame(
+            {"u": u.tolist(), "v": v.tolist(), "visit": f"visit{visit}", "label": ["a", "b"] * (count // 2)}
+        )
+
+    data = read_table(
+        pd.concat([rows(visit) for visit in range(24)], ignore_index=True), target="label", task="visit"
+    )
+    record = {
+        "model": {"dim": 16},
+        "learner": "ridge",
+        "mapping": "adaptive",
+        "train": nested(TRAIN | {"episodes__way": 2}),
+    }
+    model = run(parse(Experiment, record), data).model
+    new = rows(99, 40).drop(columns=["label", "visit"])
+    candidates = new.assign(u=[*[None] * 20, *new["u"][20:]])
+
+    def hits(model) -> int:
+        found = model.translate(new[["u"]].head(20), "u", "v", against=candidates)
+        return sum(near[0].row == i for i, near in enumerate(found.matches, 1))
+
+    plain = replace(model, spec=replace(model.spec, mapping=None))
+    assert model.maps.adapts and hits(model) > hits(plain)

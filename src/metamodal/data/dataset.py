@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,21 +14,19 @@ import pandas as pd
 from metamodal.data.identity import name_of
 from metamodal.data.limits import Limits, within
 from metamodal.data.modalities.capabilities import capabilities_of
-from metamodal.data.schema.conventions import Convention
+from metamodal.data.schema.conventions import moment_in
 from metamodal.data.schema.inference import Schema, infer
 from metamodal.data.schema.label_type import LabelType
 from metamodal.data.schema.roles import ROLES, Roles
 from metamodal.data.schema.stored_types import StoredTypes
 from metamodal.data.schema.target_kinds import SEPARATOR, is_empty, labels_of
-from metamodal.data.tables.cells import is_absent
 from metamodal.data.tables.problems import Problem, short
-from metamodal.data.tables.scalars import moment_of
 from metamodal.data.tables.source import Source, open_source
 from metamodal.data.tables.text_files import TextFormat
 from metamodal.data.tables.triples import Triples, read_triples
-from metamodal.data.tables.unreadable import Unreadable
+from metamodal.data.tables.unreadable import Unreadable, with_unreadable
 from metamodal.data.tasks.splits import Keys, Plan, Split, split_rows
-from metamodal.errors import DataError, MetamodalWarning, OptionError
+from metamodal.errors import DataError, OptionError
 from metamodal.options import parse
 from metamodal.outputs import outputs
 from metamodal.summary import Summary, listed
@@ -162,7 +159,7 @@ class Dataset:
     def _times(self) -> np.ndarray:
         column = str(self.schema.role("time"))
         written = self.schema.conventions.get(column)
-        times = [_moment(cell, written) for cell in self.frame[column]]
+        times = [moment_in(cell, written) for cell in self.frame[column]]
         for number, cell, time in zip(self.numbers, self.frame[column], times):
             if time is None:
                 raise DataError(
@@ -308,7 +305,7 @@ def open_table(
     odd: list[Problem] = []
     report = odd.append if unreadable == "absent" else None
     schema = infer(frame, roles, opened.name, report, index=opened.stored.index)
-    frame = _without(frame, odd, opened.name) if odd else frame
+    frame = with_unreadable(frame, odd, opened.name) if odd else frame
     triples = read_triples(roles.triples, opened.base) if roles.triples else None
     return Dataset(
         frame,
@@ -321,23 +318,6 @@ def open_table(
         _label_type(frame, schema, opened.stored),
         caps,
     )
-
-
-def _without(frame: pd.DataFrame, odd: Sequence[Problem], name: str) -> pd.DataFrame:
-    """The table with cells of another kind than their column's as cells that cannot be read; a warning counts them."""
-    found = frame.copy()
-    for problem in odd:
-        place = (problem.row or 1) - 1, list(found.columns).index(str(problem.column))
-        found.iat[place] = Unreadable(problem.value, problem.reason)  # type: ignore[assignment]
-    for column in dict.fromkeys(str(problem.column) for problem in odd):
-        rows = [problem.row for problem in odd if problem.column == column]
-        warnings.warn(
-            f"{name}, column {column}: {len(rows)} of {len(frame)} cells are of another kind than most and count as absent, "
-            f"the first in row {rows[0]}. metamodal audit names them all",
-            MetamodalWarning,
-            stacklevel=2,
-        )
-    return found
 
 
 def _label_type(frame: pd.DataFrame, schema: Schema, stored: StoredTypes) -> LabelType:
@@ -361,12 +341,6 @@ def _there(known: Roles, frame: pd.DataFrame, name: str, *, described: bool) -> 
         if any(capabilities_of(kind).entities for kind in roles.kinds.values())
         else replace(roles, triples=None)
     )
-
-
-def _moment(cell: Any, written: Convention | None) -> float | None:
-    if written and isinstance(cell, str):
-        cell = written.parse(cell) or cell
-    return moment_of(None if is_absent(cell) else cell)
 
 
 def _named(cell: Any) -> str:

@@ -76,7 +76,7 @@ def audit(
     row 2, column pet: 'NA' is read as the name of a class, but may mean that there is no label. Leave the cell empty if so, else write another word.
 
     Args:
-        source: the table, and after it the roles and formats of `read_table`.
+        source: the table, or a Dataset, whose roles hold; after it the roles and formats of `read_table`.
         seed: of the automatic split and of permutation tests.
 
     Raises:

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
-from metamodal.data.tables.scalars import date_of
+from metamodal.data.tables.cells import is_absent
+from metamodal.data.tables.scalars import date_of, moment_of
 
-__all__ = ["MISSING_WORDS", "Convention", "Finding", "convention_of", "respelled"]
+__all__ = ["MISSING_WORDS", "Convention", "Finding", "convention_of", "moment_in", "respelled"]
 
 MISSING_WORDS = frozenset(
     [
@@ -303,3 +305,10 @@ def _iso(match: re.Match[str], year: str, month: int, day: int) -> str | None:
     except ValueError:  # the 31st of February
         return None
     return moment.isoformat() if match["hour"] else moment.date().isoformat()
+
+
+def moment_in(cell: Any, written: Convention | None) -> float | None:
+    """The moment that a cell names, written as its column is, in seconds; `None` where it names none."""
+    if written and isinstance(cell, str):
+        cell = written.parse(cell) or cell
+    return moment_of(None if is_absent(cell) else cell)

@@ -9,6 +9,8 @@ reason with its row and column.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, date, datetime, timezone
 from decimal import Decimal
@@ -19,8 +21,10 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.tables.cells import canonical, has_lone_surrogate, is_absent, plain
+from metamodal.data.tables.problems import Problem
+from metamodal.errors import MetamodalWarning
 
-__all__ = ["FAR_DATE", "HALF_CHARACTER", "Unreadable", "checked", "without_unreadable"]
+__all__ = ["FAR_DATE", "HALF_CHARACTER", "Unreadable", "checked", "with_unreadable", "without_unreadable"]
 
 HALF_CHARACTER = "holds half a character (a lone surrogate, as of an emoji cut in two). Write the text anew"
 FAR_DATE = "is a date outside the years 1 to 9999. Give one within them, or leave the cell empty"
@@ -140,3 +144,25 @@ def _no_file(record: dict[str, Any]) -> str | None:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) < 40 else text[:39] + "…")
+
+
+def with_unreadable(frame: pd.DataFrame, odd: Sequence[Problem], name: str) -> pd.DataFrame:
+    """The table with these cells as cells that cannot be read: they are of another kind than their column's. A warning
+    counts them.
+
+    Args:
+        odd: their problems, rows counted from 1 in this table.
+    """
+    found = frame.copy()
+    for problem in odd:
+        place = (problem.row or 1) - 1, list(found.columns).index(str(problem.column))
+        found.iat[place] = Unreadable(problem.value, problem.reason)  # type: ignore[assignment]
+    for column in dict.fromkeys(str(problem.column) for problem in odd):
+        rows = [problem.row for problem in odd if problem.column == column]
+        warnings.warn(
+            f"{name}, column {column}: {len(rows)} of {len(frame)} cells are of another kind than most and count as absent, "
+            f"the first in row {rows[0]}. metamodal audit names them all",
+            MetamodalWarning,
+            stacklevel=2,
+        )
+    return found

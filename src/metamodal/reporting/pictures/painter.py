@@ -37,11 +37,36 @@ pictures.register("series")(series_brush)
 pictures.register("video")(clip_brush)
 pictures.register("graph")(graph_brush)
 pictures.register("embedding")(embedding_brush)
-pictures.register("image")(lambda cells: image)
-pictures.register("audio")(lambda cells: sound)
-pictures.register("points")(lambda cells: cloud)
-pictures.register("tabular")(lambda cells: pairs)
-pictures.register("text")(lambda cells: words)
+
+
+@pictures.register("image")
+def _images(values: Iterator[Any]) -> _Brush:
+    """What draws images, each as it is."""
+    return image
+
+
+@pictures.register("audio")
+def _sounds(values: Iterator[Any]) -> _Brush:
+    """What draws sounds, each as its mel spectrogram."""
+    return sound
+
+
+@pictures.register("points")
+def _clouds(values: Iterator[Any]) -> _Brush:
+    """What draws clouds of points, from the front."""
+    return cloud
+
+
+@pictures.register("tabular")
+def _records(values: Iterator[Any]) -> _Brush:
+    """What writes rows of scalars, a name and a value a line."""
+    return pairs
+
+
+@pictures.register("text")
+def _texts(values: Iterator[Any]) -> _Brush:
+    """What writes texts."""
+    return words
 
 
 @dataclass(frozen=True)
