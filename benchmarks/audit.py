@@ -18,26 +18,36 @@ import numpy as np
 import metamodal as mm
 from measured import print_line
 from metamodal.data.audit import Audit
-from tables.audit_cases import Case, ClassInfo
+from tables.audit_cases import Case, Reported
 from tables.planted_faults import planted
 from tables.shared_tables import shared
 from tables.sound_tables import clean, own, sklearn_tables
 
-__all__ = ["audited", "clean", "false_alarms", "missed", "own", "planted", "shared", "sklearn_tables", "told"]
+__all__ = [
+    "audited",
+    "clean",
+    "false_alarms",
+    "missed",
+    "own",
+    "planted",
+    "reported",
+    "shared",
+    "sklearn_tables",
+]
 
 
-def told(audit: Audit) -> set[ClassInfo]:
+def reported(audit: Audit) -> set[Reported]:
     """What an audit says, and of which column."""
     faults = {(f.what, f.problem.column) for f in audit.faults}
     return faults | {(f.what, f.column) for f in audit.findings}
 
 
-def false_alarms(case: Case, audit: Audit) -> set[ClassInfo]:
-    return told(audit) - case.told
+def false_alarms(case: Case, audit: Audit) -> set[Reported]:
+    return reported(audit) - case.expected
 
 
-def missed(case: Case, audit: Audit) -> set[ClassInfo]:
-    return set(case.told) - told(audit)
+def missed(case: Case, audit: Audit) -> set[Reported]:
+    return set(case.expected) - reported(audit)
 
 
 def as_file(case: Case, folder: Path) -> Path:
@@ -82,7 +92,7 @@ def main() -> None:
                         baseline="what was planted",
                         sort=sort,
                         rows=len(audit.dataset),
-                        reported=sorted(map(str, told(audit))),
+                        reported=sorted(map(str, reported(audit))),
                         alarms=sorted(map(str, alarms)),
                         missed=sorted(map(str, lost)),
                     )

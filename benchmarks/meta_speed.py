@@ -38,13 +38,13 @@ Run = Callable[[], tuple[float, list[Tensor]]]
 
 @dataclass
 class Case:
-    """A meta-gradient to work out, ours and its peers', and how many threads peers may use."""
+    """A meta-gradient to work out, ours and the alternatives', and how many threads alternatives may use."""
 
     name: str
     formulation: str
     order: str | None
     ours: Run
-    peers: dict[str, Run]
+    alternatives: dict[str, Run]
     threads: int = 1
     tolerance: float = 1e-4
     close: Callable[[], None] = field(default=lambda: None)
@@ -77,7 +77,7 @@ def meta_gradient(engine: Engine, params: Params, stack: Episode) -> Run:
 
 
 def free(engine: Engine) -> Params:
-    """What there are gradients of: everything but the step size, which peers hold constant."""
+    """What there are gradients of: everything but the step size, which alternatives hold constant."""
     return {k: v for k, v in engine.initial().items() if k != "learner.log_inner_lr"}
 
 
@@ -172,12 +172,12 @@ def head_case(order: int) -> Case:
 
     moving = ["learner.hidden.weight", "learner.hidden.bias"]
     net = nn.Sequential(nn.Linear(384, 64), nn.ReLU(), nn.Linear(64, WAY))
-    peers = {
+    alternatives = {
         "loop": plain_loop(stack, params, body, moving, order),
         "higher": higher_loop(stack, net, order, unit),
     }
     name = "mlp: MAML, 384-d embeddings, 64 hidden, 5-way 5-shot, 5 steps, 32 tasks"
-    return Case(name, "dual inner loop", _ORDER[order], meta_gradient(engine, params, stack), peers)
+    return Case(name, "dual inner loop", _ORDER[order], meta_gradient(engine, params, stack), alternatives)
 
 
 class Net(nn.Module):
@@ -219,7 +219,7 @@ def conv_case(*, pool: bool, shot: int, tasks: int, workers: int = 1) -> Case:
     ours, close = meta_gradient(engine, params, stack), lambda: None
     if workers > 1:
         ours, close = shared(engine, params, stack, workers)
-    peers = {
+    alternatives = {
         "loop": plain_loop(stack, params, body, moving, 2),
         "higher": higher_loop(stack, nn.Sequential(plain, nn.Linear(64, WAY)), 2, lambda x: x),
     }
@@ -228,7 +228,7 @@ def conv_case(*, pool: bool, shot: int, tasks: int, workers: int = 1) -> Case:
     name = f"conv: MAML, 4 blocks of 64, {kind}, 5-way {shot}-shot, 5 steps, {tasks} tasks{cores}"
     at_once = engine.model.stacks and len(next(engine.pieces(stack)).query.targets) > 1
     formulation = "batched products, one weight a task" if at_once else "one task after another"
-    return Case(name, formulation, _ORDER[2], ours, peers, threads=workers, close=close)
+    return Case(name, formulation, _ORDER[2], ours, alternatives, threads=workers, close=close)
 
 
 def shared(engine: Engine, params: Params, stack: Episode, count: int) -> tuple[Run, Callable[[], None]]:
@@ -288,8 +288,8 @@ def cases() -> Iterator[Callable[[], Case]]:
 
 def check(case: Case) -> None:
     """The same loss and gradients as the loop, or an error."""
-    (value, found), (expected, peers) = case.ours(), case.peers["loop"]()
-    pairs = [(a, b) for a, b in zip(found, peers) if b.numel()]
+    (value, found), (expected, alternatives) = case.ours(), case.alternatives["loop"]()
+    pairs = [(a, b) for a, b in zip(found, alternatives) if b.numel()]
     gap = max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-6)) for a, b in pairs)
     if abs(value - expected) > case.tolerance * abs(expected) or gap > 50 * case.tolerance:
         raise SystemExit(f"{case.name}: loss {value} and {expected}, gradients differ by {gap:.1e}")
@@ -311,21 +311,21 @@ def main() -> None:
         torch.manual_seed(0)
         case = build()
         check(case)
-        runs = {"ours": (case.ours, 1)} | {k: (run, case.threads) for k, run in case.peers.items()}
+        runs = {"ours": (case.ours, 1)} | {k: (run, case.threads) for k, run in case.alternatives.items()}
         times = [{k: seconds(run, n) for k, (run, n) in runs.items()} for _ in range(REPEATS)]
         middle = {k: statistics.median(row[k] for row in times) for k in runs}
         peaks = {k: peak_mib(run) for k, (run, _) in runs.items()} if case.threads == 1 else {}
-        for peer in case.peers:
+        for alternative in case.alternatives:
             print_line(
                 case.name,
                 order=case.order,
                 formulation=case.formulation,
-                baseline=peer,
+                baseline=alternative,
                 seconds=middle["ours"],
-                baseline_seconds=middle[peer],
+                baseline_seconds=middle[alternative],
                 peak_mb=peaks.get("ours"),
                 repeats=REPEATS,
-                baseline_peak_mb=round(peaks[peer], 1) if peaks else None,
+                baseline_peak_mb=round(peaks[alternative], 1) if peaks else None,
             )
         case.close()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Case", "ClassInfo"]
+__all__ = ["Case", "Reported"]
 
-ClassInfo = tuple[str, str | None]
+Reported = tuple[str, str | None]
 """What is said, and of which column."""
 
 
@@ -18,4 +18,4 @@ class Case:
     name: str
     table: Any
     roles: dict[str, Any] = field(default_factory=dict)
-    told: frozenset[ClassInfo] = frozenset()
+    expected: frozenset[Reported] = frozenset()

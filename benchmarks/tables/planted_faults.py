@@ -11,7 +11,7 @@ import pandas as pd
 import PIL.Image
 import sklearn.datasets
 
-from tables.audit_cases import Case, ClassInfo
+from tables.audit_cases import Case, Reported
 from tables.made_cells import picture, texts
 
 __all__ = ["planted"]
@@ -29,7 +29,7 @@ def planted() -> Iterator[Case]:
     text = base.assign(text=texts(rng, which))
     pictures = base.assign(photo=[picture(rng, k) for k in which])
 
-    def case(name: str, frame: pd.DataFrame, *said: ClassInfo, **roles: Any) -> Case:
+    def case(name: str, frame: pd.DataFrame, *said: Reported, **roles: Any) -> Case:
         return Case(name, frame, {"target": "label", **roles}, frozenset(said))
 
     yield case("a row twice", _again(base, {7: 3, 90: 40}), ("duplicate_rows", None))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tables.audit_cases import Case, ClassInfo
+from tables.audit_cases import Case, Reported
 
 __all__ = ["shared"]
 
@@ -17,11 +17,11 @@ def shared(folder: Path) -> Iterator[Case]:
         yield Case(name, folder / f"{name}.parquet", roles, frozenset(said))
 
 
-def _column(what: str, *columns: str) -> list[ClassInfo]:
+def _column(what: str, *columns: str) -> list[Reported]:
     return [(what, column) for column in columns]
 
 
-_SHARED: list[tuple[str, dict[str, Any], list[ClassInfo]]] = [
+_SHARED: list[tuple[str, dict[str, Any], list[Reported]]] = [
     (
         "omniglot_background",
         {"target": "character", "task": "alphabet", "group": "drawer"},

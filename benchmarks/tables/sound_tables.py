@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import sklearn.datasets
 
-from tables.audit_cases import Case, ClassInfo
+from tables.audit_cases import Case, Reported
 from tables.made_cells import days, entities, pick, picture, rare, seldom, series, texts, tone
 
 __all__ = ["clean", "own", "sklearn_tables"]
@@ -32,7 +32,7 @@ def own() -> Iterator[Case]:
     which = np.array([["oak", "elm", "ash"].index(k) for k in label])
     x = which + rng.normal(size=n)
 
-    def case(name: str, *said: ClassInfo, target: Any = "label", **columns: Any) -> Case:
+    def case(name: str, *said: Reported, target: Any = "label", **columns: Any) -> Case:
         return Case(name, pd.DataFrame(columns), {"target": target} if target else {}, frozenset(said))
 
     yield case("prices", price=rare(rng, n), weight=x, label=label)

@@ -37,7 +37,7 @@ def adapt(
     """A predictor from a handful of labelled rows; `unreadable` as in `read_cells`.
 
     A row whose class has a description may have no modality; without any such row, or without a
-    support at all, classes are told apart by their descriptions (zero-shot). Of labels and numbers
+    support at all, classes are predicted from their descriptions (zero-shot). Of labels and numbers
     there may be no rows either: the predictor then predicts from the regression prior.
 
     Args:

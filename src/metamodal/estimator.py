@@ -156,7 +156,7 @@ class MetaLearner:
     ) -> Predictor:
         """A predictor from a handful of labelled rows, and from descriptions of classes by label.
 
-        A class that is described needs no row; without any row all classes are told apart by `describe`.
+        A class that is described needs no row; without any row all classes are predicted from `describe`.
 
         Args:
             prior: how frequent classes are: `balanced`, `support` (as in the support rows), or `auto`: as in the

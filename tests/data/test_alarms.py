@@ -47,7 +47,7 @@ def test_measures_of_breast_cancer_are_no_ids(tmp_path: Path):
     frame = next(c for c in tables.sklearn_tables() if c.name == "breast_cancer").table.iloc[::4, -8:]
     frame.to_csv(tmp_path / "t.csv", index=False)
     for source in (frame, tmp_path / "t.csv"):
-        assert not tables.told(mm.audit(source, target="target"))
+        assert not tables.reported(mm.audit(source, target="target"))
 
 
 def test_a_number_with_299_values_in_300_rows_is_no_id():
