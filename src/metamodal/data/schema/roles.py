@@ -32,7 +32,6 @@ class Role:
         hidden: whether its column is refused among the modalities, because it gives the answer away.
         of: `"modality"` for what the inputs are, `"row"` for what a row is for, or the role whose column this is about.
         singular: the word of the flag, where it is not the name.
-        metavar: of the flag, where it does not follow from `holds`.
         choices: the values of a choice; the first leaves it to inference.
     """
 
