@@ -15,7 +15,7 @@ from torch import Tensor
 from metamodal.data.class_info import ClassInfo
 from metamodal.data.features.encode import Preprocessor
 from metamodal.data.modalities import modalities
-from metamodal.data.schema.roles import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.schema.targets import Targets
 from metamodal.errors import ArtifactError, MetamodalError, OptionError, suggestion
 from metamodal.manifest import Manifest, PredictorManifest, PredictorPart, read_folder

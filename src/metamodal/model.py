@@ -16,7 +16,7 @@ from metamodal.data.dataset import Dataset
 from metamodal.data.features.encode import Preprocessor
 from metamodal.data.features.encoders import Encoders
 from metamodal.data.features.reading import read_cells
-from metamodal.data.schema.roles import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.schema.targets import Targets
 from metamodal.data.tables.rows import Rows, dataset_of, rows_of_kinds
 from metamodal.device import Precision, device_of, numpy_of, opened_device

@@ -14,7 +14,7 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length,
 
 from metamodal.data.dataset import read_table
 from metamodal.data.identity import free_name, name_of
-from metamodal.data.schema.roles import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.tables.cells import has_lone_surrogate
 from metamodal.data.tables.rows import dataset_of
 from metamodal.data.tables.unreadable import HALF_CHARACTER

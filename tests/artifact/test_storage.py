@@ -17,7 +17,7 @@ from metamodal import storage
 from metamodal.artifact import load_artifact
 from metamodal.data.features.shard_options import ShardOptions
 from metamodal.data.features.shards import encode_table
-from metamodal.data.schema.roles import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.tables.source import open_source
 from metamodal.data.tables.writing import check_target, write_frame
 from metamodal.errors import ArtifactError, DataError, OptionError, OutputError

@@ -25,7 +25,7 @@ from metamodal.contrib.weighings import DWA, Blending, GradNorm, Uncertainty
 from metamodal.data.dataset import read_table
 from metamodal.data.features.encode import Preprocessor
 from metamodal.data.features.reading import read_cells
-from metamodal.data.schema.roles import Roles
+from metamodal.data.roles import Roles
 from metamodal.errors import OptionError
 from metamodal.experiment import Experiment, run
 from metamodal.mappings.alignment import contrast

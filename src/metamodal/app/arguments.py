@@ -12,7 +12,7 @@ from metamodal.app.yaml_files import read_yaml
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.features.encoders import Encoders, open_encoders
 from metamodal.data.identity import name_of
-from metamodal.data.schema.roles import ROLES, Roles
+from metamodal.data.roles import ROLES, Roles
 from metamodal.data.tables.cells import is_absent
 from metamodal.data.tables.source import open_source
 from metamodal.data.tables.text_files import TextFormat

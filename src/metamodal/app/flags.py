@@ -6,7 +6,7 @@ import argparse
 import csv
 from typing import Any
 
-from metamodal.data.schema.roles import ROLES, Role
+from metamodal.data.roles import ROLES, Role
 from metamodal.device_names import DEVICES, PRECISIONS
 
 __all__ = [

@@ -13,8 +13,8 @@ import torch
 from metamodal.answers import Answers
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.identity import free_name
+from metamodal.data.roles import Roles
 from metamodal.data.schema.label_type import LabelType
-from metamodal.data.schema.roles import Roles
 from metamodal.data.schema.target_kinds import SEPARATOR
 from metamodal.data.tables.chunks import Chunk
 from metamodal.data.tables.source import Source

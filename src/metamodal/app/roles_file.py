@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from metamodal.app.yaml_files import read_yaml
-from metamodal.data.schema.roles import ROLES, Roles
+from metamodal.data.roles import ROLES, Roles
 from metamodal.data.tables.text_files import TextFormat
 from metamodal.errors import OptionError, suggestion
 from metamodal.storage import write_text

@@ -14,10 +14,10 @@ import pandas as pd
 from metamodal.data.identity import name_of
 from metamodal.data.limits import Limits, within
 from metamodal.data.modalities.capabilities import capabilities_of
+from metamodal.data.roles import ROLES, Roles
 from metamodal.data.schema.conventions import moment_in
 from metamodal.data.schema.inference import Schema, infer
 from metamodal.data.schema.label_type import LabelType
-from metamodal.data.schema.roles import ROLES, Roles
 from metamodal.data.schema.stored_types import StoredTypes
 from metamodal.data.schema.target_kinds import SEPARATOR, is_empty, labels_of
 from metamodal.data.tables.problems import Problem, short

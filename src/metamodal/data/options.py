@@ -9,7 +9,7 @@ from pydantic import Field, create_model, field_validator
 
 from metamodal.data.dataset import Dataset, open_table
 from metamodal.data.limits import Limits
-from metamodal.data.schema.roles import ROLES, Role, Roles
+from metamodal.data.roles import ROLES, Role, Roles
 from metamodal.data.tables.text_files import TextFormat
 from metamodal.data.tasks.splits import Plan
 from metamodal.errors import DataError

@@ -15,7 +15,7 @@ from metamodal.data.features.encode import Preprocessor
 from metamodal.data.features.reading import read_cells
 from metamodal.data.features.shard_options import ShardOptions
 from metamodal.data.features.shards import encode_table
-from metamodal.data.schema.roles import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.tables.source import open_source
 from metamodal.errors import DataError, OutputError
 

@@ -14,8 +14,7 @@ import pytest
 import metamodal as mm
 from metamodal.app.parser import parser
 from metamodal.data.options import DataOptions, roles_of
-from metamodal.data.schema.role_check import check_roles
-from metamodal.data.schema.roles import NONE, ROLES, TARGET_KINDS, Role, Roles
+from metamodal.data.roles import NONE, ROLES, TARGET_KINDS, Role, Roles, check_roles
 from metamodal.data.tables.source import open_source
 from metamodal.errors import OptionError
 from metamodal.options import parse

@@ -11,7 +11,7 @@ from metamodal.data.audit import audit
 from metamodal.data.dataset import open_table, read_table
 from metamodal.data.features.encode import Preprocessor
 from metamodal.data.features.reading import read_cells
-from metamodal.data.schema.roles import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.schema.targets import Targets
 from metamodal.errors import DataError, MetamodalWarning, OptionError
 

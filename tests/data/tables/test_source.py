@@ -20,7 +20,7 @@ from conftest import png
 from metamodal.data.audit import audit
 from metamodal.data.dataset import read_table
 from metamodal.data.features.reading import read_cells
-from metamodal.data.schema.roles import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.tables.formats import FORMATS
 from metamodal.data.tables.problems import Problem
 from metamodal.data.tables.rows import dataset_of

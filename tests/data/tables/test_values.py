@@ -23,9 +23,9 @@ from metamodal.artifact import save_artifact
 from metamodal.data.audit import audit
 from metamodal.data.features.reading import read_cells
 from metamodal.data.identity import name_of
+from metamodal.data.roles import Roles
 from metamodal.data.schema.doubts import counts_along
 from metamodal.data.schema.label_type import LabelType
-from metamodal.data.schema.roles import Roles
 from metamodal.data.schema.target_kinds import whole_numbers
 from metamodal.data.tables.table import frame_of_cells
 from metamodal.data.tables.unreadable import Unreadable, checked
@@ -563,8 +563,8 @@ def test_sixteen_thousand_columns_cost_no_more_each_than_four_thousand():
 
         __hash__ = str.__hash__
 
+    from metamodal.data.roles import check_roles
     from metamodal.data.schema.inference import Column, Schema
-    from metamodal.data.schema.role_check import check_roles
 
     names = [Name(f"gene{i}") for i in range(4000)]
     check_roles(Roles(use=tuple(names), kinds=dict.fromkeys(names, "tabular")), names, "t")

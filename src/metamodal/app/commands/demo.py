@@ -35,7 +35,7 @@ def _demo(options: argparse.Namespace, out: Path) -> None:
     from metamodal.app.speech import print_json, speaker
     from metamodal.app.training import trained
     from metamodal.data.dataset import open_table
-    from metamodal.data.schema.roles import Roles
+    from metamodal.data.roles import Roles
     from metamodal.evaluation.evaluating import evaluate as evaluations
     from metamodal.evaluation.protocol import Protocol
     from metamodal.experiment import Experiment

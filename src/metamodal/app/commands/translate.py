@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
 def _unlabelled(table: str, model: MetaModel, text: TextFormat) -> Dataset:
     """A table of which only the modalities are looked at."""
     from metamodal.data.dataset import open_table
-    from metamodal.data.schema.roles import Roles
+    from metamodal.data.roles import Roles
 
     return open_table(table, Roles(), model.roles.of_modalities(), text=text)
 

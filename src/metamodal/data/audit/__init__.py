@@ -26,8 +26,8 @@ from metamodal.data.audit.labels import (
 from metamodal.data.audit.noise import label_noise
 from metamodal.data.audit.words import word_findings
 from metamodal.data.dataset import Dataset
+from metamodal.data.roles import Roles
 from metamodal.data.schema.inference import infer
-from metamodal.data.schema.roles import Roles
 from metamodal.data.tables.problems import Problem, Report
 from metamodal.data.tables.source import Source, open_source
 from metamodal.data.tables.table import frame_of_cells

@@ -8,8 +8,8 @@ import numpy as np
 
 from metamodal.data.dataset import Dataset
 from metamodal.data.features.shard_options import CHUNK, ShardOptions
+from metamodal.data.roles import ROLES, Roles
 from metamodal.data.schema.inference import infer
-from metamodal.data.schema.roles import ROLES, Roles
 from metamodal.data.tables.source import Source
 from metamodal.data.tables.table import frame_of_cells
 from metamodal.data.tables.triples import Triples, read_triples

@@ -27,8 +27,8 @@ from metamodal.data.features.shard_folder import left_shards, publish, staged
 from metamodal.data.features.shard_options import CHUNK, ShardOptions
 from metamodal.data.features.shard_sample import sampled
 from metamodal.data.modalities.protocol import CellError
+from metamodal.data.roles import ROLES, Roles
 from metamodal.data.schema.inference import Schema
-from metamodal.data.schema.roles import ROLES, Roles
 from metamodal.data.tables.folders import is_encoded
 from metamodal.data.tables.forms import VECTORS
 from metamodal.data.tables.source import Source

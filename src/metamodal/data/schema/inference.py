@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from metamodal.data.modalities.capabilities import capabilities_of
+from metamodal.data.roles import ROLES, Roles, check_roles
 from metamodal.data.schema.column_kinds import RECORDS, kind_of_column, quiet_kind
 from metamodal.data.schema.conventions import Convention, Finding
 from metamodal.data.schema.doubts import beyond_limits, printed_lists, row_numbers, worthless
 from metamodal.data.schema.raw_column import RawColumn
-from metamodal.data.schema.role_check import check_roles
-from metamodal.data.schema.roles import ROLES, Roles
 from metamodal.data.schema.target_kinds import Inference, is_empty, kind_of_target
 from metamodal.data.tables.forms import SCALARS, form
 from metamodal.data.tables.problems import Report

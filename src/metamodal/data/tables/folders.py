@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from metamodal.data.schema.roles import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.tables.chunks import Chunk
 from metamodal.data.tables.endings import ending_of
 from metamodal.data.tables.formats import FORMATS

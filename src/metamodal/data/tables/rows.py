@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.dataset import Dataset, open_table
+from metamodal.data.roles import Roles
 from metamodal.data.schema.inference import Column, Schema
-from metamodal.data.schema.roles import Roles
 from metamodal.data.tables.table import check_names, frame_of_cells
 from metamodal.errors import DataError, OptionError, suggestion
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from metamodal.data.limits import limits
-from metamodal.data.schema.roles import Roles
+from metamodal.data.roles import Roles
 from metamodal.data.schema.stored_types import StoredTypes, of_arrow_table, of_dataframe, of_file
 from metamodal.data.tables.arrow_chunks import of_arrow
 from metamodal.data.tables.chunks import Chunk, chunked
