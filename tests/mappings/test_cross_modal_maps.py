@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
 from metamodal.artifact import load_artifact, save_artifact
-from metamodal.components import kind_of
+from metamodal.components import kind_of, options_of
 from metamodal.data.dataset import Dataset, read_table
 from metamodal.evaluation.evaluating import evaluate
 from metamodal.evaluation.protocol import Protocol
@@ -49,7 +49,8 @@ NAMES = ("a", "b", "c")
 
 
 def built(rows: Batch, kind: str = "linear", names: tuple[str, ...] = NAMES) -> CrossModalMaps:
-    map = maps[kind]()
+    brief = {"steps": 300} if "steps" in options_of(maps[kind]).model_fields else {}
+    map = maps[kind](**brief)
     params = fitted_maps(rows, map, paired(rows, names))
     return CrossModalMaps(map, params | {WEIGHT: torch.tensor(1.0)} if params else {})
 
