@@ -201,6 +201,7 @@ def test_the_public_names_are_exactly_the_promised_ones():
         "MetamodalWarning",
         "OptionError",
         "OutputError",
+        "Plan",
         "Predictor",
         "Protocol",
         "Regressor",
