@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -388,6 +389,21 @@ def test_a_bug_is_one_line_and_debug_shows_where(cli, monkeypatch):
     assert "internal error: ZeroDivisionError: by nought" in done.err
     assert "Traceback" not in done.err
     assert "Traceback" in cli("doctor", "--debug").err
+
+
+def test_an_interrupt_is_one_whatever_the_code_between_makes_of_it(cli, monkeypatch):
+    from metamodal.app.commands import doctor
+
+    def renaming(options):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as cause:
+            raise RuntimeError("Error calling __set_name__") from cause  # as the import of a class has it
+
+    monkeypatch.setattr(doctor, "COMMAND", replace(doctor.COMMAND, run=renaming))
+    done = cli("doctor")
+    assert done.code == 130
+    assert "interrupted" in done.err and "internal error" not in done.err
 
 
 def test_a_predictor_may_refer_to_its_model_and_finds_it_where_it_moved(trained, shapes, tmp_path, cli):

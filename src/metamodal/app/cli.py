@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     _speak_utf8()
-    _end_as_interrupted()
+    interrupts = _interrupts()
     try:
         options = parsed(arguments)
         command = commands()[options.command]
@@ -43,14 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"metamodal: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("metamodal: interrupted.", file=sys.stderr)
-        return 130
+        return _interrupted()
     except BrokenPipeError:
         _drop_output()
         return 1
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if interrupts:  # what stands between may give the interrupt another name, as the import of a class does
+            return _interrupted()
         reason = (str(error).splitlines() or [""])[0]
         print(
             f"metamodal: internal error: {type(error).__name__}: {reason}. --debug shows where.",
@@ -66,14 +67,27 @@ def _speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def _end_as_interrupted() -> None:
-    """SIGTERM is treated as Ctrl-C: what was reached is kept."""
+def _interrupts() -> list[int]:
+    """The signals that asked for an end so far, filled as they come; SIGTERM is treated as Ctrl-C.
 
-    def interrupt(*_: object) -> NoReturn:
+    What was reached is kept. A SIGINT that the shell ignores for a job in the background stays ignored.
+    """
+    arrived: list[int] = []
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        arrived.append(number)
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, interrupt)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, interrupt)
+    return arrived
+
+
+def _interrupted() -> int:
+    print("metamodal: interrupted.", file=sys.stderr)
+    return 130
 
 
 def _drop_output() -> None:
