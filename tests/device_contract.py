@@ -44,7 +44,9 @@ ELSEWHERE = torch.device("elsewhere:0")
 
 NAMES = ("a", "b")
 WIDTH, DIM, ROWS, OUTPUTS = 6, 16, 8, 3
-LEARNERS = {name: learners[name]() for name in learners} | {
+CHOOSING = {"kernel_ridge"}
+"""Learners that choose by values, which these tensors have not: `test_device.py` runs them where there is a GPU."""
+LEARNERS = {name: learners[name]() for name in learners if name not in CHOOSING} | {
     "maml first order": MAML(order=1),
     "anil": MAML(adapts="head"),
     "anil with a hidden layer": MAML(adapts="head", hidden=8),

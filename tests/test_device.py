@@ -58,9 +58,10 @@ def test_an_unknown_device_or_precision_is_an_option_error():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_a_model_of_a_gpu_answers_on_the_cpu(tmp_path: Path):
+@pytest.mark.parametrize("name", ["ridge", "kernel_ridge", "stacked"])
+def test_a_model_of_a_gpu_answers_on_the_cpu(name: str, tmp_path: Path):
     table = hidden_table()
-    learner = mm.MetaLearner(device="cuda", **SPEC).fit(table)
+    learner = mm.MetaLearner(device="cuda", **SPEC | {"learner": name}).fit(table)
     support, query = table[::10], table[5::10]
     there = learner.adapt(support)
     there.save(tmp_path / "predictor")

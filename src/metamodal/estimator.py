@@ -204,7 +204,7 @@ class MetaLearner:
             measured: other options of `Protocol`, such as `episodes`, `subsets`, `missing` and `baselines`.
         """
         data = self._labelled(data)
-        model = self.model or untrained_for(data, self.experiment.first_learner).on(
+        model = self.model or untrained_for(data, self.experiment.untrained_learner).on(
             self.experiment.device, self.experiment.precision
         )
         way = widest_way(model, data, shot, way)
@@ -263,7 +263,7 @@ class MetaLearner:
 
     def _untrained(self, data: Dataset, unreadable: str = "error") -> MetaModel:
         encoders = open_encoders(self.experiment.model.pretrained, [], data.schema)
-        model = untrained(data, self.experiment.first_learner, unreadable, encoders)
+        model = untrained(data, self.experiment.untrained_learner, unreadable, encoders)
         return model.on(self.experiment.device, self.experiment.precision)
 
     def _trained(self, purpose: str) -> MetaModel:

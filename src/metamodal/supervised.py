@@ -25,7 +25,7 @@ from metamodal.data.schema.label_type import LabelType
 from metamodal.data.tables.rows import dataset_of
 from metamodal.errors import DataError, InputError, OptionError
 from metamodal.estimator import MetaLearner
-from metamodal.meta.learners import learners
+from metamodal.meta.learners import UNTRAINED, learners
 from metamodal.model import MetaModel, untrained
 from metamodal.nesting import flat, merged, nested
 from metamodal.predictor import Predictor
@@ -41,7 +41,6 @@ from metamodal.sklearn_input import (
 
 __all__ = ["Classifier", "Regressor"]
 
-_UNTRAINED = "per_modality"
 _NESTED = "learner__"
 
 
@@ -83,7 +82,7 @@ class _Supervised(BaseEstimator):
 
     def _record(self) -> dict[str, Any]:
         """The learner's options as a record with its kind; as given, where they do not fit each other."""
-        said = self.learner if self.learner is not None else _UNTRAINED
+        said = self.learner if self.learner is not None else UNTRAINED
         try:
             return component_record(learners, component(learners, said, "learner"))
         except (OptionError, TypeError):
@@ -119,7 +118,7 @@ class _Supervised(BaseEstimator):
                 kinds=dict(self.kinds or {}),
                 unreadable=self.unreadable,
             )
-            learner = component(learners, self.learner if self.learner is not None else _UNTRAINED, "learner")
+            learner = component(learners, self.learner if self.learner is not None else UNTRAINED, "learner")
             model = untrained(data, learner, self.unreadable)
             return adapt(model, data, self.unreadable, prior=prior, empty="absent")
 
@@ -187,7 +186,7 @@ class Classifier(ClassifierMixin, _Supervised):
         model: `"none"` for generic features that need no training, a folder that `train` or `MetaLearner.save`
             wrote, or a fitted `MetaLearner`, which brings what it learned from other tasks.
         learner: how an untrained model learns, by name or as a record such as `{"kind": "ridge", "penalty": 1.0}`;
-            `per_modality` where it is not given.
+            `stacked` where it is not given.
         kinds: the kinds of columns of which it is not to be inferred: `{"price": "text"}`.
         unreadable: whether a cell that cannot be read is an `error` or counts as `absent`.
         prior: how frequent classes are: `balanced`, `support` (as in the rows of `fit`), or `auto`.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from metamodal.components import Auto, Built, EachOf, OneOf, component_record
+from metamodal.components import Auto, Built, EachOf, OneOf, component, component_record
 from metamodal.data.modalities import modalities
 from metamodal.data.options import DataOptions
 from metamodal.device import Device, Precision
@@ -16,7 +16,7 @@ from metamodal.mappings.encoders import encoders
 from metamodal.mappings.fusion import fusions
 from metamodal.mappings.maps import Map, maps
 from metamodal.mappings.model import NetworkSpec
-from metamodal.meta.learners import learners
+from metamodal.meta.learners import UNTRAINED, learners
 from metamodal.options import Misfit, Options, refused
 from metamodal.spec import ModelSpec
 from metamodal.training.options import TrainOptions
@@ -140,6 +140,13 @@ class Experiment(Options):
             self.learner.chosen(learners, LEARNERS) if isinstance(self.learner, Auto) else self.learner
         )
         return chosen
+
+    @property
+    def untrained_learner(self) -> Learner:
+        """The learner that is set; of `auto` that of a model without weights."""
+        if isinstance(self.learner, Auto):
+            return cast(Learner, component(learners, UNTRAINED, "learner"))
+        return self.learner
 
     @property
     def spec(self) -> ModelSpec:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from metamodal.components import component
 from metamodal.data.dataset import Dataset
 from metamodal.data.features.encoders import Encoders
-from metamodal.meta.learners import learners
+from metamodal.meta.learners import UNTRAINED, learners
 from metamodal.model import MetaModel, untrained
 from metamodal.training.after.regression_prior import prior_of_rows
 from metamodal.types import Learner
@@ -29,7 +30,7 @@ def untrained_for(
     split = dataset.split()
     rest = np.concatenate([split.train, split.valid]) if len(split.test) else np.arange(0)
     rows = dataset.rows(rest) if len(rest) else dataset
-    model = untrained(rows, learner or learners["per_modality"](), unreadable, encoders)
+    model = untrained(rows, learner or component(learners, UNTRAINED, "learner"), unreadable, encoders)
     if model.targets.has_classes or not len(rest):
         return model
     known = model.inputs(rows, unreadable).labelled(model.targets.encode(rows))

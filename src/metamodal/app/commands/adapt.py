@@ -98,7 +98,7 @@ def _counted(count: int, word: str) -> str:
 def _default_learner() -> Any:
     from metamodal.experiment import Experiment
 
-    return Experiment().first_learner
+    return Experiment().untrained_learner
 
 
 COMMAND = Command(

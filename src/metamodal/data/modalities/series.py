@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ __all__ = ["Series"]
 _CLIP = 4.0
 _OUTLINE = 16
 _MOST_SYMBOLS = 64
+_FLOOR = 0.03  # of what is put into logarithms: about the noise of a sensor at rest
+_USUAL = 1.0  # minus the usual logarithm of energy
 
 
 @modalities.register("series")
@@ -101,15 +104,21 @@ class Series:
         return [self._cell(rows.T, extent) for rows, extent in zip(x[:, :-1].numpy(), extents)]
 
     def features(self, x: Float[Tensor, "n c l"]) -> Float[Tensor, "n f"]:
-        """The course of each channel in 16 points, as it is and less its mean, its spread and speed."""
+        """The course of each channel in 16 points, as it is and less its mean; its spread and speed, also as
+        logarithms; and the log power of its frequencies, by octaves and as shares."""
         body, duration = x[:, :-1], x[:, -1, :1]
         outline = F.adaptive_avg_pool1d(body, _OUTLINE)
         centred = outline - outline.mean(2, keepdim=True)
         centred = centred / body.std(2, keepdim=True).clamp(min=0.1)
         speed = body.diff(dim=2).abs().mean(2)
-        parts = [outline.flatten(1), centred.flatten(1)]
+        powers = _octaves(body)
+        energies = torch.stack([body.std(2), speed, body.abs().amax(2)], 2)
+        logs = torch.cat([(energies + _FLOOR).log().flatten(1), powers.flatten(1)], 1)
+        tilt = powers - powers.mean(2, keepdim=True)
+        parts = [outline.flatten(1), centred.flatten(1), tilt.flatten(1)]
         parts += [body.mean(2), body.std(2), speed, duration]
-        return F.normalize(torch.cat([F.normalize(p, dim=1) for p in parts], 1), dim=1)
+        sized = [F.normalize(p, dim=1) for p in parts] + [(logs + _USUAL) / math.sqrt(logs.shape[1])]
+        return torch.cat(sized, 1) / math.sqrt(len(sized))
 
     def augment(self, x: Float[Tensor, "n c l"], generator: Generator) -> Float[Tensor, "n c l"]:
         """Another pace, other scales and offsets, a little mixing of channels."""
@@ -214,3 +223,12 @@ def _extent(value: Steps, timed: bool) -> float:
         return float(len(value))
     span = float(value.times[-1] - value.times[0]) if value.times is not None else 0.0
     return span if span > 0 else 1e-3
+
+
+def _octaves(body: Float[Tensor, "n c l"]) -> Float[Tensor, "n c o"]:
+    """The log power of each channel in octaves of its frequencies, from one period up."""
+    centred = (body - body.mean(2, keepdim=True)) * torch.hann_window(body.shape[2])
+    powers = torch.fft.rfft(centred, dim=2).abs().square()[:, :, 1:] / body.shape[2]
+    edges = [0, *(2**i for i in range(1, 12) if 2**i < powers.shape[2]), powers.shape[2]]
+    bands = [powers[:, :, a:b].mean(2) for a, b in itertools.pairwise(edges)]
+    return 0.5 * (torch.stack(bands, 2) + _FLOOR**2).log()

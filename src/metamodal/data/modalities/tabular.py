@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
@@ -154,7 +153,8 @@ class Tabular:
         return [self._record(row) for row in x.tolist()]
 
     def features(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
-        return F.normalize(x, dim=1)
+        """The columns as they are, in a scale in which a row's length is about 1: how far out it is says something."""
+        return x / math.sqrt(max(1, 2 * len(self.numbers) + len(self.dates) + len(self.categories)))
 
     def augment(self, x: Float[Tensor, "n f"], generator: Generator) -> Float[Tensor, "n f"]:
         """A little noise on numbers and dates."""

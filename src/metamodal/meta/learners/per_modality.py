@@ -201,8 +201,9 @@ class PerModality:
             counts: which rows do, `(*t, s, 1)`.
         """
         w = prior_mean.expand(*tests.shape[:-3], -1)
+        offset = _log_rates(targets) if output.has_classes else 0.0
         for _ in range(self.newton):
-            logits = (tests * w[..., None, None, :]).sum(-1)
+            logits = (tests * w[..., None, None, :]).sum(-1) + offset
             error = output.gradient(logits, targets) * counts
             gradient = torch.einsum("...sk,...skv->...v", error, tests) + penalty * (w - prior_mean)
             bend = output.curvature(logits, targets) * counts
@@ -229,6 +230,19 @@ def _others(targets: Tensor) -> Tensor:
     """Which rows `(*t, s, 1)` are of a class that has another row."""
     others = targets.sum(-2, keepdim=True) - targets
     return (others * targets).sum(-1, keepdim=True) > 0
+
+
+def _log_rates(targets: Float[Tensor, "*t s k"]) -> Float[Tensor, "*t 1 k"]:
+    """The log of how frequent each class is in the support, less its mean over classes that have a row.
+
+    The answers themselves leave it out, so that a predictor may take classes for equally frequent.
+    """
+    counts = targets.sum(-2, keepdim=True)
+    shown = counts > 0
+    logs = torch.where(shown, counts.clamp(min=1).log(), 0.0)
+    return torch.where(
+        shown, logs - logs.sum(-1, keepdim=True) / shown.sum(-1, keepdim=True).clamp(min=1), 0.0
+    )
 
 
 def _classifiers(modalities: tuple[str, ...], joint: bool) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ between all modalities.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,7 +30,7 @@ from metamodal.mappings.cross_modal_maps import (
 )
 from metamodal.mappings.maps import MAPS, Map, maps
 from metamodal.model import MetaModel
-from metamodal.training.after.stage import Report, Work
+from metamodal.training.after.stage import SHARE, Report, Work
 from metamodal.training.context import Context
 from metamodal.types import Batch, Params
 
@@ -47,19 +49,26 @@ def cross_modal_maps(work: Work, model: MetaModel) -> tuple[MetaModel, Report]:
         return model, Report({"mapping": None, "maps": {}})
     context = work.context(model)
     kinds = _kinds(work.mapping)
-    scores = _scores(context, model.params, kinds)
+    seconds = math.inf if work.options.steps is not None else work.options.budget * SHARE
+    scores = _scores(context, model.params, kinds, seconds)
     if not scores:  # too few rows to compare
         return model, Report({"mapping": None, "maps": {}})
     kind, weight = max(scores, key=lambda key: scores[key])
+    late = [name for name in kinds if not any(k == name for k, _ in scores)]
     tried = {name: {str(w): scores[k, w] for k, w in scores if k == name} for name in ("", *kinds)}
     outcome = {"mapping": kind or None, "maps": {"none": tried.pop("")} | tried}
     if not kind:
         return model, Report(outcome)
-    best = {name: max(score for (k, _), score in scores.items() if k == name) for name in kinds}
+    best = {
+        name: max(score for (k, _), score in scores.items() if k == name)
+        for name in kinds
+        if name not in late
+    }
     others = ", ".join(f"{name} {100 * score:.1f} %" for name, score in best.items() if name != kind)
     note = (
         f"cross-modal maps: {kind} at weight {weight:g}; recall on validation rows {100 * scores['', 0.0]:.1f} % without, "
         f"{100 * scores[kind, weight]:.1f} % with them{f' ({others})' if others else ''}"
+        f"{'; not tried within the budget: ' + ', '.join(late) if late else ''}"
     )
     fitted = _fitted(context, kinds[kind], _training_tasks(context))
     params = model.params | fitted | {WEIGHT: torch.tensor(weight, device=device_of(model.params))}
@@ -84,8 +93,14 @@ def _kinds(mapping: Map | Auto) -> dict[str, Map]:
     return {name: component(maps, {"kind": name} | mapping.given) for name in names}
 
 
-def _scores(context: Context, params: Params, kinds: dict[str, Map]) -> dict[tuple[str, float], float]:
-    """Mean recall on validation rows by kind and weight; `("", 0)` is the shared space alone."""
+def _scores(
+    context: Context, params: Params, kinds: dict[str, Map], seconds: float
+) -> dict[tuple[str, float], float]:
+    """Mean recall on validation rows by kind and weight; `("", 0)` is the shared space alone.
+
+    After so many seconds no other kind is fitted.
+    """
+    end = time.monotonic() + seconds
     rows = _rows(context, context.pools.valid)
     with torch.no_grad():
         tokens = context.engine.tokens(params, rows)
@@ -93,6 +108,8 @@ def _scores(context: Context, params: Params, kinds: dict[str, Map]) -> dict[tup
     pairs = paired(known, tuple(rows.inputs))[:_PAIRS]
     tried = {("", 0.0): CrossModalMaps(None, {})}
     for name, kind in kinds.items():
+        if len(tried) > 1 and time.monotonic() > end:
+            break
         fitted = _on(device_of(params), fitted_maps(known, kind, pairs, context.seed)) if pairs else {}
         for weight in _WEIGHTS if fitted else ():
             own = fitted | {WEIGHT: torch.tensor(weight, device=device_of(params))}

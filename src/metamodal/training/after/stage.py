@@ -14,7 +14,10 @@ from metamodal.training.loop.progress import Progress
 from metamodal.training.options import TrainOptions
 from metamodal.training.selection.trials import context_of
 
-__all__ = ["Report", "Stage", "Work"]
+__all__ = ["SHARE", "Report", "Stage", "Work"]
+
+SHARE = 0.25
+"""Of a budget of seconds, the most that a stage may begin another comparison in."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +14,15 @@ from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, built
 from metamodal.spec import ModelSpec
 from metamodal.training.after.regression_prior import with_regression_prior
-from metamodal.training.after.stage import Report, Work
+from metamodal.training.after.stage import SHARE, Report, Work
 from metamodal.training.context import Context
 from metamodal.training.selection.validation import validations_of
 from metamodal.types import Params
 
 __all__ = ["Untrained", "against_untrained", "untrained_candidate"]
+
+
+_PIECE = 32  # episodes that are compared before time is looked at
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ def untrained_candidate(work: Work, model: MetaModel) -> tuple[MetaModel, Report
     plain = built(ModelSpec(None, learners["per_modality"]()), model.preprocessor, model.roles, model.targets)
     context = work.context(plain)
     params, penalty = with_regression_prior(context, plain.params)
-    found = against_untrained(work.context(model), model.params, context, params)
+    seconds = math.inf if work.options.steps is not None else work.options.budget * SHARE
+    found = against_untrained(work.context(model), model.params, context, params, seconds)
     outcome: dict[str, Any] = {"untrained": found.to_dict() if found else None}
     if found is None or not found.wins:
         return model, Report(outcome)
@@ -78,12 +84,13 @@ def untrained_candidate(work: Work, model: MetaModel) -> tuple[MetaModel, Report
 
 
 def against_untrained(
-    context: Context, params: Params, plain: Context, plain_params: Params
+    context: Context, params: Params, plain: Context, plain_params: Params, seconds: float = math.inf
 ) -> Untrained | None:
     """The two on validation tasks, at one support row a class and at several; nothing where these have no labels.
 
     Args:
         plain: the same rows as generic features under a learner that was not trained.
+        seconds: after which no more episodes are begun.
     """
     if context.pools.blind:
         return None
@@ -91,11 +98,18 @@ def against_untrained(
     if not pairs:
         return None
     ours, theirs, rows = [], [], []
-    for validation, other in pairs:
-        hits, at = validation.evidence(params, validation.episodes(params))
-        ours.append(hits)
-        theirs.append(other.evidence(plain_params, other.episodes(plain_params))[0])
-        rows.append(at)
+    end = time.monotonic() + seconds
+    read = [(v, v.episodes(params), other, other.episodes(plain_params)) for v, other in pairs]
+    for start in range(0, max(len(v.queried) for v, *_ in read), _PIECE):
+        part = slice(start, start + _PIECE)
+        for validation, episodes, other, others in read:
+            if start < len(validation.queried):
+                hits, at = validation.evidence(params, episodes, part=part)
+                ours.append(hits)
+                theirs.append(other.evidence(plain_params, others, part=part)[0])
+                rows.append(at)
+        if time.monotonic() > end:
+            break
     mine, its, where = (torch.cat(parts) for parts in (ours, theirs, rows))
     score = SCORES[context.engine.output.name]
     gain, ci95 = interval(its - mine, where)

@@ -82,22 +82,27 @@ class ValidationEpisodes:
         return scores_of(output, logits.cpu(), episodes.query.targets.cpu())[SCORES[output.name]]
 
     def evidence(
-        self, params: Params, episodes: Episode, engine: Engine | None = None
+        self,
+        params: Params,
+        episodes: Episode,
+        engine: Engine | None = None,
+        part: slice = slice(None),
     ) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
-        """What tells parameters or engines apart, and the validation row that each value is of.
+        """What tells parameters or engines apart, and the validation row that each value is of; of all or some
+        of the episodes.
 
         Of classes whether each query row gets its own (NaN where it has none): many episodes of few rows
         say little more than the rows (see `interval`). Of labels and numbers each episode's score.
         """
-        engine = engine or self.context.engine
+        engine, episodes = engine or self.context.engine, episodes.some(part)
         if not engine.output.has_classes:
             scores = self.rated(params, episodes, engine)
-            return scores, torch.arange(len(scores))
+            return scores, torch.arange(len(self.queried))[part]
         targets = episodes.query.targets
         with torch.no_grad():
             guess = engine.logits(params, episodes).argmax(-1, keepdim=True)
         hits = torch.where(targets.sum(-1) > 0, targets.gather(-1, guess)[..., 0], torch.nan)
-        return hits.flatten().cpu(), self.queried.flatten()
+        return hits.flatten().cpu(), self.queried[part].flatten()
 
 
 def validations_of(context: Context) -> list[ValidationEpisodes]:
