@@ -14,6 +14,7 @@ __all__ = ["Folds", "Spectrum", "exact", "held_out"]
 
 
 _WIDEST = 200  # rows of a fold
+_PART = 4096  # single rows at a time
 
 
 class Folds(NamedTuple):
@@ -71,8 +72,9 @@ class Spectrum(NamedTuple):
         """The blocks of `(K + λI)⁻¹` of each fold."""
         factors = self._factors(penalties)
         if folds.rows.shape[1] == 1:
-            squares = self.vectors[..., folds.rows[:, 0], :].square()
-            blocks = (squares @ factors[..., None])[..., None]
+            parts = folds.rows[:, 0].split(_PART)
+            squares = (self.vectors[..., rows, :].square() @ factors[..., None] for rows in parts)
+            blocks = torch.cat(list(squares), -2)[..., None]
         else:
             rows = self.vectors[..., folds.rows, :]
             blocks = (rows * factors[..., None, None, :]) @ rows.mT

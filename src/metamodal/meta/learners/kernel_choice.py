@@ -87,9 +87,9 @@ class Task:
 
     def choices(self, kernels: list[Kernel], spectrum: Spectrum, folds: Folds) -> list[Choice]:
         """The best penalty and temperature of each kernel, whose spectra are stacked."""
-        y = (self.y * self.root[:, None]).to(spectrum.values.dtype)
+        y = self.y * self.root[:, None]
         decades = y.new_tensor(_DECADES)
-        penalties = self.penalty.to(y.dtype) * 10**decades
+        penalties = self.penalty * 10**decades
         solved, blocks = spectrum.solved(penalties, y), spectrum.inverse_at(penalties, folds)
         answers = held_out(blocks, solved, y, folds) / self.root.clamp(min=1e-6)[:, None]
         tested = self.tested(folds)

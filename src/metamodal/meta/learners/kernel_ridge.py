@@ -31,6 +31,7 @@ from metamodal.types import Batch, Embed, Params, Setting
 
 __all__ = ["KernelRidge"]
 
+_PART = 4096  # rows that are compared with the landmarks at a time
 _AT_ONCE = 2**17  # entries of kernel matrices that are decomposed in one call
 
 
@@ -133,11 +134,11 @@ class KernelRidge:
     ) -> _Fitted:
         """One task. The choice is made without gradients; what is chosen is solved with them."""
         order = _order(z)
-        z, targets, weights = z[order], targets[order], weights[order]
+        single, prior = z.dtype, exact(regression_prior(params, z, targets.shape[-1]))[order]
+        z, targets, weights = (exact(x)[order] for x in (z, targets, weights))
         there = weights > 0
         known = output.known(targets) & there[:, None]
         y = torch.where(known, output.centred(targets), 0.0)
-        prior = regression_prior(params, z, y.shape[-1])
         if output.has_classes:
             counts = (targets * weights[:, None]).sum(0)
             rates = counts / counts.sum().clamp(min=1e-6)
@@ -166,7 +167,8 @@ class KernelRidge:
         tests = sharp * (prior + answers if not output.has_classes else answers)
         tests = tests * (task.tested(folds) if output.has_classes else there[:, None]) * answerable
         kernel = z.new_tensor([*choice.kernel])
-        return _Fitted(columns, keys, coefficients, kernel, sharp, answerable, tests[order.argsort()][:rows])
+        tests = tests[order.argsort()][:rows].to(single)
+        return _Fitted(columns, keys, coefficients, kernel, sharp.to(single), answerable, tests)
 
     def _choice(self, task: Task, columns: Columns) -> Choice:
         """The best candidate on a sample of the rows, with the penalty that is best on all of them."""
@@ -189,14 +191,14 @@ class KernelRidge:
         found: list[Choice] = []
         step = max(1, _AT_ONCE // len(sample.z) ** 2)
         for i in range(0, len(candidates), step):
-            spectrum = Spectrum.of(exact(torch.stack(grams[i : i + step])))
+            spectrum = Spectrum.of(torch.stack(grams[i : i + step]))
             found += sample.choices(candidates[i : i + step], spectrum, folds)
         best = min(found, key=lambda choice: choice.loss)
         if sample is task:
             return best
         x = columns.seen_in(best.kernel.view, task.z)
         if len(x) <= self.landmarks:
-            spectrum = Spectrum.of(exact(task.gram(best.kernel, x)[None]))
+            spectrum = Spectrum.of(task.gram(best.kernel, x)[None])
         else:
             spectrum = Spectrum.of_features(self._features(task, best.kernel, x)[0][None])
         folds = Folds.of(task.output, task.targets, there, self.folds, self.single)
@@ -205,10 +207,14 @@ class KernelRidge:
     def _features(self, task: Task, kernel: Kernel, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features `Φ` whose products are nearly the kernel's, the landmarks, and `A` with `Φ = k(x, landmarks) A`."""
         keys = x[_spread(task.output, task.targets, task.root > 0, min(self.sample, self.landmarks))]
-        values, vectors = torch.linalg.eigh(exact(kernel(keys, keys) + task.constant))
+        values, vectors = torch.linalg.eigh(kernel(keys, keys) + task.constant)
         kept = values > 1e-6 * values.max()
-        ahead = (vectors[:, kept] / values[kept].sqrt()).to(x.dtype)
-        return (kernel(x, keys) + task.constant) @ ahead * task.root[:, None], keys, ahead
+        ahead = vectors[:, kept] / values[kept].sqrt()
+        parts = (
+            root[:, None] * (kernel(part, keys) + task.constant) @ ahead
+            for part, root in zip(x.split(_PART), task.root.split(_PART))
+        )
+        return torch.cat(list(parts)), keys, ahead
 
     def _compressed(
         self, task: Task, kernel: Kernel, x: Tensor, penalty: Tensor, folds: Folds
@@ -246,7 +252,8 @@ def _solved(task: Task, gram: Tensor, penalty: Tensor, folds: Folds) -> tuple[Te
 def _answers(z: Tensor, fitted: _Fitted, constant: Tensor) -> Tensor:
     view, width, unit = fitted.kernel.tolist()
     kernel = Kernel(int(view), width, unit)
-    return (kernel(fitted.columns.seen_in(kernel.view, z), fitted.keys) + constant) @ fitted.coefficients
+    x = fitted.columns.seen_in(kernel.view, exact(z))
+    return ((kernel(x, fitted.keys) + constant) @ fitted.coefficients).to(z.dtype)
 
 
 def _unit(x: Float[Tensor, "n d"]) -> float:
