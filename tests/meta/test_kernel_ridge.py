@@ -160,3 +160,11 @@ def test_how_far_out_a_row_is_counts():
     X = pd.DataFrame(np.concatenate([near * 0.3, far * 3]), columns=["a", "b"])
     y = ["near"] * 60 + ["far"] * 60
     assert cross_val_score(mm.Classifier(), X, y, cv=3).mean() > 0.8
+
+
+def test_a_saved_predictor_answers_as_before(tmp_path):
+    X, y = load_iris(as_frame=True, return_X_y=True)
+    predictor = mm.Classifier().fit(X[::3], y[::3]).predictor_
+    predictor.save(tmp_path / "predictor")
+    found = mm.load(tmp_path / "predictor").predict_proba(X)
+    pd.testing.assert_frame_equal(found, predictor.predict_proba(X))

@@ -46,6 +46,12 @@ class _Fitted(NamedTuple):
     known: Tensor
     tests: Tensor
 
+    @classmethod
+    def of(cls, state: tuple[Any, ...]) -> _Fitted:
+        """Of a state as a folder gives it back, which keeps no names."""
+        columns, *others = state
+        return cls(Columns(*columns), *others)
+
 
 @learners.register("kernel_ridge")
 @dataclass(frozen=True)
@@ -105,26 +111,28 @@ class KernelRidge:
         count = support.targets.shape[-2]
         return _by_task(rows.z.shape[:-2], lambda *one: self._fit(fn.output, params, count, *one), *rows)
 
-    def predict(self, fn: Embed, params: Params, adapted: _Fitted, query: Batch) -> Float[Tensor, "*t q k"]:
-        z = fn(params, query)
-        leading = adapted.known.shape[:-1]
+    def predict(
+        self, fn: Embed, params: Params, adapted: tuple[Any, ...], query: Batch
+    ) -> Float[Tensor, "*t q k"]:
+        fitted, z = _Fitted.of(adapted), fn(params, query)
+        leading = fitted.known.shape[:-1]
         z = z.expand(*leading, *z.shape[-2:])
         constant = self._constant(fn.output, params, z)
-        scores = _by_task(leading, lambda x, fitted: _answers(x, fitted, constant), z, adapted)
+        scores = _by_task(leading, lambda x, one: _answers(x, one, constant), z, fitted)
         if not fn.output.has_classes:
             scores = regression_prior(params, z, scores.shape[-1]) + scores
         return (
-            adapted.temperature[..., None, None]
+            fitted.temperature[..., None, None]
             * scores
-            * adapted.known[..., None, :]
+            * fitted.known[..., None, :]
             * seen(query)[..., None]
         )
 
     def leave_one_out(
-        self, fn: Embed, params: Params, adapted: _Fitted, support: Batch
+        self, fn: Embed, params: Params, adapted: tuple[Any, ...], support: Batch
     ) -> Float[Tensor, "*t s k"]:
         """Logits of each row from the rows of the other folds."""
-        return adapted.tests
+        return _Fitted.of(adapted).tests
 
     def _constant(self, output: Output, params: Params, like: Tensor) -> Tensor:
         return like.new_zeros(()) if output.has_classes else own(params, "log_offset").exp()
