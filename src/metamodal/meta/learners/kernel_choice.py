@@ -59,6 +59,7 @@ class Task:
         y: `(n, k)`, centred, 0 where nothing is known.
         targets: as they came.
         root: square roots of the rows' weights `(n)`.
+        prior: what is said without any row `(n, k)`, 0 of classes.
         offset: log class rates `(k)`, 0 of labels and numbers.
         constant: what is added to every kernel.
         width: of the kernel that is the likeliest.
@@ -70,6 +71,7 @@ class Task:
     targets: Tensor
     known: Tensor
     root: Tensor
+    prior: Tensor
     offset: Tensor
     penalty: Tensor
     temperature: Tensor
@@ -79,7 +81,7 @@ class Task:
     def take(self, rows: Tensor) -> Task:
         return Task(
             self.output, self.z[rows], self.y[rows], self.targets[rows], self.known[rows], self.root[rows],
-            self.offset, self.penalty, self.temperature, self.constant, self.width,
+            self.prior[rows], self.offset, self.penalty, self.temperature, self.constant, self.width,
         )  # fmt: skip
 
     def gram(self, kernel: Kernel, x: Tensor) -> Tensor:
@@ -123,7 +125,7 @@ class Task:
             return (0.5 * counts * (errors / counts.clamp(min=1)).clamp(min=1e-12).log() * (counts > 0)).sum(
                 -1
             )
-        logits = self.offset + self.temperature * 2**octave * answers
+        logits = self.offset + self.temperature * 2**octave * (self.prior + answers)
         if self.output.has_classes:
             rows = tested.any(-1)
             return -(self.targets * torch.log_softmax(logits, -1)).sum(-1)[..., rows].sum(-1)

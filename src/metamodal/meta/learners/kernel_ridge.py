@@ -122,10 +122,7 @@ class KernelRidge:
         if not fn.output.has_classes:
             scores = regression_prior(params, z, scores.shape[-1]) + scores
         return (
-            fitted.temperature[..., None, None]
-            * scores
-            * fitted.known[..., None, :]
-            * seen(query)[..., None]
+            fitted.temperature[..., None, None] * scores * fitted.known[..., None, :] * seen(query)[..., None]
         )
 
     def leave_one_out(
@@ -158,7 +155,7 @@ class KernelRidge:
         sharp = own(params, "log_temperature").exp() if output.has_probabilities else z.new_ones(())
         constant = self._constant(output, params, z)
         task = Task(
-            output, z, y, targets, known, weights.clamp(min=0).sqrt(), offset,
+            output, z, y, targets, known, weights.clamp(min=0).sqrt(), prior, offset,
             own(params, "log_penalty").exp(), sharp, constant, self.width,
         )  # fmt: skip
         columns = Columns.of(z, there)

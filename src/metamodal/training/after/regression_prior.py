@@ -17,6 +17,7 @@ from torch import Tensor
 from metamodal.data.tasks.episodes import Task
 from metamodal.device import device_of, numpy_of
 from metamodal.meta.engine import Engine
+from metamodal.meta.learners.kernel_ridge import KernelRidge
 from metamodal.meta.learners.per_modality import PerModality
 from metamodal.meta.learners.protocol import seen
 from metamodal.meta.learners.ridge import Ridge
@@ -140,7 +141,7 @@ def fitted_prior(engine: Engine, params: Params, rows: Batch, penalty: float) ->
 
 def _able(engine: Engine) -> bool:
     learner = engine.learner
-    return isinstance(learner.base if isinstance(learner, PerModality) else learner, Ridge)
+    return isinstance(learner.base if isinstance(learner, PerModality) else learner, (Ridge, KernelRidge))
 
 
 def _parts(engine: Engine, params: Params, rows: Batch) -> Iterator[tuple[str, Batch]]:
