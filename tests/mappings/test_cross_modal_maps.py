@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -200,6 +201,15 @@ def test_training_that_aligns_chooses_the_map_by_which_validation_rows_find_each
     assert any(note.startswith(f"cross-modal maps: {outcome['mapping']}") for note in outcome["notes"])
     bare = replace(model, params=without_maps(model.params))
     assert recall(model, data) > recall(bare, data) + 0.1
+
+
+def test_no_kind_is_begun_after_the_share_of_the_budget(data: Dataset, monkeypatch):
+    monkeypatch.setattr(sys.modules["metamodal.training.after.cross_modal_maps"], "SHARE", 0.0)
+    model = trained(data, mapping="auto", steps=None, budget=1.0).model
+    outcome = model.record["outcome"]
+    assert set(outcome["maps"]) == {"none", "linear"} and outcome["mapping"] == "linear"
+    late = "not tried within the budget: nonlinear, adaptive, autoencoder, transformer"
+    assert any(late in note for note in outcome["notes"])
 
 
 def test_what_is_unrelated_gains_nothing_and_training_that_does_not_align_has_no_maps(data: Dataset):

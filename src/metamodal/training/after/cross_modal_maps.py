@@ -55,15 +55,12 @@ def cross_modal_maps(work: Work, model: MetaModel) -> tuple[MetaModel, Report]:
         return model, Report({"mapping": None, "maps": {}})
     kind, weight = max(scores, key=lambda key: scores[key])
     late = [name for name in kinds if not any(k == name for k, _ in scores)]
+    kinds = {name: map for name, map in kinds.items() if name not in late}
     tried = {name: {str(w): scores[k, w] for k, w in scores if k == name} for name in ("", *kinds)}
     outcome = {"mapping": kind or None, "maps": {"none": tried.pop("")} | tried}
     if not kind:
         return model, Report(outcome)
-    best = {
-        name: max(score for (k, _), score in scores.items() if k == name)
-        for name in kinds
-        if name not in late
-    }
+    best = {name: max(score for (k, _), score in scores.items() if k == name) for name in kinds}
     others = ", ".join(f"{name} {100 * score:.1f} %" for name, score in best.items() if name != kind)
     note = (
         f"cross-modal maps: {kind} at weight {weight:g}; recall on validation rows {100 * scores['', 0.0]:.1f} % without, "
