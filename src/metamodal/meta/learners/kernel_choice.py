@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ LINEAR = 0.0
 WIDTHS = (LINEAR, 0.25, 0.5, 1.0, 2.0, 4.0)  # of Gaussian kernels `exp(−w d² / median d²)`
 _DECADES = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5, -2.0, 2.0, -2.5)  # of the penalty, about the learned one
 _OCTAVES = tuple(map(float, range(-4, 6)))  # of the temperature, about the learned one
+_SPREAD = 0.7  # octaves, the standard deviation of the temperature's prior
 
 
 class Kernel(NamedTuple):
@@ -96,7 +96,7 @@ class Task:
         answers = held_out(blocks, solved, y, folds) / self.root.clamp(min=1e-6)[:, None]
         tested = self.tested(folds)
         octaves = _OCTAVES if self.output.has_probabilities else (0.0,)
-        losses = torch.stack([self._loss(answers, o, tested) + 0.5 * (o * math.log(2)) ** 2 for o in octaves])
+        losses = torch.stack([self._loss(answers, o, tested) + 0.5 * (o / _SPREAD) ** 2 for o in octaves])
         losses = losses + decades.abs()[:, None]
         found = []
         for number, kernel in enumerate(kernels):
