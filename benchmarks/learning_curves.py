@@ -69,7 +69,7 @@ def table(name: str) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def weather(rows: int = 1500, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
-    """Days of five kinds, two of them common: skewed columns, a noise of labels of 25 %, so that the best error is known."""
+    """Days of five kinds, two of them common: skewed columns, and a quarter of the labels drawn anew."""
     rng = np.random.default_rng(seed)
     kinds = rng.choice(5, rows, p=[0.43, 0.44, 0.07, 0.04, 0.02])
     rain = np.where(np.isin(kinds, [1, 4]), rng.gamma(1.2, 5, rows), 0.0)

@@ -21,4 +21,7 @@ def test_no_input_raises_but_our_errors_or_runs_anything_or_takes_much_memory(wh
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     found = json.loads(done.stdout)
     assert found["faults"] == [] and 0 < found["refused"] < found["tried"]
-    assert found["peak_mb"] - found["before_mb"] <= 300
+    if what == "tables":
+        assert found["peak_mb"] <= 700
+    else:  # the artifacts are made first, which takes more than reading them
+        assert found["peak_mb"] - found["before_mb"] <= 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -204,7 +203,7 @@ def test_training_that_aligns_chooses_the_map_by_which_validation_rows_find_each
 
 
 def test_no_kind_is_begun_after_the_share_of_the_budget(data: Dataset, monkeypatch):
-    monkeypatch.setattr(sys.modules["metamodal.training.after.cross_modal_maps"], "SHARE", 0.0)
+    monkeypatch.setattr("metamodal.training.after.stage._SHARE", 0.0)
     model = trained(data, mapping="auto", steps=None, budget=1.0).model
     outcome = model.record["outcome"]
     assert set(outcome["maps"]) == {"none", "linear"} and outcome["mapping"] == "linear"

@@ -50,9 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        if (
-            interrupts
-        ):  # what stands between may give the interrupt another name, as the import of a class does
+        if interrupts:  # which other code may have renamed, as the import of a class does
             return _interrupted()
         reason = (str(error).splitlines() or [""])[0]
         print(

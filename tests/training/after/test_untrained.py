@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 
@@ -16,7 +14,7 @@ from metamodal.training.selection.validation import ValidationEpisodes
 
 @pytest.mark.parametrize(("share", "pieces"), [(0.0, 1), (100.0, 3)])
 def test_no_episodes_are_begun_after_the_share_of_the_budget(share: float, pieces: int, monkeypatch):
-    monkeypatch.setattr(sys.modules["metamodal.training.after.untrained"], "SHARE", share)
+    monkeypatch.setattr("metamodal.training.after.stage._SHARE", share)
     seen, parts = ValidationEpisodes.evidence, []
 
     def counting(self, params, episodes, engine=None, part=slice(None)):

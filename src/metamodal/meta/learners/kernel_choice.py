@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -79,10 +79,9 @@ class Task:
     width: float
 
     def take(self, rows: Tensor) -> Task:
-        return Task(
-            self.output, self.z[rows], self.y[rows], self.targets[rows], self.known[rows], self.root[rows],
-            self.prior[rows], self.offset, self.penalty, self.temperature, self.constant, self.width,
-        )  # fmt: skip
+        """Some of the rows."""
+        per_row = ("z", "y", "targets", "known", "root", "prior")
+        return replace(self, **{name: getattr(self, name)[rows] for name in per_row})
 
     def gram(self, kernel: Kernel, x: Tensor) -> Tensor:
         return (kernel(x, x) + self.constant) * self.root * self.root[:, None]

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from metamodal.meta.learners.held_out import Folds, Spectrum, exact, held_out
 from metamodal.meta.learners.kernel_choice import WIDTHS, Choice, Kernel, Task
 from metamodal.meta.learners.protocol import (
-    gate,
     learners,
     own,
     regression_prior,
-    regression_prior_start,
-    scalar,
+    ridge_start,
     seen,
     shown,
 )
@@ -90,7 +87,7 @@ class KernelRidge:
     offset: PositiveFloat = 1.0
     folds: PositiveInt = 8
     single: PositiveInt = 40
-    sample: NonNegativeInt = 600
+    sample: PositiveInt = 600
     landmarks: PositiveInt = 2000
 
     @property
@@ -98,12 +95,7 @@ class KernelRidge:
         return "tokens"
 
     def parameters(self, setting: Setting) -> Params:
-        start: Params = {"log_penalty": scalar(setting, math.log(self.penalty), shrinks=1)}
-        if setting.output.has_probabilities:
-            start["log_temperature"] = scalar(setting, math.log(self.temperature))
-        if not setting.output.has_classes:
-            start["log_offset"] = scalar(setting, math.log(self.offset))
-        return start | gate(setting) | regression_prior_start(setting)
+        return ridge_start(setting, self.penalty, self.temperature, self.offset)
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> _Fitted:
         """The fit of each task; tasks of a stack choose for themselves."""

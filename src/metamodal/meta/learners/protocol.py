@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -26,6 +27,7 @@ __all__ = [
     "own",
     "regression_prior",
     "regression_prior_start",
+    "ridge_start",
     "scalar",
     "seen",
     "shown",
@@ -117,6 +119,16 @@ def evenly(rows: Shown) -> tuple[Float[Tensor, "*t s"], Float[Tensor, "*t k"]]:
 def scalar(setting: Setting, value: float, **traits: Any) -> Tensor:
     """A learned scalar of a learner. Where targets are not classes, the few steps of training must move it far."""
     return declared(torch.tensor(value), **({} if setting.output.has_classes else {"rate": QUICK}) | traits)
+
+
+def ridge_start(setting: Setting, penalty: float, temperature: float, offset: float) -> Params:
+    """The parameters of a ridge regression onto targets of any kind, with class information and regression prior."""
+    start: Params = {"log_penalty": scalar(setting, math.log(penalty), shrinks=1)}
+    if setting.output.has_probabilities:
+        start["log_temperature"] = scalar(setting, math.log(temperature))
+    if not setting.output.has_classes:
+        start["log_offset"] = scalar(setting, math.log(offset))
+    return start | gate(setting) | regression_prior_start(setting)
 
 
 def gate(setting: Setting) -> Params:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,12 +13,10 @@ from torch import Tensor
 
 from metamodal.meta.learners.protocol import (
     evenly,
-    gate,
     learners,
     own,
     regression_prior,
-    regression_prior_start,
-    scalar,
+    ridge_start,
     seen,
     shown,
 )
@@ -68,12 +65,7 @@ class Ridge:
         return "tokens"
 
     def parameters(self, setting: Setting) -> Params:
-        start: Params = {"log_penalty": scalar(setting, math.log(self.penalty), shrinks=1)}
-        if setting.output.has_probabilities:
-            start["log_temperature"] = scalar(setting, math.log(self.temperature))
-        if not setting.output.has_classes:
-            start["log_offset"] = scalar(setting, math.log(self.offset))
-        return start | gate(setting) | regression_prior_start(setting)
+        return ridge_start(setting, self.penalty, self.temperature, self.offset)
 
     def adapt(self, fn: Embed, params: Params, support: Batch) -> _Solved:
         """A row without any modality has a zero embedding and no say."""

@@ -7,7 +7,6 @@ between all modalities.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +29,7 @@ from metamodal.mappings.cross_modal_maps import (
 )
 from metamodal.mappings.maps import MAPS, Map, maps
 from metamodal.model import MetaModel
-from metamodal.training.after.stage import SHARE, Report, Work
+from metamodal.training.after.stage import Report, Work
 from metamodal.training.context import Context
 from metamodal.types import Batch, Params
 
@@ -49,8 +48,7 @@ def cross_modal_maps(work: Work, model: MetaModel) -> tuple[MetaModel, Report]:
         return model, Report({"mapping": None, "maps": {}})
     context = work.context(model)
     kinds = _kinds(work.mapping)
-    seconds = math.inf if work.options.steps is not None else work.options.budget * SHARE
-    scores = _scores(context, model.params, kinds, seconds)
+    scores = _scores(context, model.params, kinds, work.seconds)
     if not scores:  # too few rows to compare
         return model, Report({"mapping": None, "maps": {}})
     kind, weight = max(scores, key=lambda key: scores[key])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,10 +15,9 @@ from metamodal.training.loop.progress import Progress
 from metamodal.training.options import TrainOptions
 from metamodal.training.selection.trials import context_of
 
-__all__ = ["SHARE", "Report", "Stage", "Work"]
+__all__ = ["Report", "Stage", "Work"]
 
-SHARE = 0.25
-"""Of a budget of seconds, the most that a stage may begin another comparison in."""
+_SHARE = 0.25  # of the budget, within which a stage begins another comparison
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ class Work:
     replaceable: bool = False
     interrupted: bool = False
     outcome: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """After how many a stage begins no other comparison; no end where the steps of training are set, so that
+        the same seed gives the same model."""
+        return math.inf if self.options.steps is not None else _SHARE * self.options.budget
 
     def context(self, model: MetaModel, seed: int | None = None) -> Context:
         """A model on the table of this run."""

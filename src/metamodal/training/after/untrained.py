@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from metamodal.meta.learners import learners
 from metamodal.model import MetaModel, built
 from metamodal.spec import ModelSpec
 from metamodal.training.after.regression_prior import with_regression_prior
-from metamodal.training.after.stage import SHARE, Report, Work
+from metamodal.training.after.stage import Report, Work
 from metamodal.training.context import Context
 from metamodal.training.selection.validation import validations_of
 from metamodal.types import Params
@@ -70,8 +69,7 @@ def untrained_candidate(work: Work, model: MetaModel) -> tuple[MetaModel, Report
     plain = built(ModelSpec(None, learners["per_modality"]()), model.preprocessor, model.roles, model.targets)
     context = work.context(plain)
     params, penalty = with_regression_prior(context, plain.params)
-    seconds = math.inf if work.options.steps is not None else work.options.budget * SHARE
-    found = against_untrained(work.context(model), model.params, context, params, seconds)
+    found = against_untrained(work.context(model), model.params, context, params, work.seconds)
     outcome: dict[str, Any] = {"untrained": found.to_dict() if found else None}
     if found is None or not found.wins:
         return model, Report(outcome)
@@ -84,7 +82,7 @@ def untrained_candidate(work: Work, model: MetaModel) -> tuple[MetaModel, Report
 
 
 def against_untrained(
-    context: Context, params: Params, plain: Context, plain_params: Params, seconds: float = math.inf
+    context: Context, params: Params, plain: Context, plain_params: Params, seconds: float
 ) -> Untrained | None:
     """The two on validation tasks, at one support row a class and at several; nothing where these have no labels.
 
